@@ -1,0 +1,7 @@
+"""`python -m parlib` is the `parlib` command."""
+
+import sys
+
+from parlib.cli import main
+
+sys.exit(main())

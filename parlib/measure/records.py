@@ -1,0 +1,99 @@
+"""A run's record: one JSON with the scores and all that is needed to get them again."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from parlib.errors import BadInput
+from parlib.files import digest, read_json, write_atomic
+from parlib.measure.metrics import evaluate
+
+_PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
+
+
+def make_record(method, setting, data, labels, scores, thresholds, names):
+    """Score predictions and say everything about how they came to be.
+
+    Args:
+        method: row name in the tables, such as `VLM-PAR head`.
+        setting: encoder, weights hash, prompts, options, seed: whatever determines the scores.
+        data: benchmark, kind of tree (`official`, `rendered`, `other`), split, list hash.
+        labels, scores: (N, A); see `evaluate`.
+        thresholds: (A,) tuned on val, or None where there was nothing to tune on.
+        names: the A attributes.
+
+    Returns:
+        dict: the same for the same inputs on the same machine; it holds no time.
+    """
+    at_half = evaluate(labels, scores, names=names)
+    record = {
+        "format": 1,
+        "method": method,
+        "data": {**data, "images": len(labels)},
+        "setting": setting,
+        "protocol": "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1",
+        "scores": at_half.summary(),
+        "undefined_attributes": at_half.undefined,
+        "tuned": None,
+        "per_attribute": _plain(at_half.per_attribute),
+        "made_with": {package: version(package) for package in _PACKAGES},
+        "hardware": hardware(),
+    }
+    if thresholds is not None:
+        tuned = evaluate(labels, scores, threshold=thresholds, names=names)
+        record["tuned"] = {**tuned.summary(), "thresholds": [round(float(t), 6) for t in thresholds]}
+    record["sha256"] = digest(record)
+    return record
+
+
+def write_record(record, path):
+    """Write one record as JSON, whole or not at all."""
+    import json
+
+    write_atomic(path, json.dumps(record, indent=1, default=float) + "\n")
+
+
+def read_records(*places):
+    """Records from files and folders (`*.json` in them), in the order of their names.
+
+    Raises:
+        BadInput: no such place, a file that is no record, or one changed since it was made (its hash tells).
+    """
+    files = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise BadInput(f"no record at {place}")
+        files += sorted(place.glob("*.json")) if place.is_dir() else [place]
+    records = []
+    for file in files:
+        record = read_json(file, "record")
+        if not isinstance(record, dict) or "sha256" not in record or "scores" not in record:
+            raise BadInput(f"{file} is no record: expected what `parlib evaluate` writes")
+        content = {k: v for k, v in record.items() if k != "sha256"}
+        if digest(content) != record["sha256"]:
+            raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
+        records.append(record)
+    return records
+
+
+def hardware():
+    """The processor and accelerator in words, for records and benchmarks."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = f"{len(lines)} x {lines[0].split(':')[1].strip()}" if lines else model
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": model, "gpu": gpu, "system": platform.system()}
+
+
+def _plain(table):
+    """A DataFrame as nested dicts with None for nan: what JSON can hold and read back unchanged."""
+    return {
+        name: {key: None if np.isnan(value) else float(value) for key, value in row.items()}
+        for name, row in table.to_dict("index").items()
+    }

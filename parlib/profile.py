@@ -1,0 +1,98 @@
+"""Small and paper: one object holds every name and size that differs between them."""
+
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from parlib.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a notebook runs on. `print` shows it in full; `profile()` makes it."""
+
+    name: str
+    says: str  # the one sentence every caption of this profile carries
+    encoder: str
+    data: Path | None  # folder of real trees (`paper`) or one real tree (`sample`); None renders one
+    benchmark: str = "pa100k"
+    revision: str | None = None  # of a hub encoder; the resolved commit goes into every record
+    sizes: dict = field(default_factory=dict)  # images a split, of a rendered tree
+    seed: int = 0
+    head: dict = field(default_factory=dict)  # options of VLMPARHead
+    training: dict = field(default_factory=dict)  # TrainOptions
+    dtype: str = "fp16"  # of stored features
+    cache: Path = Path("~/.cache/parlib")
+    runs: Path = Path("~/.cache/parlib/runs")
+
+    @property
+    def root(self):
+        """Root of the benchmark's real tree, or None where one is to be rendered."""
+        if self.data is None:
+            return None
+        return self.data / self.benchmark if self.name == "paper" else self.data
+
+    def __str__(self):
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "cache", "runs")}
+        shown["data"] = "rendered here" if self.data is None else "real images"
+        return "\n".join(f"{key:9s} {value}" for key, value in shown.items())
+
+
+_COMPACT = {"width": 64, "heads": 4, "grid": 4}
+_SMALL = Profile(
+    name="small",
+    says="rendered people and the nano encoder, not the paper's data or model",
+    encoder="nano",
+    data=None,
+    sizes={"train": 1600, "val": 400, "test": 400},
+    head=_COMPACT,
+    training={"epochs": 8, "batch_size": 64, "lr": 2e-3},
+)
+_PROFILES = {
+    "small": _SMALL,
+    "sample": replace(_SMALL, name="sample", says="a real tree with the encoder named here, not the paper's setting"),
+    "paper": Profile(
+        name="paper",
+        says="real images and SigLIP 2 base at 224 px, as in the paper",
+        encoder="google/siglip2-base-patch16-224",
+        data=None,
+        training={"epochs": 20, "batch_size": 64, "lr": 1e-4, "threads": os.cpu_count() or 1},
+    ),
+}
+
+
+def settings(name):
+    """The names and sizes of a profile as they stand here, before any environment variable and without its data."""
+    if name not in _PROFILES:
+        raise BadInput(f"unknown profile {name!r}; known: {', '.join(_PROFILES)}")
+    return _PROFILES[name]
+
+
+def profile(name=None, **changes):
+    """The profile named, or by `PARLIB_PROFILE`, or `small`.
+
+    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` fill in the rest; `changes`
+    win over all. `paper` and `sample` need real data; `small` renders its own.
+
+    Raises:
+        BadInput: unknown profile or field, or real data that are not there.
+    """
+    base = settings(name or os.environ.get("PARLIB_PROFILE") or "small")
+    name = base.name
+    unknown = set(changes) - {f.name for f in fields(Profile)}
+    if unknown:
+        raise BadInput(f"unknown profile field {sorted(unknown)}; known: {', '.join(f.name for f in fields(Profile))}")
+    from_environment = {
+        "encoder": os.environ.get("PARLIB_ENCODER"),
+        "revision": os.environ.get("PARLIB_REVISION"),
+        "data": os.environ.get("PARLIB_DATA") if name != "small" else None,
+        "cache": os.environ.get("PARLIB_CACHE"),
+        "runs": os.environ.get("PARLIB_RUNS"),
+    }
+    made = replace(base, **{k: v for k, v in from_environment.items() if v}, **changes)
+    paths = {k: Path(v).expanduser().resolve() for k in ("data", "cache", "runs") if (v := getattr(made, k))}
+    made = replace(made, **paths)
+    if name != "small" and (made.root is None or not made.root.is_dir()):
+        wanted = "the folder that holds pa100k/, peta/, market1501/" if name == "paper" else "the root of one real tree"
+        raise BadInput(f"profile {name!r} reads real images from {made.root}: set PARLIB_DATA to {wanted}")
+    return made

@@ -1,0 +1,259 @@
+"""What a benchmark's columns mean: attributes in the release's order, groups, exclusive sets, column orders, views."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from parlib.errors import BadInput
+
+_FOLDER = Path(__file__).parent / "assets" / "schemas"
+SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One binary column: its name in the release, what a 1 means in plain English, its group, a prompt if given."""
+
+    name: str
+    meaning: str
+    group: str = "other"
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class ExclusiveSet:
+    """Attributes of which at most one is 1 in an image, or exactly one."""
+
+    name: str
+    members: tuple[str, ...]
+    exactly_one: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a view, computed from a schema's binaries.
+
+    `terms` are names of binaries. A question (`question=True`) has the index of the term that is 1 as its value. Otherwise
+    the column is 1 where any term is; `!name` stands for the opposite, `?name` makes an undecided value unknown.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    question: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """A benchmark's labels asked in other columns.
+
+    Attributes:
+        source: the schema the labels come in.
+        columns: one `Column` for each column of the result.
+        target: the binary `Schema` of the result, or None where a column is a multi-way question.
+    """
+
+    name: str
+    source: "Schema"
+    columns: tuple[Column, ...]
+    target: "Schema | None" = None
+
+    def __call__(self, labels):
+        """Labels (N, A) int8 in the source schema -> (N, len(columns)) int8.
+
+        A question's value is 0..k-1, k where none of its k answers holds, -1 where that cannot be told. A binary is 1, 0,
+        or -1 where it is unknown or where the source does not carry it.
+        """
+        labels = np.asarray(labels, dtype=np.int8)
+        if labels.ndim != 2 or labels.shape[1] != len(self.source):
+            raise BadInput(
+                f"view {self.name!r} wants labels (N, {len(self.source)}) of {self.source.name}, got {labels.shape}"
+            )
+        out = np.full((len(labels), len(self.columns)), -1, np.int8)
+        for j, column in enumerate(self.columns):
+            if column.terms:
+                values = np.stack([self._term(labels, term) for term in column.terms], axis=1)
+                unknown, hit = (values == -1).any(1), (values == 1).any(1)
+                yes = (values == 1).argmax(1) if column.question else 1
+                out[:, j] = np.where(hit, yes, np.where(unknown, -1, len(column.terms) if column.question else 0))
+        return out
+
+    def _term(self, labels, term):
+        values = labels[:, self.source.index(term.lstrip("!?"))]
+        if term[0] == "?":
+            return np.where(values == 0, 0, -1)
+        return np.where(values == -1, -1, 1 - values) if term[0] == "!" else values
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a label matrix, in order.
+
+    Attributes:
+        name: of the benchmark, or of a user's own data.
+        attributes: one `Attribute` for each column.
+        exclusive: sets of which one image has at most, or exactly, one.
+        permutations: other column orders in use, by name: `labels[:, schema.permutation("group")]` is in that order.
+    """
+
+    name: str
+    attributes: tuple[Attribute, ...]
+    exclusive: tuple[ExclusiveSet, ...] = ()
+    permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    questions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self):
+        names = self.names
+        if not names:
+            raise BadInput(f"schema {self.name!r} has no attributes")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise BadInput(f"schema {self.name!r} names these attributes twice: {', '.join(twice)}")
+        for group in self.exclusive:
+            for member in group.members:
+                self.index(member)
+        for name, order in self.permutations.items():
+            if sorted(order) != list(range(len(names))):
+                raise BadInput(f"schema {self.name!r}: {name!r} is no permutation of 0..{len(names) - 1}")
+
+    def __len__(self):
+        return len(self.attributes)
+
+    @property
+    def names(self):
+        """Names of the columns, in order: list of str."""
+        return [attribute.name for attribute in self.attributes]
+
+    @property
+    def groups(self):
+        """Group -> names of its attributes, in column order."""
+        groups = {}
+        for attribute in self.attributes:
+            groups.setdefault(attribute.group, []).append(attribute.name)
+        return groups
+
+    def index(self, name):
+        """Column of an attribute; BadInput with the nearest names for an unknown one."""
+        names = self.names
+        if name not in names:
+            lower = {known.lower(): known for known in names}
+            near = [lower[word] for word in difflib.get_close_matches(str(name).lower(), lower, n=3)]
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
+            raise BadInput(f"{self.name} has no attribute {name!r}; {hint}")
+        return names.index(name)
+
+    def permutation(self, name):
+        """A named column order, as a tuple of column indices."""
+        if name not in self.permutations:
+            raise BadInput(
+                f"{self.name} has no column order {name!r}; it has {sorted(self.permutations) or 'only its own'}"
+            )
+        return self.permutations[name]
+
+    def subset(self, name, names):
+        """The schema of some of the columns, in the order of `names`; a set that loses members is no longer exactly-one."""
+        kept = tuple(self.attributes[self.index(n)] for n in names)
+        sets = []
+        for group in self.exclusive:
+            members = tuple(n for n in group.members if n in names)
+            if len(members) > 1:
+                sets.append(ExclusiveSet(group.name, members, group.exactly_one and members == group.members))
+        return Schema(name, kept, tuple(sets))
+
+    def view(self, name):
+        """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
+        if name in self.questions:
+            return _ask(self, name)
+        target, mapping = _upar_lite()
+        known = {"upar-lite"} if self.name in SCHEMAS and self.name != "upar-lite" else set()
+        if name not in known:
+            raise BadInput(f"{self.name} has no view {name!r}; it has {sorted(known | set(self.questions)) or 'none'}")
+        benchmark, names = self.name.removesuffix("105"), set(self.names)
+        columns = []
+        for attribute in target.attributes:
+            terms = mapping[attribute.name].get(benchmark, ())
+            columns.append(Column(attribute.name, tuple(t for t in terms if t.lstrip("!?") in names)))
+        return View(name, self, tuple(columns), target)
+
+    def to_dict(self):
+        """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
+        out = asdict(self)
+        out["views"] = out.pop("questions")
+        return {key: value for key, value in out.items() if value}
+
+    @classmethod
+    def from_dict(cls, data, where="this schema"):
+        """A schema from `to_dict`, or from a user's YAML; BadInput names what is missing or unknown in it."""
+        try:
+            attributes = []
+            for item in data["attributes"]:
+                item = {"name": item} if isinstance(item, str) else {k: v for k, v in item.items() if k != "from"}
+                item["name"] = str(item["name"])
+                attributes.append(Attribute(**{"meaning": item.get("prompt") or item["name"], **item}))
+            exclusive = (
+                ExclusiveSet(**{**s, "members": tuple(map(str, s["members"]))}) for s in data.get("exclusive") or ()
+            )
+            permutations, questions = (
+                {str(key): tuple(value) for key, value in (data.get(part) or {}).items()}
+                for part in ("permutations", "views")
+            )
+            return cls(str(data.get("name") or "custom"), tuple(attributes), tuple(exclusive), permutations, questions)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadInput(
+                f"{where} is no schema ({type(error).__name__}: {error}); expected name, attributes: [{{name, meaning, group, "
+                "prompt}], exclusive: [{name, members, exactly_one}]"
+            ) from error
+
+    @classmethod
+    def from_yaml(cls, path):
+        """A schema from a YAML file; the layout is that of `parlib/assets/schemas/`."""
+        return cls.from_dict(_read_yaml(path), where=path)
+
+
+def schema(name):
+    """The schema of a benchmark: `pa100k` (26), `peta` (35), `peta105`, `market1501` (30 binaries), `upar-lite` (25)."""
+    if name not in SCHEMAS:
+        raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")
+    return _shipped(name)
+
+
+@cache
+def _shipped(name):
+    if name == "peta":
+        full = _shipped("peta105")
+        part = full.subset("peta", full.names[:35])
+        # Head, upper, lower, feet, carrying, age, gender: the order of many published PETA label files.
+        group = (10, 18, 19, 30, 15, 7, 9, 11, 14, 21, 26, 29, 32, 33, 34, 6, 8, 12, 25, 27, 31, 13, 23, 24, 28)
+        return Schema("peta", part.attributes, part.exclusive, {"group": (*group, 4, 5, 17, 20, 22, 0, 1, 2, 3, 16)})
+    return Schema.from_yaml(_FOLDER / f"{name}.yaml")
+
+
+@cache
+def _upar_lite():
+    """The common schema, and attribute -> benchmark -> terms."""
+    data = _read_yaml(_FOLDER / "upar-lite.yaml")
+    return _shipped("upar-lite"), {item["name"]: item["from"] for item in data["attributes"]}
+
+
+def _ask(source, name):
+    """A view of `source` in which some exclusive sets are one multi-way question each, in place of their first member."""
+    sets = {group.members[0]: group for group in source.exclusive if group.name in source.questions[name]}
+    inside = {member for group in sets.values() for member in group.members}
+    columns = []
+    for attribute in source.names:
+        if attribute in sets:
+            columns.append(Column(sets[attribute].name, sets[attribute].members, question=True))
+        elif attribute not in inside:
+            columns.append(Column(attribute, (attribute,)))
+    return View(name, source, tuple(columns), None if sets else source)
+
+
+def _read_yaml(path):
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: cannot be read as a YAML schema: {error}") from error
