@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from parlib.errors import BadInput
@@ -15,6 +16,7 @@ from parlib.errors import BadInput
 def main(argv=None):
     """Run one command; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    warnings.showwarning = lambda message, *where, **more: print(f"parlib: note: {message}", file=sys.stderr)
     try:
         return arguments.command(arguments) or 0
     except BadInput as error:
@@ -81,7 +83,9 @@ def _data_arguments(parser):
     parser.add_argument("--root", type=Path, required=True, help="folder of the benchmark's tree")
     parser.add_argument("--encoder", default="nano", help="nano, a local folder or a hub id")
     parser.add_argument("--revision", help="commit of a hub encoder")
-    parser.add_argument("--cache", type=Path, help="where features are kept (default: $PARLIB_CACHE or ~/.cache/parlib)")
+    parser.add_argument(
+        "--cache", type=Path, help="where features are kept (default: $PARLIB_CACHE or ~/.cache/parlib)"
+    )
 
 
 def _synth(arguments):

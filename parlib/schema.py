@@ -38,8 +38,8 @@ class ExclusiveSet:
 class Column:
     """A column of a view, computed from a schema's binaries.
 
-    `terms` are names of binaries. A question (`question=True`) has the index of the term that is 1 as its value. Otherwise
-    the column is 1 where any term is; `!name` stands for the opposite, `?name` makes an undecided value unknown.
+    `terms` are names of binaries. A question (`question=True`) has the index of the term that is 1 as its value. A
+    binary is 1 where any term is; `!name` stands for the opposite, `?name` makes an undecided value unknown.
     """
 
     name: str
@@ -65,8 +65,8 @@ class View:
     def __call__(self, labels):
         """Labels (N, A) int8 in the source schema -> (N, len(columns)) int8.
 
-        A question's value is 0..k-1, k where none of its k answers holds, -1 where that cannot be told. A binary is 1, 0,
-        or -1 where it is unknown or where the source does not carry it.
+        A question's value is 0..k-1, k where none of its k answers holds, -1 where that cannot be told. A binary is 1,
+        0, or -1 where it is unknown or where the source does not carry it.
         """
         labels = np.asarray(labels, dtype=np.int8)
         if labels.ndim != 2 or labels.shape[1] != len(self.source):
@@ -149,13 +149,11 @@ class Schema:
     def permutation(self, name):
         """A named column order, as a tuple of column indices."""
         if name not in self.permutations:
-            raise BadInput(
-                f"{self.name} has no column order {name!r}; it has {sorted(self.permutations) or 'only its own'}"
-            )
+            raise BadInput(f"{self.name} has no column order {name!r}; it has {', '.join(self.permutations) or 'none'}")
         return self.permutations[name]
 
     def subset(self, name, names):
-        """The schema of some of the columns, in the order of `names`; a set that loses members is no longer exactly-one."""
+        """The schema of some of the columns, in the order of `names`; a set that loses a member is not exactly-one."""
         kept = tuple(self.attributes[self.index(n)] for n in names)
         sets = []
         for group in self.exclusive:
@@ -168,16 +166,14 @@ class Schema:
         """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
         if name in self.questions:
             return _ask(self, name)
-        target, mapping = _upar_lite()
-        known = {"upar-lite"} if self.name in SCHEMAS and self.name != "upar-lite" else set()
+        known = [*self.questions, *(["upar-lite"] if self.name in SCHEMAS[:-1] else [])]
         if name not in known:
-            raise BadInput(f"{self.name} has no view {name!r}; it has {sorted(known | set(self.questions)) or 'none'}")
-        benchmark, names = self.name.removesuffix("105"), set(self.names)
+            raise BadInput(f"{self.name} has no view {name!r}; it has {', '.join(known) or 'none'}")
         columns = []
-        for attribute in target.attributes:
-            terms = mapping[attribute.name].get(benchmark, ())
-            columns.append(Column(attribute.name, tuple(t for t in terms if t.lstrip("!?") in names)))
-        return View(name, self, tuple(columns), target)
+        for item in _read_yaml(_FOLDER / "upar-lite.yaml")["attributes"]:
+            terms = item["from"].get(self.name.removesuffix("105"), ())
+            columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
+        return View(name, self, tuple(columns), schema("upar-lite"))
 
     def to_dict(self):
         """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
@@ -194,18 +190,19 @@ class Schema:
                 item = {"name": item} if isinstance(item, str) else {k: v for k, v in item.items() if k != "from"}
                 item["name"] = str(item["name"])
                 attributes.append(Attribute(**{"meaning": item.get("prompt") or item["name"], **item}))
-            exclusive = (
-                ExclusiveSet(**{**s, "members": tuple(map(str, s["members"]))}) for s in data.get("exclusive") or ()
+            sets = [{**s, "members": tuple(map(str, s["members"]))} for s in data.get("exclusive") or ()]
+            orders, views = (data.get(part) or {} for part in ("permutations", "views"))
+            return cls(
+                str(data.get("name") or "custom"),
+                tuple(attributes),
+                tuple(ExclusiveSet(**s) for s in sets),
+                {str(name): tuple(order) for name, order in orders.items()},
+                {str(name): tuple(questions) for name, questions in views.items()},
             )
-            permutations, questions = (
-                {str(key): tuple(value) for key, value in (data.get(part) or {}).items()}
-                for part in ("permutations", "views")
-            )
-            return cls(str(data.get("name") or "custom"), tuple(attributes), tuple(exclusive), permutations, questions)
         except (KeyError, TypeError, AttributeError) as error:
             raise BadInput(
-                f"{where} is no schema ({type(error).__name__}: {error}); expected name, attributes: [{{name, meaning, group, "
-                "prompt}], exclusive: [{name, members, exactly_one}]"
+                f"{where} is no schema ({type(error).__name__}: {error}); expected name, attributes: [{{name, meaning, "
+                "group, prompt}], exclusive: [{name, members, exactly_one}]"
             ) from error
 
     @classmethod
@@ -214,33 +211,22 @@ class Schema:
         return cls.from_dict(_read_yaml(path), where=path)
 
 
+@cache
 def schema(name):
-    """The schema of a benchmark: `pa100k` (26), `peta` (35), `peta105`, `market1501` (30 binaries), `upar-lite` (25)."""
+    """The schema of a benchmark: `pa100k` (26), `peta` (35), `peta105`, `market1501` (30), `upar-lite` (25)."""
     if name not in SCHEMAS:
         raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")
-    return _shipped(name)
-
-
-@cache
-def _shipped(name):
-    if name == "peta":
-        full = _shipped("peta105")
-        part = full.subset("peta", full.names[:35])
-        # Head, upper, lower, feet, carrying, age, gender: the order of many published PETA label files.
-        group = (10, 18, 19, 30, 15, 7, 9, 11, 14, 21, 26, 29, 32, 33, 34, 6, 8, 12, 25, 27, 31, 13, 23, 24, 28)
-        return Schema("peta", part.attributes, part.exclusive, {"group": (*group, 4, 5, 17, 20, 22, 0, 1, 2, 3, 16)})
-    return Schema.from_yaml(_FOLDER / f"{name}.yaml")
-
-
-@cache
-def _upar_lite():
-    """The common schema, and attribute -> benchmark -> terms."""
-    data = _read_yaml(_FOLDER / "upar-lite.yaml")
-    return _shipped("upar-lite"), {item["name"]: item["from"] for item in data["attributes"]}
+    if name != "peta":
+        return Schema.from_yaml(_FOLDER / f"{name}.yaml")
+    full = schema("peta105")
+    part = full.subset("peta", full.names[:35])
+    # Head, upper, lower, feet, carrying, age, gender: the order of many published PETA label files.
+    group = (10, 18, 19, 30, 15, 7, 9, 11, 14, 21, 26, 29, 32, 33, 34, 6, 8, 12, 25, 27, 31, 13, 23, 24, 28)
+    return Schema("peta", part.attributes, part.exclusive, {"group": (*group, 4, 5, 17, 20, 22, 0, 1, 2, 3, 16)})
 
 
 def _ask(source, name):
-    """A view of `source` in which some exclusive sets are one multi-way question each, in place of their first member."""
+    """A view of `source` in which some exclusive sets are one multi-way question each, where their first member was."""
     sets = {group.members[0]: group for group in source.exclusive if group.name in source.questions[name]}
     inside = {member for group in sets.values() for member in group.members}
     columns = []

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from parlib.data.release import Listing, Release, read_table, to_labels
+from parlib.data.files import read_table, to_labels
+from parlib.data.release import Listing, Release
 from parlib.data.splits import disjoint
 from parlib.errors import BadInput
 from parlib.schema import Attribute, Schema
@@ -16,11 +17,11 @@ def read(root, images=True, table=None, schema=None):
 
     The table is `table`, or `metadata.csv`, or the one CSV or Parquet file in `root`. Its columns: `image` (or
     `file_name`), a path below the root; optionally `identity` and `split`; and one column an attribute with 1, 0 and
-    empty or -1 for unknown. Without `split`, whole people (or else images) are dealt out 70/10/20 by the hash of their name.
+    empty or -1 for unknown. Without `split`, whole people (or else images) are dealt out 70/10/20 by a hash of names.
 
     Args:
         table: file name below `root`, or a path.
-        schema: a `Schema`, or a YAML file's path; without it `schema.yaml`, or else the column names stand for themselves.
+        schema: a `Schema`, or a YAML file's path; without it `schema.yaml`, or else the column names as they are.
 
     Raises:
         BadInput: no table or several, no image column, a label that is not 1, 0, -1 or empty, an unknown column.
@@ -40,15 +41,16 @@ def read(root, images=True, table=None, schema=None):
         raise BadInput(
             f"{source}: has no column {', '.join(lacks)} of the schema; found {', '.join(map(str, frame.columns))}"
         )
-    names = frame[key].fillna("").astype(str).tolist()
+    names = _texts(frame[key])
     labels = to_labels(frame[described.names], described.names, source)
-    identity = frame["identity"].fillna("").astype(str).tolist() if "identity" in frame else None
+    identity = _texts(frame["identity"]) if "identity" in frame else None
     notes = []
     if "split" in frame:
-        given = frame["split"].fillna("").astype(str)
-        if (given == "").any():
-            raise BadInput(f"{source}: {(given == '').sum()} row(s) have no split; write train, val or test in each")
-        rows = {split: [int(i) for i in index] for split, index in given.groupby(given, sort=False).indices.items()}
+        rows = {}
+        for row, split in enumerate(_texts(frame["split"])):
+            if not split:
+                raise BadInput(f"{source}: row {row + 1} has no split; write train, val or test in each")
+            rows.setdefault(split, []).append(row)
     else:
         sizes = {split: round(share * len(names)) for split, share in SHARES.items()}
         rows = disjoint(identity or names, sizes, seed=0)
@@ -63,6 +65,11 @@ def read(root, images=True, table=None, schema=None):
         for split, index in rows.items()
     }
     return Release("folder", root, source, described, splits, (".", "images", "data"), {}, notes)
+
+
+def _texts(column):
+    """A table's column as str, '' where it is empty, whatever type the file gave it."""
+    return ["" if empty else str(value) for value, empty in zip(column, column.isna(), strict=True)]
 
 
 def _find(root, table):

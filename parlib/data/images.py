@@ -1,5 +1,6 @@
 """Image files: found without a stat each, kept inside the root, and decoded to RGB or refused by name."""
 
+import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -80,19 +81,18 @@ def _resolved(path):
 
 
 def open_image(path, data=None):
-    """The picture in a file as an upright RGB `PIL.Image`.
+    """The picture in a file, or in `data` (bytes) named by `path`, as an upright RGB `PIL.Image`.
 
-    EXIF rotation is applied; grey, palette, CMYK and 16-bit pictures are converted by their meaning; what is transparent
+    EXIF rotation is applied; grey, palette, CMYK and 16-bit pictures are converted by their meaning; transparency
     becomes white. Never a partial picture.
 
     Raises:
         BadInput: naming the file, where it is missing, empty, truncated, no image, or larger than 16,384 px a side.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = (
-        False  # another library may have set it, and half a person would pass for a whole one
-    )
+    # Another library may have set it, and half a person would pass for a whole one.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with Image.open(path if data is None else data) as image:
+        with Image.open(path if data is None else io.BytesIO(data)) as image:
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise BadInput(f"{path}: {width} x {height} px is larger than {MAX_SIDE} px a side; crop or shrink it")
@@ -101,7 +101,7 @@ def open_image(path, data=None):
     except BadInput:
         raise
     except UnidentifiedImageError:
-        empty = data is None and os.path.getsize(path) == 0
+        empty = (os.path.getsize(path) if data is None else len(data)) == 0
         raise BadInput(f"{path}: {'is empty (0 bytes)' if empty else 'is no image'}; fetch this file again") from None
     # Pillow's decoders raise whatever a damaged file trips them with; a list of classes would let some through.
     except Exception as error:
@@ -110,7 +110,7 @@ def open_image(path, data=None):
 
 def _to_rgb(image, path):
     if image.mode == "RGB":
-        return image.copy()
+        return image
     if image.mode == "F":
         raise BadInput(f"{path}: floating-point pixels have no known range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit grey: convert() would clip everything above 255 to white
@@ -128,6 +128,6 @@ class RGBImage(datasets.Image):
     mode: str | None = "RGB"
 
     def decode_example(self, value, token_per_repo_id=None):
-        if isinstance(value, dict) and value.get("bytes") is None and value.get("path") is not None and self.decode:
-            return open_image(value["path"])
+        if isinstance(value, dict) and self.decode and (value["path"] or value["bytes"] is not None):
+            return open_image(value["path"] or "picture without a name", value["bytes"])
         return super().decode_example(value, token_per_repo_id)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.release import Listing, Release, member, read_mat, texts
+from parlib.data.files import holds, member, read_mat, texts
+from parlib.data.release import Listing, Release
 from parlib.data.splits import disjoint
 from parlib.errors import BadInput
 from parlib.schema import schema
@@ -19,16 +20,16 @@ _NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}\.(?:jpg|png)")
 
 
 def read(root, images=True, seed=0):
-    """Splits of the official tree; `market_attribute.mat` may lie beside the image folders or in `attribute/`.
+    """Splits of the official tree; `market_attribute.mat` lies beside the image folders or in `attribute/`.
 
-    `trainval` is the official training half, `test` the gallery. There is no official validation part: `val` is 100 people
-    of the training half, chosen by the hash of `seed` and their identity, and `train` the others.
+    `trainval` is the official training half, `test` the gallery. There is no official validation part: `val` is 100
+    people of the training half, chosen by the hash of `seed` and their identity, and `train` the others.
 
     With `images=False` a row is a person (the image list exists only as file names), and `image_id` is the identity.
     With images, `image_id` is the path below the root. Junk (`-1`) and distractors (`0000`) are left out and counted.
 
     Raises:
-        BadInput: no annotation file, other fields or codes in it, no image folder, a folder whose people have no labels.
+        BadInput: no annotation file, other fields or codes in it, no image folder, a folder of people without labels.
     """
     root = Path(root)
     source, base = _find(root)
@@ -59,18 +60,11 @@ def _find(root):
     """(annotation file, folder of the image folders)."""
     bases = (root, root / "Market-1501-v15.09.15") if not root.is_file() else (root.parent,)
     base = next((b for b in bases if (b / FOLDERS["train"]).is_dir()), bases[0])
-    places = (
-        [root]
-        if root.is_file()
-        else [b / sub / "market_attribute.mat" for b in (base, root) for sub in ("", "attribute")]
-    )
-    for place in places:
+    inside = [b / sub / "market_attribute.mat" for b in (base, root) for sub in ("", "attribute")]
+    for place in [root] if root.is_file() else inside:
         if place.is_file():
             return place, base
-    have = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "nothing: no such folder"
-    raise BadInput(
-        f"{root}: no Market-1501 attributes here: looked for market_attribute.mat, found {have or 'an empty folder'}"
-    )
+    raise BadInput(f"{root}: no Market-1501 attributes here: looked for market_attribute.mat, found {holds(root)}")
 
 
 def _people(source, half):
@@ -80,15 +74,18 @@ def _people(source, half):
     ids = texts(member(struct, "image_index", where))
     if len(set(ids)) != len(ids) or "" in ids:
         raise BadInput(f"{where}: image_index has empty or repeated identities; take an intact copy")
-    columns = []
-    for name, codes in [("age", 4), *((name, 2) for name in schema("market1501").names[4:])]:
+    ages = next(group.members for group in schema("market1501").exclusive if group.name == "age")
+    names = schema("market1501").names
+    coded = {}
+    for name, codes in [("age", len(ages)), *((name, 2) for name in names if name not in ages)]:
         values = np.ravel(member(struct, name, where))
         if len(values) != len(ids):
             raise BadInput(f"{where}: {name} has {len(values)} values for {len(ids)} identities; take an intact copy")
         wrong = np.flatnonzero(~np.isin(values, range(1, codes + 1)))
         if len(wrong):
             raise BadInput(f"{where}: {name} of identity {ids[wrong[0]]} is {values[wrong[0]]}, expected 1..{codes}")
-        columns += [values == code for code in range(1, 5)] if name == "age" else [values == 2]
+        coded[name] = values
+    columns = [coded["age"] == ages.index(name) + 1 if name in ages else coded[name] == 2 for name in names]
     return dict(zip(ids, np.stack(columns, axis=1).astype(np.int8), strict=True))
 
 

@@ -1,8 +1,9 @@
-"""PA-100K: 26 binary attributes, 80,000 / 10,000 / 10,000 images, as the official `annotation.mat` or three CSV files."""
+"""PA-100K: 26 binary attributes, 80,000 / 10,000 / 10,000 images; the official `annotation.mat` or three CSV files."""
 
 from pathlib import Path
 
-from parlib.data.release import Listing, Release, column_order, member, read_mat, read_table, texts, to_labels
+from parlib.data.files import column_order, holds, member, read_mat, read_table, texts, to_labels
+from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.schema import schema
 
@@ -27,10 +28,7 @@ def read(root, images=True):
         source = root / "train.csv"
         splits = {split: _read_csv(root / f"{split}.csv") for split in ("train", "val", "test")}
     else:
-        have = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "nothing: no such folder"
-        raise BadInput(
-            f"{root}: no PA-100K here: looked for annotation.mat or train.csv, found {have or 'an empty folder'}"
-        )
+        raise BadInput(f"{root}: no PA-100K here: looked for annotation.mat or train.csv, found {holds(root)}")
     return Release("pa100k", root, source, schema("pa100k"), splits, FOLDERS, EXPECTED)
 
 

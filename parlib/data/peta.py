@@ -1,11 +1,12 @@
-"""PETA: 19,000 images of 8,699 people, 105 binary attributes of which 35 are used, five official partitions that leak."""
+"""PETA: 19,000 images of 8,699 people, 105 binary attributes (35 in use), five official partitions that leak."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 
-from parlib.data.release import Listing, Release, column_order, member, read_mat, texts, to_labels
+from parlib.data.files import column_order, holds, member, read_mat, texts, to_labels
+from parlib.data.release import Listing, Release
 from parlib.data.splits import disjoint, index_hash, read_index
 from parlib.errors import BadInput
 from parlib.schema import schema
@@ -33,8 +34,7 @@ def read(root, images=True, partition=0, attributes="35"):
     root = Path(root)
     source = root if root.is_file() else root / "PETA.mat"
     if not source.is_file():
-        have = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "nothing: no such folder"
-        raise BadInput(f"{root}: no PETA here: looked for PETA.mat, found {have or 'an empty folder'}")
+        raise BadInput(f"{root}: no PETA here: looked for PETA.mat, found {holds(root)}")
     peta = member(read_mat(source), "peta", source)
     names = texts(member(peta, "attribute", source))
     data = np.asarray(member(peta, "data", source))
@@ -59,7 +59,7 @@ def read(root, images=True, partition=0, attributes="35"):
 
 def _rows(partition, peta, source, images, identity):
     """(split -> row numbers, notes, expected sizes) of a partition."""
-    if isinstance(partition, int) or (isinstance(partition, str) and partition.isdigit()):
+    if str(partition).isdigit():
         official = np.ravel(member(peta, "partion_attribute", source))
         if not 0 <= int(partition) < len(official):
             raise BadInput(f"{source}: no partition {partition}; there are 0..{len(official) - 1}")

@@ -1,9 +1,11 @@
 """A benchmark as it lies on disk: its splits as listed, the faults in them, and the `Dataset` made of one."""
 
+import inspect
 import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import datasets
@@ -13,6 +15,8 @@ import pyarrow as pa
 from parlib.data.images import RGBImage, survey
 from parlib.errors import BadInput
 from parlib.schema import Schema
+
+BENCHMARKS = ("pa100k", "peta", "market1501", "folder")
 
 
 @dataclass
@@ -60,21 +64,14 @@ class Release:
             raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(known)}")
         return self.splits[split]
 
-    @property
-    def rendered(self):
-        return (self.root / "rendered.json").is_file()
-
-    def size_notes(self, splits):
-        """One line for each split whose size is not the official one."""
-        out = []
-        for split in splits:
-            have, want = len(self.listing(split).names), self.expected.get(split)
-            if want not in (None, have) and not self.rendered:
-                out.append(
-                    f"{self.source}: {self.name} {split} has {have:,} rows, the official release {want:,}: a sample or "
-                    f"another edition, and no number from it is a {self.name} result"
-                )
-        return out
+    def size_note(self, splits):
+        """[one line] where sizes are not the official ones, else []; a rendered tree says itself what it is."""
+        sizes = {split: (len(self.listing(split).names), self.expected.get(split)) for split in splits}
+        other = [f"{split} {have:,} ({want:,})" for split, (have, want) in sizes.items() if want not in (None, have)]
+        about = f"this is a sample or another edition, and no number from it is a {self.name} result"
+        if not other or (self.root / "rendered.json").is_file():
+            return []
+        return [f"{self.source}: rows (official release in brackets): {', '.join(other)}; {about}"]
 
     def dataset(self, split, images=True):
         """The `Dataset` of a split; BadInput for a faulty list or for images that are not there."""
@@ -82,7 +79,9 @@ class Release:
         if broken:
             raise BadInput("; ".join(broken[:3]))
         listing = self.listing(split)
-        for note in self.size_notes([split]):
+        if not listing.names:
+            raise BadInput(f"{self.source}: {split} has no rows")
+        for note in self.size_note([split]):
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
         # The schema rides with the labels column: it survives select, map, concatenate and save_to_disk.
@@ -103,28 +102,23 @@ class Release:
         features = datasets.Features(features)
         table = pa.table(columns).cast(features.arrow_schema)
         about = f"{self.name} {split} from {self.source}. " + " ".join(self.notes)
-        return datasets.Dataset(
-            datasets.table.InMemoryTable(table), datasets.DatasetInfo(about.strip(), features=features)
-        )
+        info = datasets.DatasetInfo(about.strip(), features=features)
+        return datasets.Dataset(datasets.table.InMemoryTable(table), info)
 
     def _paths(self, names):
         found = survey(self.root, self.folders, names)
-        places = ", ".join(str(self.root / folder) for folder in self.folders)
         if found.outside:
             raise BadInput(
                 f"{self.source}: {len(found.outside)} image names or links lead out of {self.root}, first "
                 f"{found.outside[0]!r}; put the images themselves below the root"
             )
-        if found.folder is None or not found.paths:
-            zips = sorted(p.name for p in self.root.glob("*.zip"))
-            remedy = f"unpack {zips[0]} there" if zips else "put them there, or use images=False for labels alone"
-            raise BadInput(
-                f"{self.root}: none of {len(names):,} images found; looked for {names[0]} in {places}; {remedy}"
-            )
         if found.missing:
+            zips = sorted(path.name for path in self.root.glob("*.zip"))
+            place = found.folder if found.paths else f"{self.root}, in {', '.join(self.folders)}"
             raise BadInput(
-                f"{found.folder}: {len(found.missing):,} of {len(names):,} images are missing, first "
-                f"{', '.join(found.missing[:3])}; unpack the archive again, or use images=False for labels alone"
+                f"{place}: {len(found.missing):,} of {len(names):,} images are missing, first "
+                f"{', '.join(found.missing[:3])}; {f'unpack {zips[0]}' if zips else 'unpack the archive again'}, or use "
+                "images=False for labels alone"
             )
         return [found.paths[name] for name in names]
 
@@ -133,116 +127,25 @@ def faults(release):
     """Why a listing cannot be used, one line each: empty names, a name twice in a split, a name in two splits."""
     out, homes = [], {}
     for split, listing in release.splits.items():
-        empty = [row for row, name in enumerate(listing.names, 1) if not name]
-        if empty:
+        where, counts = f"{release.source}: {split}", Counter(listing.names)
+        if counts.pop("", 0):
+            row = listing.names.index("") + 1
+            empty = listing.names.count("")
             out.append(
-                f"{release.source}: {split} has {len(empty)} empty image name(s), first in row {empty[0]}; "
-                "write the name in, or take an intact copy"
+                f"{where} has {empty} empty image name(s), first in row {row}; write it in or take an intact copy"
             )
-        counts = Counter(listing.names)
-        twice = [name for name, count in counts.items() if count > 1 and name]
+        twice = [name for name, count in counts.items() if count > 1]
         if twice:
-            out.append(
-                f"{release.source}: {split} names {len(twice)} image(s) twice, first {twice[0]!r}; remove one row of each"
-            )
+            out.append(f"{where} names {len(twice)} image(s) twice, first {twice[0]!r}; remove one row")
         for name in counts:
             homes.setdefault(name, []).append(split)
-    shared = [(name, splits) for name, splits in homes.items() if len(splits) > 1 and name]
+    shared = [(name, splits) for name, splits in homes.items() if len(splits) > 1]
     if shared:
         name, splits = shared[0]
         out.append(
             f"{release.source}: {len(shared)} image(s) are in two splits, first {name!r} in {' and '.join(splits)}; "
             "scores on them would be of training images: remove them from one"
         )
-    return out
-
-
-def to_labels(values, columns, where):
-    """Release values {0, 1, 2, -1}, an array or a table, empty as NaN -> (N, A) int8; 2 (uncertain) and empty are -1."""
-    try:
-        values = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"{where}: labels must be 1, 0, -1 or empty ({error}); a column of text is no attribute"
-        ) from error
-    if values.ndim != 2 or values.shape[1] != len(columns):
-        raise BadInput(
-            f"{where}: labels have shape {values.shape}, expected one row an image and {len(columns)} columns"
-        )
-    values = np.where(np.isnan(values) | (values == 2), -1, values)
-    wrong = ~np.isin(values, (-1, 0, 1))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise BadInput(
-            f"{where}: {wrong.sum()} label(s) are not 1, 0, -1 (unknown) or 2 (uncertain), first "
-            f"{values[row, column]:g} in row {row + 1}, column {columns[column]}; correct or empty them"
-        )
-    return values.astype(np.int8)
-
-
-def column_order(names, schema, where):
-    """Positions in a file's `names` of the schema's attributes, so that a reordered file is read right."""
-    if len(names) != len(schema) or set(names) != set(schema.names):
-        lacks, extra = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
-        raise BadInput(
-            f"{where}: attributes are not those of {schema.name}: missing {lacks or 'none'}, unknown {extra or 'none'}"
-        )
-    return [names.index(name) for name in schema.names]
-
-
-def read_table(path):
-    """A CSV or Parquet file as a DataFrame, image names and identities as text."""
-    import pandas as pd
-
-    try:
-        if Path(path).suffix == ".parquet":
-            import pyarrow.parquet
-
-            return pyarrow.parquet.read_table(path).to_pandas(ignore_metadata=True)
-        text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
-        return pd.read_csv(path, dtype=text)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read as a table: {error}") from error
-
-
-def read_mat(path):
-    """Variables of a MATLAB file; BadInput where it is not one or is damaged."""
-    from scipy.io import loadmat
-
-    try:
-        found = loadmat(path)
-    except FileNotFoundError:
-        raise BadInput(f"no file {path}") from None
-    except NotImplementedError:
-        raise BadInput(f"{path}: is a MATLAB 7.3 (HDF5) file; save it again with `save -v7`") from None
-    # scipy's parser raises whatever a truncated or foreign file trips it with: a dozen classes have been seen.
-    except Exception as error:
-        raise BadInput(
-            f"{path}: is truncated or no MATLAB file ({type(error).__name__}: {error}); fetch it again"
-        ) from error
-    return {key: value for key, value in found.items() if not key.startswith("__")}
-
-
-def member(container, key, where):
-    """`container[key]` of a MATLAB struct or of `read_mat`'s dict; BadInput lists what is there instead."""
-    if isinstance(container, np.ndarray) and container.dtype.names and container.size == 1:
-        container = {name: container.item()[i] for i, name in enumerate(container.dtype.names)}
-    have = list(container) if isinstance(container, dict) else []
-    if key not in have:
-        raise BadInput(
-            f"{where}: looked for {key!r}, found {', '.join(have) or 'no fields at all'}; is it another file?"
-        )
-    return container[key]
-
-
-def texts(cells):
-    """A MATLAB cell array of strings -> list of str; an empty or non-text cell becomes ''."""
-    out = []
-    for cell in np.ravel(cells):
-        while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
-            cell = cell.item()
-        cell = np.asarray(cell)
-        out.append(str(cell.ravel()[0]).strip() if cell.size == 1 and cell.dtype.kind == "U" else "")
     return out
 
 
@@ -258,3 +161,39 @@ def schema_of(dataset):
     if not text:
         raise BadInput("this dataset does not come from load_benchmark: its labels carry no schema")
     return Schema.from_dict(json.loads(text))
+
+
+def load_benchmark(name, root, split=None, images=True, **options):
+    """One split of a benchmark.
+
+    Args:
+        name: `pa100k`, `peta`, `market1501` or `folder` (your own images).
+        root: the folder the release was unpacked into.
+        split: `train`, `val`, `trainval`, `test` or `all`; `folder` alone may leave it out, which means `all`.
+        images: False reads the annotation file alone.
+        **options: of the benchmark's `read`: `partition` and `attributes` for peta, `seed` for market1501,
+            `table` and `schema` for folder.
+
+    Returns:
+        `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
+        and `identity` where the benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more.
+
+    Raises:
+        BadInput: naming the path or name, what was looked for and what exists.
+    """
+    release = read_release(name, root, images=images, **options)
+    if split is None and name != "folder":
+        raise BadInput(f"{name} needs a split: {', '.join(release.splits)} or trainval")
+    return release.dataset(split or "all", images)
+
+
+def read_release(name, root, images=True, **options):
+    """Every split of a benchmark as listed, faults and all: a `Release`."""
+    if name not in BENCHMARKS:
+        raise BadInput(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    read = import_module(f"parlib.data.{name}").read
+    known = [option for option in inspect.signature(read).parameters if option not in ("root", "images")]
+    for option in options:
+        if option not in known:
+            raise BadInput(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
+    return read(root, images=images, **options)

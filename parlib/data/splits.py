@@ -10,8 +10,8 @@ from parlib.errors import BadInput
 def disjoint(keys, sizes, seed):
     """Split rows so that rows with one key stay together.
 
-    Keys are ordered by the SHA-256 of `seed:key` (no random generator: the same everywhere, for ever) and dealt out to the
-    splits in turn; a split is full once it has its size, so it exceeds it by less than one key's rows.
+    Keys are ordered by the SHA-256 of `seed:key` (no random generator: the same everywhere, for ever) and dealt out to
+    the splits in turn; a split is full once it has its size, so it exceeds it by less than one key's rows.
 
     Args:
         keys: one for each row, str.
@@ -49,7 +49,7 @@ def read_index(path, names):
         split -> list of row numbers into `names`.
 
     Raises:
-        BadInput: a pickle (reading one runs whatever code is in it), another layout, an image that `names` does not have.
+        BadInput: a pickle (reading one runs the code in it), another layout, an image that `names` does not have.
     """
     path = Path(path)
     try:
@@ -58,8 +58,8 @@ def read_index(path, names):
         raise BadInput(f"no split index {path}: {error.strerror}") from error
     if path.suffix not in (".json", ".csv") or raw[:1] == b"\x80":
         raise BadInput(
-            f"{path}: only .json and .csv indices are read; a pickle runs the code inside it, so open it yourself where you "
-            'trust it and save json.dumps({"train": [...], "val": [...], "test": [...]}), images counted from 1'
+            f"{path}: only .json and .csv indices are read, as a pickle runs the code inside it: where you trust it, "
+            'save json.dumps({"train": [...], "val": [...], "test": [...]}), images counted from 1'
         )
     try:
         if path.suffix == ".json":

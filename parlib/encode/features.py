@@ -37,7 +37,9 @@ class FeatureStore:
         self.manifest = read_json(path, "feature store manifest")
         missing = missing_shards(self.folder, len(self))
         if missing:
-            raise BadInput(f"{folder} is unfinished: {len(missing)} shards missing; run the same `parlib extract` again")
+            raise BadInput(
+                f"{folder} is unfinished: {len(missing)} shards missing; run the same `parlib extract` again"
+            )
 
     def __len__(self):
         return self.manifest["items"]
@@ -164,4 +166,3 @@ def shard_name(index):
 def missing_shards(folder, items):
     """Numbers of the shards that are not in `folder` yet, ascending."""
     return [i for i in range(shard_count(items)) if not (folder / shard_name(i)).is_file()]
-

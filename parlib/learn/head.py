@@ -6,10 +6,13 @@ feed-forward, residual and LayerNorm, average pooling, one linear classifier an 
 Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d head width, D model width.
 """
 
+import inspect
 import math
+from pathlib import Path
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -79,6 +82,15 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Parameter(torch.randn(attributes, D) / math.sqrt(D))
         self.bias = nn.Parameter(torch.zeros(attributes))
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id, map_location="cpu", strict=True, **options):
+        """Load from a local folder in silence (the mixin prints, and commands print JSON); the hub as the mixin does."""
+        if not Path(model_id).is_dir():
+            return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **options)
+        made = cls(**{k: v for k, v in options.items() if k in inspect.signature(cls).parameters})
+        made.load_state_dict(load_file(Path(model_id) / "model.safetensors", map_location), strict=strict)
+        return made.eval()
 
     @classmethod
     def for_encoder(cls, encoder, schema, prompts, **options):

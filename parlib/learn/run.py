@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from parlib.data import labels_of, load_benchmark, tree_kind
+from parlib.data import labels_of, load_benchmark, read_release
 from parlib.encode.encoder import load_encoder
 from parlib.encode.features import extract
 from parlib.encode.prompts import load_prompts
@@ -47,12 +47,20 @@ def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True)
     store = extract(dataset, encoder, Path(cache) / "features", f"{benchmark}-{split}", dtype, progress=progress)
     about = {
         "benchmark": benchmark,
-        "kind": tree_kind(benchmark, root),
+        "kind": tree_kind(benchmark, root, split),
         "split": split,
         "items_sha256": store.manifest["items_sha256"],
         "labels_sha256": digest(labels_of(dataset).tolist()),
     }
     return Split(store, labels_of(dataset), about)
+
+
+def tree_kind(benchmark, root, split):
+    """What a tree is, for records: `rendered`, `official` (the release's own number of rows), or `other`."""
+    release = read_release(benchmark, root)
+    if release.rendered:
+        return "rendered"
+    return "other" if release.size_note([split]) else "official"
 
 
 def new_head(benchmark, encoder, seed=0, language="en", **options):

@@ -59,7 +59,7 @@ def fit(head, train, val, options=None, seed=0, callback=None):
         BadInput: labels that do not fit the features or the head, features that are not finite.
     """
     options = options or TrainOptions()
-    store, labels = train[0], torch.as_tensor(np.asarray(train[1]))
+    store, labels = train[0], torch.tensor(np.asarray(train[1]))
     for part, (features, truth) in {"train": train, "val": val}.items():
         if len(features) != len(truth) or truth.shape[1] != len(head.prompts):
             raise BadInput(

@@ -1,0 +1,172 @@
+"""Can this tree be used? Everything wrong with it at once, instead of the first fault a loader meets."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from parlib.data.files import holds
+from parlib.data.images import open_image, survey
+from parlib.data.release import faults, read_release
+from parlib.errors import BadInput
+
+DECODED = 1000  # pictures a split decoded in full; every other file is looked at from both ends
+
+
+@dataclass
+class Report:
+    """What `check` found.
+
+    Attributes:
+        kind: `pa100k`, `peta`, `market1501` or `folder`; None where the tree is none of them.
+        splits: split -> counts and label findings.
+        problems: what `load_benchmark` refuses, one line each.
+        notes: what a reader of numbers from this tree should know.
+    """
+
+    root: str
+    kind: str | None = None
+    source: str | None = None
+    splits: dict[str, dict] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def usable(self):
+        return not self.problems
+
+    def to_dict(self):
+        return {**self.__dict__, "usable": self.usable}
+
+    def to_text(self):
+        lines = [
+            f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
+        ]
+        for split, found in self.splits.items():
+            lines.append(f"  {split}: " + ", ".join(_phrase(key, value) for key, value in found.items() if value))
+        lines += [f"  problem: {text}" for text in self.problems] + [f"  note: {text}" for text in self.notes]
+        return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
+
+
+def check(root, images=True, decode=DECODED, kind=None, **options):
+    """Read the tree at `root` and report counts, faults and oddities.
+
+    Args:
+        root: any tree, or an annotation file.
+        images: False checks the labels alone.
+        decode: how many pictures a split are decoded in full, spread evenly; None for all of them. Every file is
+            looked at in any case: an empty one, or one whose end is cut off, is found.
+        kind: which benchmark it is; recognised by its files if not given.
+        **options: of `load_benchmark`.
+
+    Returns:
+        A `Report`; `report.usable` says whether `load_benchmark` would take it.
+    """
+    root = Path(root)
+    report = Report(str(root), kind or recognise(root))
+    if report.kind is None:
+        report.problems.append(
+            "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table (folder); "
+            f"found {holds(root)}"
+        )
+        return report
+    try:
+        release = read_release(report.kind, root, images=images, **options)
+    except BadInput as error:
+        report.problems.append(str(error))
+        return report
+    report.source = str(release.source)
+    report.problems += faults(release)
+    report.notes += release.size_note([split for split in release.expected if split != "all"])
+    report.notes += release.notes
+    if (release.root / "rendered.json").is_file():
+        report.notes.append("rendered by parlib: no photograph in it")
+    for split, listing in release.splits.items():
+        report.splits[split] = _labels(listing, release.schema)
+        if images:
+            _images(report, release, split, [name for name in listing.names if name], decode)
+    return report
+
+
+def recognise(root):
+    """Which benchmark a tree or an annotation file is, by its files; None for none."""
+    files = {root.name} if root.is_file() else set(os.listdir(root)) if root.is_dir() else set()
+    if files & {"market_attribute.mat", "bounding_box_train", "Market-1501-v15.09.15"}:
+        return "market1501"
+    if "PETA.mat" in files:
+        return "peta"
+    if any(name.endswith(".mat") and "annotation" in name for name in files) or {"train.csv", "test.csv"} <= files:
+        return "pa100k"
+    return "folder" if any(name.endswith((".csv", ".parquet")) for name in files) else None
+
+
+def _labels(listing, schema):
+    """Counts of one split; what is zero or empty is not said."""
+    labels, names = listing.labels, schema.names
+    known = np.maximum((labels >= 0).sum(0), 1)
+    rates = (labels == 1).sum(0) / known
+    unknown = (labels == -1).mean(0) if len(labels) else np.zeros(len(names))
+    broken = {}
+    for group in schema.exclusive:
+        part = labels[:, [schema.index(name) for name in group.members]]
+        wrong = ((part == 1).sum(1) > 1) | (group.exactly_one & (part == 0).all(1))
+        if wrong.any():
+            broken[group.name] = int(wrong.sum())
+    return {
+        "rows": len(labels),
+        "identities": len(set(listing.identity)) if listing.identity else 0,
+        "unlabelled": round(float(unknown.mean()), 4),
+        "mostly_unlabelled": [name for name, share in zip(names, unknown, strict=True) if share > 0.5],
+        "never_1": [name for name, rate, share in zip(names, rates, unknown, strict=True) if rate == 0 and share < 1],
+        "always_1": [name for name, rate in zip(names, rates, strict=True) if rate == 1],
+        "exclusive_sets_violated": broken,
+    }
+
+
+def _phrase(key, value):
+    if isinstance(value, list):
+        value = f"{', '.join(value[:4])}{f' and {len(value) - 4} more' if len(value) > 4 else ''}"
+    elif isinstance(value, dict):
+        value = ", ".join(f"{name} {count:,}" for name, count in value.items())
+    elif isinstance(value, float):
+        value = f"{value:.1%}"
+    else:
+        value = f"{value:,}"
+    return f"{value} rows" if key == "rows" else f"{key.replace('_', ' ')} {value}"
+
+
+def _images(report, release, split, names, decode):
+    found = survey(release.root, release.folders, names)
+    for kind, lost in (("missing", found.missing), ("led out of the root", found.outside)):
+        if lost:
+            report.problems.append(
+                f"{split}: {len(lost):,} of {len(names):,} images {kind}, first {', '.join(lost[:3])}"
+            )
+    paths = list(found.paths.values())
+    step = max(1, len(paths) // decode) if decode else 1
+    decoded, unreadable = 0, []
+    for i, path in enumerate(paths):
+        if i % step and _ends_well(path):
+            continue
+        decoded += 1
+        try:
+            open_image(path)
+        except BadInput as error:
+            unreadable.append(str(error))
+    report.splits[split] |= {"images": len(paths), "decoded": decoded}
+    if unreadable:
+        report.splits[split]["unreadable"] = unreadable
+        report.problems.append(f"{split}: {len(unreadable)} unreadable image(s), first {unreadable[0]}")
+
+
+def _ends_well(path):
+    """Whether a JPEG or PNG begins and ends as it should; False asks for a full decode, it is no verdict."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            start = file.read(8)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 12))
+            end = file.read(12)
+    except OSError:
+        return False
+    return (start[:2] == b"\xff\xd8" and end[-2:] == b"\xff\xd9") or (start[:4] == b"\x89PNG" and b"IEND" in end)

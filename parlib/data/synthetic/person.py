@@ -1,0 +1,51 @@
+"""What is true of one rendered person, and what the three benchmarks would call it.
+
+A `Person` is the truth behind a picture. Labels are read off it, never drawn separately, so a label cannot disagree
+with what the renderer was asked to draw.
+"""
+
+from dataclasses import dataclass
+
+AGES = ("child", "teenager", "young adult", "adult", "middle-aged", "old")
+VIEWS = ("front", "side", "back")
+GLASSES = ("none", "glasses", "sunglasses")
+UPPERS = ("tshirt", "shirt", "sweater", "jacket", "suit", "coat")  # coat: reaches the knees
+UPPER_PATTERNS = ("plain", "stripes", "plaid", "logo", "splice")  # splice: blocks of different colours
+LOWERS = ("trousers", "jeans", "shorts", "skirt", "dress")
+LOWER_PATTERNS = ("plain", "stripe", "pattern")  # stripe: a line down the leg or rings; pattern: any print
+FOOTWEAR = ("shoes", "leather shoes", "sneakers", "sandals", "boots")
+BAGS = ("backpack", "shoulder bag", "handbag", "messenger bag", "plastic bag", "held in front", "other")
+COLOURS = ("black", "white", "red", "purple", "gray", "blue", "green", "yellow", "pink", "brown", "orange")
+MARKET_UPPER = ("black", "white", "red", "purple", "gray", "blue", "green", "yellow")
+MARKET_LOWER = ("black", "white", "pink", "gray", "blue", "green", "brown", "yellow", "purple")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Everything about a person that an attribute of any of the three benchmarks can ask for."""
+
+    female: bool
+    age: str  # one of AGES
+    view: str  # one of VIEWS
+    long_hair: bool
+    hat: bool
+    glasses: str  # one of GLASSES
+    muffler: bool
+    upper: str  # one of UPPERS
+    upper_colour: str  # one of COLOURS
+    upper_pattern: str  # one of UPPER_PATTERNS
+    long_sleeve: bool
+    v_neck: bool
+    lower: str  # one of LOWERS; a dress is drawn in one piece with the upper garment
+    lower_colour: str  # one of COLOURS
+    lower_pattern: str  # one of LOWER_PATTERNS
+    footwear: str  # one of FOOTWEAR
+    bags: frozenset  # of BAGS
+
+    @property
+    def formal_upper(self):
+        return self.upper in ("suit", "shirt", "coat")
+
+    @property
+    def formal_lower(self):
+        return self.lower == "trousers" and self.footwear == "leather shoes"

@@ -1,0 +1,98 @@
+"""Figures of a benchmark before any model: who is in it, how often, in what shape."""
+
+import numpy as np
+import seaborn as sns
+
+from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure
+
+
+def contact_sheet(images, titles=None, title="", caption="", columns=10):
+    """Crops side by side at one height, so that their own aspect ratios show. `images`: PIL or arrays."""
+    rows = -(-len(images) // columns)
+    made, axes = figure(1.05 * columns, 2.5 * rows + 0.6, title, caption, rows, columns, squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i < len(images):
+            ax.imshow(np.asarray(images[i]))
+            ax.set_title(titles[i] if titles else "", fontsize=7)
+    return made
+
+
+def label_rates(train, test, names, title="", caption=""):
+    """Positive rate of every attribute in train and test on a log scale, with test's absolute positives.
+
+    The bar behind each test point is twice the standard error that so few positives imply for the attribute's rate.
+
+    Args:
+        train, test: labels (N, A) of 1, 0, -1.
+        names: A names.
+    """
+    train, test = np.asarray(train), np.asarray(test)
+    known = np.maximum(1, (test >= 0).sum(0))
+    rate, positives = (test == 1).sum(0) / known, (test == 1).sum(0)
+    error = 2 * np.sqrt(rate * (1 - rate) / known)
+    order = np.argsort(rate)
+    made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
+    y = np.arange(len(names))
+    ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
+    train_rate = (train == 1).sum(0) / np.maximum(1, (train >= 0).sum(0))
+    ax.plot(train_rate[order], y, "|", color=BLUE, ms=10, mew=2, label="train")
+    ax.set_xscale("log")
+    ax.set_xlim(max(5e-4, min(rate[rate > 0].min(), train_rate[train_rate > 0].min()) / 2), 1.9)
+    for at, index in zip(y, order, strict=True):
+        ax.text(1.15, at, f"{positives[index]:,}", va="center", fontsize=7, color=GREY)
+    ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
+    ax.set_yticks(y, [names[i] for i in order], fontsize=8)
+    ax.set_xlabel("share of images that have the attribute (log scale)")
+    ax.legend(loc="lower right", frameon=False)
+    ax.grid(axis="x", alpha=0.25)
+    return made
+
+
+def cooccurrence(labels, names, title="", caption=""):
+    """How far each attribute raises or lowers another: correlation of the 0/1 labels, unknown left out pairwise."""
+    values = np.where(np.asarray(labels) >= 0, labels, np.nan).astype(float)
+    values = np.ma.masked_invalid(values)
+    made, ax = figure(8, 7.4, title, caption)
+    matrix = np.ma.corrcoef(values, rowvar=False).filled(0)
+    np.fill_diagonal(matrix, np.nan)
+    sns.heatmap(
+        matrix, ax=ax, cmap="PuOr_r", center=0, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
+        cbar_kws={"label": "correlation", "shrink": 0.7},
+    )  # fmt: skip
+    ax.tick_params(labelsize=7)
+    return made
+
+
+def aspect_ratios(image, sizes, resolution, title="", caption=""):
+    """A crop as it is and as a square encoder sees it, beside the benchmark's height / width ratios.
+
+    Args:
+        image: PIL image.
+        sizes: (N, 2) widths and heights in px.
+        resolution: side of the encoder's square input in px.
+    """
+    made, axes = figure(8, 3, title, caption, 1, 3, width_ratios=(1, 1.6, 3))
+    axes[0].imshow(image)
+    axes[0].set_title(f"as cropped\n{image.width} x {image.height} px", fontsize=8)
+    axes[1].imshow(image.resize((resolution, resolution)))
+    axes[1].set_title(f"as the encoder gets it\n{resolution} x {resolution} px", fontsize=8)
+    for ax in axes[:2]:
+        ax.axis("off")
+    sizes = np.asarray(sizes)
+    axes[2].hist(sizes[:, 1] / sizes[:, 0], bins=30, color=BLUE)
+    axes[2].axvline(1, color=ORANGE)
+    axes[2].text(1.03, axes[2].get_ylim()[1] * 0.92, "square", color=ORANGE, fontsize=8)
+    axes[2].set(xlabel="height / width of the crop", ylabel="images", xlim=(0.9, None))
+    return made
+
+
+def identity_leak(leaks, title="", caption=""):
+    """Share of test images whose person is also in trainval, one bar a partition. `leaks`: fractions by name."""
+    made, ax = figure(8, 2.6, title, caption)
+    names = list(leaks)
+    values = 100 * np.array(list(leaks.values()))
+    bars = ax.bar(names, values, color=[GREEN if v == 0 else ORANGE for v in values], width=0.6)
+    ax.bar_label(bars, fmt="%.1f", fontsize=8)
+    ax.set(ylabel="% of test images", ylim=(0, max(10, values.max() * 1.2)))
+    return made

@@ -1,0 +1,43 @@
+"""Figures of a head in training and at work."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
+
+
+def training_curves(history, title="", caption=""):
+    """Training loss, and val mA and mAP, by epoch; the kept epoch is marked. `history`: from `fit`."""
+    table = pd.DataFrame(history.epochs)
+    made, axes = figure(8, 2.8, title, caption, 1, 2)
+    axes[0].plot(table["epoch"], table["loss"], "o-", color=GREY, ms=3)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    for name, colour in (("mA", BLUE), ("mAP", ORANGE)):
+        axes[1].plot(table["epoch"], 100 * table[name], "o-", color=colour, ms=3, label=f"{name} on val")
+    axes[1].axvline(history.best_epoch, color=GREY, lw=0.8, ls=":")
+    axes[1].set(xlabel="epoch", ylabel="%")
+    axes[1].legend(frameon=False)
+    return made
+
+
+def attention_overlay(images, maps, titles, title="", caption=""):
+    """Where an attribute looks: the attention on each patch over the darkened crop.
+
+    Args:
+        images: K PIL images.
+        maps: (K, N) attention on each patch; N must be a square number.
+        titles: K lines.
+    """
+    maps = np.asarray(maps, dtype=np.float32)
+    side = math.isqrt(maps.shape[1])
+    made, axes = figure(1.15 * len(images), 3.4, title, caption, 1, len(images), squeeze=False)
+    for ax, image, weights, line in zip(axes[0], images, maps, titles, strict=True):
+        ax.imshow(image.convert("L"), cmap="gray", vmax=330)
+        grid = weights.reshape(side, side)
+        extent = (0, image.width, image.height, 0)
+        ax.imshow(grid, extent=extent, cmap="inferno", alpha=0.55, interpolation="bicubic")
+        ax.set_title(line, fontsize=7)
+        ax.axis("off")
+    return made

@@ -1,0 +1,16 @@
+"""Fixtures shared by the tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of the real annotation files and images; they belong to third parties and are not in the repository."""
+    path = Path(os.environ.get("PARLIB_TEST_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
+    if not path.is_dir():
+        reason = f"real files not found at {path}; set PARLIB_TEST_DATA to run this test"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return path

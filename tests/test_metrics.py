@@ -1,0 +1,149 @@
+"""Each score against a hand-computed case, a literal transcription of its formula, and scikit-learn where it has it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from parlib import BadInput, evaluate
+from parlib.measure.metrics import average_precision, tune_thresholds
+
+LABELS = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0]])
+SCORES = np.array([[0.9, 0.2, 0.4], [0.6, 0.1, 0.8], [0.7, 0.3, 0.1], [0.2, 0.4, 0.3]])
+# Decided at 0.5:   [1 0 0]          [1 0 1]          [1 0 0]          [0 0 0]
+
+
+def random_case(seed, unknown=0.2, images=40, attributes=6):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, (images, attributes))
+    labels[rng.random(labels.shape) < unknown] = -1
+    return labels, rng.random(labels.shape).round(2)  # rounded: ties must not matter
+
+
+def literal(labels, scores):
+    """The formulas as they are written in the papers, one image and one attribute at a time."""
+    images, attributes = labels.shape
+    balanced, right, known = [], 0, 0
+    for a in range(attributes):
+        tp = fp = tn = fn = 0
+        for i in range(images):
+            if labels[i, a] == -1:
+                continue
+            says = scores[i, a] > 0.5
+            tp += says and labels[i, a] == 1
+            fp += says and labels[i, a] == 0
+            tn += not says and labels[i, a] == 0
+            fn += not says and labels[i, a] == 1
+        balanced.append((tp / (tp + fn) + tn / (tn + fp)) / 2)
+        right, known = right + tp + tn, known + tp + tn + fp + fn
+    accuracy, precision, recall, f1 = [], [], [], []
+    for i in range(images):
+        y = {a for a in range(attributes) if labels[i, a] == 1}
+        p = {a for a in range(attributes) if labels[i, a] != -1 and scores[i, a] > 0.5}
+        accuracy.append(len(y & p) / len(y | p) if y | p else 0)
+        precision.append(len(y & p) / len(p) if p else 0)
+        recall.append(len(y & p) / len(y) if y else 0)
+        both = precision[-1] + recall[-1]
+        f1.append(2 * precision[-1] * recall[-1] / both if both else 0)
+    P, R = np.mean(precision), np.mean(recall)
+    return {
+        "mA": np.mean(balanced),
+        "accuracy": np.mean(accuracy),
+        "precision": P,
+        "recall": R,
+        "f1": 2 * P * R / (P + R),
+        "per_image": np.mean(f1),
+        "plain_accuracy": right / known,
+    }
+
+
+def test_scores_of_a_case_worked_by_hand():
+    scores = evaluate(LABELS, SCORES)
+    # TPR, TNR: attribute 0: 2/2, 1/2; 1: 0/1, 3/3; 2: 1/2, 2/2.
+    assert scores.mA == pytest.approx((0.75 + 0.5 + 0.75) / 3)
+    # y, p: {0,2},{0} -> 1/2; {2},{0,2} -> 1/2; {0,1},{0} -> 1/2; {},{} -> 0.
+    assert scores.accuracy == pytest.approx((0.5 + 0.5 + 0.5 + 0) / 4)
+    assert scores.precision == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    assert scores.recall == pytest.approx((0.5 + 1 + 0.5 + 0) / 4)
+    assert scores.f1 == pytest.approx(2 * 0.625 * 0.5 / 1.125)
+    assert scores.plain_accuracy == pytest.approx(9 / 12)
+    per_image = evaluate(LABELS, SCORES, f1="per_image").f1
+    assert per_image == pytest.approx((2 / 3 + 2 / 3 + 2 / 3 + 0) / 4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_equal_a_literal_transcription(seed):
+    labels, scores = random_case(seed)
+    want, got = literal(labels, scores), evaluate(labels, scores)
+    assert evaluate(labels, scores, f1="per_image").f1 == pytest.approx(want.pop("per_image"))
+    for name, value in want.items():
+        assert getattr(got, name) == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_equals_scikit_learn(seed):
+    labels, scores = random_case(seed)
+    known = labels[:, 0] >= 0
+    want = average_precision_score(labels[known, 0], scores[known, 0])
+    assert average_precision(labels[:, 0], scores[:, 0]) == pytest.approx(want)
+
+
+def test_a_constant_predictor_has_true_ma_of_one_half():
+    labels = np.random.default_rng(0).integers(0, 2, (50, 4))
+    majority = np.tile(labels.mean(0), (50, 1))
+    assert evaluate(labels, majority).mA == 0.5
+
+
+def test_unknown_labels_enter_no_score():
+    labels, scores = random_case(3)
+    changed = np.where(labels == -1, 1 - scores, scores)
+    assert evaluate(labels, scores).summary() == evaluate(labels, changed).summary()
+
+
+def test_an_attribute_without_positives_is_counted_and_left_out():
+    labels = LABELS.copy()
+    labels[:, 1] = 0
+    scores = evaluate(labels, SCORES)
+    assert scores.undefined == 1
+    assert np.isnan(scores.per_attribute["mA"].iloc[1])
+    assert scores.mA == pytest.approx(0.75)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_order_of_images_and_attributes_does_not_matter(seed, random):
+    labels, scores = random_case(seed)
+    rows, columns = list(range(labels.shape[0])), list(range(labels.shape[1]))
+    random.shuffle(rows), random.shuffle(columns)
+    shuffled = evaluate(labels[rows][:, columns], scores[rows][:, columns]).summary()
+    assert shuffled == pytest.approx(evaluate(labels, scores).summary())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tuned_thresholds_are_the_best_of_all_cuts(seed):
+    labels, scores = random_case(seed)
+    tuned = evaluate(labels, scores, threshold=tune_thresholds(labels, scores)).per_attribute["mA"]
+    for cut in np.arange(-0.005, 1.01, 0.01):
+        other = evaluate(labels, scores, threshold=np.full(labels.shape[1], cut)).per_attribute["mA"]
+        assert (tuned >= other - 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "words"),
+    [
+        (LABELS, SCORES[:3], "expected one shape"),
+        (LABELS + 1, SCORES, "labels must be"),
+        (LABELS, SCORES * 3, r"in \[0, 1\]"),
+        (LABELS, np.where(SCORES > 0.8, np.nan, SCORES), "without NaN"),
+        (LABELS[:0], SCORES[:0], "no image"),
+    ],
+)
+def test_bad_input_is_named(labels, scores, words):
+    with pytest.raises(BadInput, match=words):
+        evaluate(labels, scores)
+
+
+def test_unknown_f1_flavour_is_named():
+    with pytest.raises(BadInput, match="per_image"):
+        evaluate(LABELS, SCORES, f1="macro")

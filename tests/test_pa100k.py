@@ -1,0 +1,277 @@
+import csv
+import pickle
+import shutil
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+from parlib.data import labels_of, load_benchmark, schema_of
+from parlib.errors import BadInput
+from parlib.schema import schema
+
+NAMES = schema("pa100k").names
+SPLITS = ("train", "val", "test")
+pytestmark = pytest.mark.filterwarnings("ignore:.*official release:UserWarning")
+
+
+def cells(items):
+    out = np.empty((len(items), 1), object)
+    out[:, 0] = items
+    return out
+
+
+def rows(n, seed=0):
+    """Labels (n, 26) that keep the exclusive sets."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 2, (n, 26), dtype=np.uint8)
+    labels[:, 1:4] = np.eye(3, dtype=np.uint8)[draw.integers(0, 3, n)]
+    labels[:, 4:7] = np.eye(3, dtype=np.uint8)[draw.integers(0, 3, n)]
+    labels[:, 14] = 1 - labels[:, 13]
+    labels[:, 22:25] = np.eye(3, dtype=np.uint8)[draw.integers(0, 3, n)]
+    return labels
+
+
+def tree(root, folder="data", n=3, edit=None, names=NAMES):
+    """A PA-100K of 3 x n images in the official layout; `edit` changes the variables before they are written."""
+    mat = {"attributes": cells(names)}
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    number = 0
+    for seed, split in enumerate(SPLITS):
+        files = [f"{number + i + 1:06d}.jpg" for i in range(n)]
+        number += n
+        for file in files:
+            Image.new("RGB", (8, 20), (200, 10, 10)).save(root / folder / file)
+        mat[f"{split}_images_name"], mat[f"{split}_label"] = cells(files), rows(n, seed)
+    if edit:
+        edit(mat)
+    savemat(root / "annotation.mat", mat)
+    return mat
+
+
+@pytest.mark.parametrize("folder", ["release_data/release_data", "release_data", "data"])
+def test_image_layouts(tmp_path, folder):
+    mat = tree(tmp_path, folder)
+    data = load_benchmark("pa100k", tmp_path, "val")
+    assert data[0]["image"].mode == "RGB" and data[0]["image"].size == (8, 20)
+    assert data["image_id"][:] == ["000004.jpg", "000005.jpg", "000006.jpg"]
+    assert labels_of(data).dtype == np.int8 and (labels_of(data) == mat["val_label"]).all()
+    assert len(load_benchmark("pa100k", tmp_path, "trainval")) == 6
+    assert schema_of(data) == schema("pa100k")
+
+
+def test_csv_release(tmp_path):
+    mat = tree(tmp_path)
+    (tmp_path / "annotation.mat").unlink()
+    for split in SPLITS:
+        with open(tmp_path / f"{split}.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Image", *NAMES])
+            for name, row in zip(mat[f"{split}_images_name"][:, 0], mat[f"{split}_label"], strict=True):
+                writer.writerow([name, *row])
+    data = load_benchmark("pa100k", tmp_path, "test")
+    assert (labels_of(data) == mat["test_label"]).all() and data[2]["image"].size == (8, 20)
+    (tmp_path / "val.csv").write_text("Image,Female\n000001.jpg,1\n")
+    with pytest.raises(BadInput, match=r"val\.csv.*missing.*Backpack"):
+        load_benchmark("pa100k", tmp_path, "test")
+
+
+def test_group_order_file_is_joined_by_name(tmp_path):
+    order = schema("pa100k").permutation("group")
+    want = rows(3)
+
+    def edit(mat):
+        mat["train_label"] = want[:, order]
+
+    tree(tmp_path, edit=edit, names=[NAMES[i] for i in order])
+    assert (labels_of(load_benchmark("pa100k", tmp_path, "train")) == want).all()
+
+
+def test_dataset_survives_what_users_do(tmp_path):
+    tree(tmp_path)
+    data = load_benchmark("pa100k", tmp_path, "train")
+    copy = pickle.loads(pickle.dumps(data))
+    mapped = data.map(lambda row: {"n": 1}, keep_in_memory=True, load_from_cache_file=False)
+    joined = datasets.concatenate_datasets([data, data.select([1])])
+    data.save_to_disk(tmp_path / "saved")
+    saved = datasets.load_from_disk(str(tmp_path / "saved"))
+    for other in (saved, copy, mapped, joined, data.select([2, 0])):
+        assert other[0]["image"].mode == "RGB" and schema_of(other) == schema("pa100k")
+    assert (labels_of(data.select([2, 0])) == labels_of(data)[[2, 0]]).all()
+    assert data.cache_files == []  # in memory: nothing in the Hugging Face cache
+    paths = data.cast_column("image", datasets.Image(decode=False))
+    assert paths[0]["image"]["path"].endswith("000001.jpg")
+
+
+def test_size_is_said_unless_rendered(tmp_path):
+    tree(tmp_path)
+    with pytest.warns(UserWarning, match=r"train 3 \(80,000\)"):
+        load_benchmark("pa100k", tmp_path, "train")
+    (tmp_path / "rendered.json").write_text("{}")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_benchmark("pa100k", tmp_path, "train")
+
+
+def drop(key):
+    return lambda mat: mat.pop(key)
+
+
+def put(key, value):
+    return lambda mat: mat.update({key: value})
+
+
+def set_label(value):
+    def edit(mat):
+        mat["val_label"] = mat["val_label"].astype(float)
+        mat["val_label"][1, 7] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (drop("attributes"), "looked for 'attributes', found train_images_name"),
+        (drop("val_label"), "looked for 'val_label'"),
+        (put("attributes", cells([*NAMES[:-1], "Boots"])), "missing .*'boots'.*unknown .*'Boots'"),
+        (put("train_label", rows(2)), "3 image names and 2 rows"),
+        (put("train_label", rows(3)[:, :25]), r"\(3, 25\).*26"),
+        (put("train_label", cells(["a", "b", "c"])), "must be 1, 0"),
+        (set_label(7), r"val_label: 1 label\(s\) .* first 7 in row 2, column Hat"),
+        (put("test_images_name", cells(["000007.jpg", np.zeros((0, 0)), "000009.jpg"])), "test has 1 empty.*row 2"),
+        (put("test_images_name", cells(["000007.jpg", "000007.jpg", "000009.jpg"])), "twice.*000007"),
+        (put("test_images_name", cells(["000001.jpg", "000008.jpg", "000009.jpg"])), "000001.jpg' in train and test"),
+        (put("train_images_name", cells(["../x.jpg", "000002.jpg", "000003.jpg"])), r"lead out of .*\.\./x\.jpg"),
+        (put("train_images_name", cells(["/etc/passwd", "000002.jpg", "000003.jpg"])), "lead out of"),
+        (
+            put("train_images_name", cells(["lost.jpg", "000002.jpg", "000003.jpg"])),
+            r"1 of 3 images are missing.*lost\.jpg",
+        ),
+    ],
+)
+def test_damage_is_named(tmp_path, edit, match):
+    tree(tmp_path, edit=edit)
+    with pytest.raises(BadInput, match=match):
+        load_benchmark("pa100k", tmp_path, "train")
+
+
+def test_uncertain_and_empty_become_unknown(tmp_path):
+    for value in (2, -1, np.nan):
+        tree(tmp_path, edit=set_label(value))
+        assert labels_of(load_benchmark("pa100k", tmp_path, "val"))[1, 7] == -1
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"looked for annotation\.mat or train\.csv, found an empty folder"):
+        load_benchmark("pa100k", tmp_path, "train")
+    with pytest.raises(BadInput, match="no such folder"):
+        load_benchmark("pa100k", tmp_path / "gone", "train")
+    with pytest.raises(BadInput, match="no benchmark 'pa100'; there are pa100k"):
+        load_benchmark("pa100", tmp_path, "train")
+    tree(tmp_path)
+    with pytest.raises(BadInput, match="no split 'dev'; it has train, val, test"):
+        load_benchmark("pa100k", tmp_path, "dev")
+    with pytest.raises(BadInput, match="needs a split"):
+        load_benchmark("pa100k", tmp_path)
+    with pytest.raises(BadInput, match="no option 'partition'"):
+        load_benchmark("pa100k", tmp_path, "train", partition=0)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data.zip").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"3 of 3 images are missing.*unpack data\.zip"):
+        load_benchmark("pa100k", tmp_path, "train")
+    assert len(load_benchmark("pa100k", tmp_path, "train", images=False)) == 3
+
+
+def test_links_stay_inside(tmp_path):
+    inside, outside = tmp_path / "tree", tmp_path / "secret.jpg"
+    tree(inside)
+    first = inside / "data" / "000001.jpg"
+    shutil.copy(first, outside)
+    first.unlink()
+    first.symlink_to("000002.jpg")
+    assert len(load_benchmark("pa100k", inside, "train")) == 3  # a link within the root
+    (tmp_path / "link").symlink_to(inside)
+    assert load_benchmark("pa100k", tmp_path / "link", "train")[0]["image"].size == (8, 20)  # the root itself a link
+    first.unlink()
+    first.symlink_to(outside)
+    with pytest.raises(BadInput, match=r"lead out of .*000001\.jpg"):
+        load_benchmark("pa100k", inside, "train")
+    (inside / "data").rename(tmp_path / "elsewhere")
+    (inside / "data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="lead out of"):
+        load_benchmark("pa100k", inside, "train")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damaged_bytes_never_get_through_as_another_error(tmp_path, data):
+    """Truncation or flipped bytes: either the file still reads, or BadInput; never a traceback of the parser."""
+    if not (tmp_path / "whole.mat").exists():
+        tree(tmp_path)
+        (tmp_path / "annotation.mat").rename(tmp_path / "whole.mat")
+    raw = bytearray((tmp_path / "whole.mat").read_bytes())
+    if data.draw(st.booleans()):
+        raw = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    else:
+        for place in data.draw(st.lists(st.integers(0, len(raw) - 1), min_size=1, max_size=4)):
+            raw[place] = data.draw(st.integers(0, 255))
+    (tmp_path / "annotation.mat").write_bytes(raw)
+    try:
+        load_benchmark("pa100k", tmp_path, "train", images=False)
+    except BadInput as error:
+        assert "annotation.mat" in str(error)
+
+
+def test_matlab_73_is_named(tmp_path):
+    (tmp_path / "annotation.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512))
+    with pytest.raises(BadInput, match=r"7\.3 .*save -v7"):
+        load_benchmark("pa100k", tmp_path, "train")
+
+
+@pytest.mark.real
+def test_real_labels_equal_an_independent_reading(real_data):
+    mat = loadmat(real_data / "pa100k" / "annotation.mat", squeeze_me=True)
+    for split in SPLITS:
+        data = load_benchmark("pa100k", real_data / "pa100k", split, images=False)
+        assert list(data["image_id"]) == mat[f"{split}_images_name"].tolist()
+        assert np.array_equal(labels_of(data), mat[f"{split}_label"])
+
+
+@pytest.mark.real
+def test_real_sample(real_data):
+    sizes = [len(load_benchmark("pa100k", real_data / "pa100k-sample", split)) for split in SPLITS]
+    assert sizes == [1400, 199, 200]
+    data = load_benchmark("pa100k", real_data / "pa100k-sample", "test")
+    assert all(row["image"].mode == "RGB" for row in data)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("file", "match"),
+    [("empty_name", "test has 1 empty image name.*row 1"), ("name_in_two_splits", "'001600.jpg' in train and val")],
+)
+def test_real_damaged(real_data, file, match):
+    with pytest.raises(BadInput, match=match):
+        load_benchmark("pa100k", real_data / "pa100k-damaged" / f"annotation_{file}.mat", "train", images=False)
+
+
+@pytest.mark.real
+def test_labels_alone_are_cheap(real_data):
+    code = (
+        "import time, parlib.data as d, scipy.io\nstart = time.perf_counter()\n"
+        f"d.load_benchmark('pa100k', {str(real_data / 'pa100k')!r}, 'train', images=False)\n"
+        "seconds = time.perf_counter() - start\n"
+        "print(seconds, *(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    # VmHWM, because the maximum of getrusage starts from the parent's. Time on a shared machine errs upwards: room for it.
+    assert float(out[0]) < 4 and float(out[1]) / 1024 < 300

@@ -1,0 +1,88 @@
+"""Rendered people for pretraining and for measuring the nano encoder, kept as arrays from which epochs are fast."""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import nano_model
+import numpy as np
+from phrases import trait_names, traits
+from tqdm.auto import tqdm
+
+from parlib.data.synthetic.labels import labels
+from parlib.data.synthetic.population import sample_person
+from parlib.data.synthetic.render import CAMERAS, RENDERER_VERSION, render_person
+
+# The benchmarks are rendered from seed 0 on; these never meet them, nor each other.
+PRETRAIN_SEED, MEASURE_SEED = 777_000, 888_000
+_CHUNK = 250
+
+
+class Renders:
+    """`images` (N, 96, 96, 3) uint8 memory-mapped; `traits` (N, K) bool, columns `trait_names()`; `labels` (N, 26)."""
+
+    def __init__(self, folder):
+        self.images = np.load(folder / "images.npy", mmap_mode="r")
+        self.traits = np.load(folder / "traits.npy")
+        self.labels = np.load(folder / "labels.npy")
+
+    def __len__(self):
+        return len(self.images)
+
+
+def rendered(cache, kind, count, seed, workers=1):
+    """`Renders` of a kind, from the cache or made now; a renderer of another version is another folder.
+
+    Args:
+        cache: folder that holds them.
+        kind: `pretrain` (people of the broad mix, before every benchmark's camera, loosely cropped) or the split
+            (`train`, `val`, `test`) of a rendered PA-100K.
+        count: number of images.
+        seed: of everything.
+        workers: processes.
+    """
+    folder = Path(cache) / f"v{RENDERER_VERSION}-{kind}-{seed}-{count}"
+    if not (folder / "done.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (count, nano_model.SIZE, nano_model.SIZE, 3)
+        images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+        starts, rows = range(0, count, _CHUNK), []
+        with ProcessPoolExecutor(workers) as pool:
+            jobs = pool.map(partial(_chunk, kind=kind, count=count, seed=seed), starts)
+            for start, (pixels, *row) in zip(starts, tqdm(jobs, f"render {kind}", total=len(starts)), strict=True):
+                images[start : start + len(pixels)] = pixels
+                rows.append(row)
+        images.flush()
+        np.save(folder / "traits.npy", np.concatenate([row[0] for row in rows]))
+        np.save(folder / "labels.npy", np.concatenate([row[1] for row in rows]))
+        (folder / "done.json").write_text(json.dumps({"renderer": RENDERER_VERSION}), encoding="utf-8")
+    return Renders(folder)
+
+
+def _chunk(start, kind, count, seed):
+    os.nice(10)
+    return [np.stack(part) for part in zip(*(_one(i, kind, seed) for i in range(start, min(start + _CHUNK, count))))]
+
+
+def _one(index, kind, seed):
+    rng = np.random.default_rng((seed, index))
+    if kind == "pretrain":
+        person = sample_person(rng, "mixed", "train")
+        cameras = ("mixed", *sorted(set(CAMERAS) - {"mixed"}))
+        image = render_person(person, rng, cameras[max(0, int(rng.integers(-2, len(cameras))))])
+        w, h = image.size
+        left, right = rng.uniform(0, 0.06, 2) * w
+        top, bottom = rng.uniform(0, 0.03, 2) * h
+        box = (left, top, w - right, h - bottom)
+    else:
+        person = sample_person(rng, "pa100k", kind)
+        image, box = render_person(person, rng, "pa100k"), None
+    pixels = image.resize((nano_model.SIZE, nano_model.SIZE), 2, box)  # 2 is bilinear, as the processor resizes
+    said, named = traits(person), labels(person, "pa100k")
+    return (
+        np.asarray(pixels),
+        np.array([said[name] for name in trait_names()]),
+        np.array(list(named.values()), dtype=np.int8),
+    )

@@ -1,0 +1,188 @@
+"""A bank of phrases about rendered people, in six languages, of which it is known whether they are true.
+
+`traits` is what can be said of a `Person`; the files in `phrase_bank/` say it. A phrase states one trait, denies one,
+or joins two, so a phrase and a person always have an exact answer: what the nano encoder is pretrained on.
+"""
+
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from parlib.data.synthetic.person import COLOURS
+
+LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
+_FOLDER = Path(__file__).parent / "phrase_bank"
+
+
+class Phrase(NamedTuple):
+    """`text`, true of a person who has every trait in `terms`: pairs of a trait's name and whether it must hold."""
+
+    text: str
+    terms: tuple
+    language: str
+
+
+def traits(person):
+    """Everything the bank can say of a `Person`: name -> bool, in a fixed order."""
+    p, bare = person, person.age in ("child", "teenager")
+    out = {
+        "female": p.female,
+        "male": not p.female,
+        "child": p.age == "child",
+        "teenager": p.age == "teenager",
+        "under_18": bare,
+        "adult": not bare and p.age != "old",
+        "over_60": p.age == "old",
+        "under_30": bare or p.age == "young adult",
+        "from_30_to_45": p.age == "adult",
+        "from_45_to_60": p.age == "middle-aged",
+        "front": p.view == "front",
+        "side": p.view == "side",
+        "back": p.view == "back",
+        "long_hair": p.long_hair,
+        "short_hair": not p.long_hair,
+        "hat": p.hat,
+        "any_glasses": p.glasses != "none",
+        "eyeglasses": p.glasses == "glasses",
+        "sunglasses": p.glasses == "sunglasses",
+        "muffler": p.muffler,
+        "no_accessory": not p.hat and not p.muffler and p.glasses == "none",
+        "short_sleeve": not p.long_sleeve,
+        "long_sleeve": p.long_sleeve,
+        "v_neck": p.v_neck,
+        "other_upper": p.upper in ("sweater", "coat"),
+        "trousers": p.lower in ("trousers", "jeans"),
+        "cloth_trousers": p.lower == "trousers",
+        "skirt_or_dress": p.lower in ("skirt", "dress"),
+        "pants": p.lower in ("trousers", "jeans", "shorts"),
+        "short_lower": p.lower in ("shorts", "skirt", "dress"),
+        "long_lower": p.lower in ("trousers", "jeans"),
+        "any_bag": bool(p.bags),
+        "no_bag": not p.bags,
+        "formal_upper": p.formal_upper,
+        "casual_upper": not p.formal_upper,
+        "formal_lower": p.formal_lower,
+        "casual_lower": not p.formal_lower,
+    }
+    out |= {name: p.upper == name for name in ("tshirt", "shirt", "sweater", "jacket", "suit", "coat")}
+    patterns = {"stripes": "stripes", "plaid": "plaid", "logo": "logo", "splice": "splice", "plain_upper": "plain"}
+    out |= {name: p.upper_pattern == value for name, value in patterns.items()}
+    out |= {name: p.lower == name for name in ("jeans", "shorts", "skirt", "dress")}
+    patterns = {"lower_stripe": "stripe", "lower_pattern": "pattern", "plain_lower": "plain"}
+    out |= {name: p.lower_pattern == value for name, value in patterns.items()}
+    shoes = ("shoes", "leather shoes", "sneakers", "sandals", "boots")
+    out |= {name.replace(" ", "_"): p.footwear == name for name in shoes}
+    bags = ("backpack", "handbag", "messenger bag", "plastic bag", "held in front")
+    out |= {name.replace(" ", "_"): name in p.bags for name in bags} | {"other_bag": "other" in p.bags}
+    out["shoulder_bag"] = bool(p.bags & {"shoulder bag", "messenger bag"})
+    out |= {f"upper_{colour}": p.upper_colour == colour for colour in COLOURS}
+    return out | {f"lower_{colour}": p.lower_colour == colour for colour in COLOURS}
+
+
+@cache
+def _bank(language):
+    """A language's grammar, subjects, nouns (trait -> phrases) and verbs, colours spelt out."""
+    data = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+    verbs = dict(data["verbs"])
+    for part, (colour, word) in product(("upper", "lower"), data["colours"].items()):
+        verbs[f"{part}_{colour}"] = [wording.format(c=word) for wording in data[f"{part}_colour"]]
+    return {**data, "verbs": verbs}
+
+
+def states(language, trait, subject=0):
+    """Every wording that states one trait in one language: a list of str."""
+    bank = _bank(language)
+    if trait in bank["nouns"]:
+        return list(bank["nouns"][trait])
+    who = bank["subjects"][subject % len(bank["subjects"])]
+    return [form.format(s=who, a=verb) for form in bank["grammar"]["is"] for verb in bank["verbs"][trait]]
+
+
+def _say(rng, bank, trait, holds=True):
+    """One random wording of "has the trait" or of "does not have it"."""
+
+    def pick(options):
+        return options[rng.integers(len(options))]
+
+    who = pick(bank["subjects"])
+    if trait in bank["nouns"]:
+        noun = pick(bank["nouns"][trait])
+        return noun if holds else pick(bank["grammar"]["noun_not"]).format(n=noun, s=who)
+    verb = pick(bank["verbs"][trait])
+    first, _, rest = verb.partition(" ")  # French wraps its negation around the verb
+    return pick(bank["grammar"]["is" if holds else "not"]).format(s=who, a=verb, a0=first, a1=rest)
+
+
+def _join(rng, bank, first, second):
+    """One random wording of "has both traits"; a noun takes the place of the subject."""
+    nouns, verbs = bank["nouns"], bank["verbs"]
+
+    def pick(options):
+        return options[rng.integers(len(options))]
+
+    if first in nouns:
+        return pick(bank["grammar"]["is"]).format(s=pick(nouns[first]), a=pick(verbs[second]))
+    return pick(bank["grammar"]["both"]).format(s=pick(bank["subjects"]), a=pick(verbs[first]), b=pick(verbs[second]))
+
+
+def sample_phrase(rng, language, kind="is", trait=None, forbidden=frozenset()):
+    """A random `Phrase`.
+
+    Args:
+        rng: numpy Generator.
+        language: one of LANGUAGES.
+        kind: `is` (one trait), `not` (its denial) or `both` (two traits).
+        trait: the (first) trait; default is a random one.
+        forbidden: lower-cased texts that must not come out, such as the prompts the encoder will be tested with.
+    """
+    bank = _bank(language)
+    names = [*bank["nouns"], *bank["verbs"]]
+    trait = trait or names[rng.integers(len(names))]
+    for _ in range(20):
+        if kind == "both":
+            verbs = [name for name in bank["verbs"] if name != trait]
+            other = verbs[rng.integers(len(verbs))]
+            phrase = Phrase(_join(rng, bank, trait, other), ((trait, True), (other, True)), language)
+        else:
+            phrase = Phrase(_say(rng, bank, trait, kind == "is"), ((trait, kind == "is"),), language)
+        if phrase.text.lower() not in forbidden:
+            return phrase
+    raise ValueError(f"every wording of {trait!r} in {language!r} is forbidden: add one to {_FOLDER}")
+
+
+def truths(phrases, table, names):
+    """Which phrase is true of whom.
+
+    Args:
+        phrases: list of P `Phrase`.
+        table: (N, len(names)) bool, `traits` of N people.
+        names: the columns of `table`.
+
+    Returns:
+        (N, P) bool.
+    """
+    column = {name: j for j, name in enumerate(names)}
+    out = np.ones((len(table), len(phrases)), bool)
+    for j, phrase in enumerate(phrases):
+        for trait, holds in phrase.terms:
+            out[:, j] &= table[:, column[trait]] == holds
+    return out
+
+
+def corpus(seed=0, a_language=6000):
+    """Texts that show a tokenizer the bank's words: every stated trait, and samples of the rest."""
+    rng = np.random.default_rng(seed)
+    texts = [text for code in LANGUAGES for name in trait_names() for text in states(code, name)]
+    kinds = ("is", "not", "both")
+    return texts + [sample_phrase(rng, code, kinds[i % 3]).text for code in LANGUAGES for i in range(a_language)]
+
+
+@cache
+def trait_names():
+    """Names of all traits, the columns of a trait table."""
+    bank = _bank("en")
+    return (*bank["nouns"], *bank["verbs"])

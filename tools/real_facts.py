@@ -1,0 +1,88 @@
+"""Facts of the real annotation files: `python tools/real_facts.py DATA_ROOT` writes `parlib/assets/real_facts.json`.
+
+Only counts leave the files: positives and rates of each attribute and split, exclusive sets, co-occurrence,
+identities and the leak of PETA's partitions. DATA_ROOT holds `pa100k/annotation.mat`, `peta/PETA.mat` and
+`market1501/market_attribute.mat`.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from parlib.data import read_release
+from parlib.data.peta import leak
+
+OUT = Path(__file__).parents[1] / "parlib" / "assets" / "real_facts.json"
+PARTITIONS = (0, 1, 2, 3, 4, "identity-disjoint-seed0")
+
+
+def describe(release, splits):
+    """Counts of one release: {"attributes", "rows", "positives", "rates", "exclusive"}, lists in attribute order."""
+    out = {"attributes": release.schema.names, "rows": {}, "positives": {}, "rates": {}, "exclusive": {}}
+    for split in splits:
+        labels = release.listing(split).labels == 1
+        out["rows"][split] = len(labels)
+        out["positives"][split] = labels.sum(0).tolist()
+        out["rates"][split] = labels.mean(0).round(5).tolist()
+        for group in release.schema.exclusive:
+            members = labels[:, [release.schema.index(name) for name in group.members]].sum(1)
+            counts = {
+                "none": int((members == 0).sum()),
+                "one": int((members == 1).sum()),
+                "more": int((members > 1).sum()),
+            }
+            out["exclusive"].setdefault(group.name, {})[split] = counts
+    return out
+
+
+def facts(root):
+    """Everything in `real_facts.json`, from the files below `root`."""
+    files = {"pa100k": "annotation.mat", "peta": "PETA.mat", "market1501": "market_attribute.mat"}
+    out = {"made_by": "python tools/real_facts.py DATA_ROOT", "sources": {}}
+    for name, file in files.items():
+        digest = hashlib.sha256((root / name / file).read_bytes()).hexdigest()
+        out["sources"][name] = {"file": f"{name}/{file}", "sha256": digest}
+
+    pa100k = read_release("pa100k", root / "pa100k", images=False)
+    out["pa100k"] = describe(pa100k, ("train", "val", "trainval", "test"))
+    labels = pa100k.listing("all").labels.astype(np.int64)
+    out["pa100k"]["positives_an_image"] = round(float(labels.sum(1).mean()), 3)
+    out["pa100k"]["together"] = (labels.T @ labels).tolist()  # images of all splits that have both, (26, 26)
+
+    out["peta"] = {"partitions": {}, "leak": {}}
+    for partition in PARTITIONS:
+        peta = read_release("peta", root / "peta", images=False, partition=partition)
+        out["peta"]["leak"][str(partition)] = round(leak(peta), 5)
+        out["peta"]["partitions"][str(partition)] = describe(peta, ("train", "val", "trainval", "test"))
+        del out["peta"]["partitions"][str(partition)]["attributes"]
+    out["peta"]["attributes"] = peta.schema.names
+    out["peta"]["identities"] = len(set(peta.listing("all").identity))
+    full = read_release("peta", root / "peta", images=False, attributes="105")
+    out["peta"]["all_105"] = describe(full, ("all",))
+    whole = full.listing("all")
+    people = {}
+    for person, row in zip(whole.identity, whole.labels, strict=True):
+        people.setdefault(person, set()).add(row.tobytes())
+    out["peta"]["identities_with_differing_labels"] = sum(len(rows) > 1 for rows in people.values())
+
+    # Without images a row is a person; the images a person has are in file names, which are not at hand.
+    market = read_release("market1501", root / "market1501", images=False)
+    out["market1501"] = describe(market, ("trainval", "test"))
+    return out
+
+
+def to_json(data):
+    """JSON with each innermost list or object on one line."""
+    text = json.dumps(data, indent=1)
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path, help="folder of pa100k/, peta/ and market1501/")
+    OUT.write_text(to_json(facts(parser.parse_args().root)))
+    print(f"wrote {OUT.name}, {OUT.stat().st_size:,} bytes")
