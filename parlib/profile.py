@@ -41,7 +41,7 @@ class Profile:
 _COMPACT = {"width": 64, "heads": 4, "grid": 4}
 _SMALL = Profile(
     name="small",
-    says="rendered people and the nano encoder, not the paper's data or model",
+    says="Rendered people and the nano encoder, not the paper's data or model",
     encoder="nano",
     data=None,
     sizes={"train": 1600, "val": 400, "test": 400},
@@ -50,10 +50,10 @@ _SMALL = Profile(
 )
 _PROFILES = {
     "small": _SMALL,
-    "sample": replace(_SMALL, name="sample", says="a real tree with the encoder named here, not the paper's setting"),
+    "sample": replace(_SMALL, name="sample", says="A real tree with the encoder named here, not the paper's setting"),
     "paper": Profile(
         name="paper",
-        says="real images and SigLIP 2 base at 224 px, as in the paper",
+        says="Real images and SigLIP 2 base at 224 px, as in the paper",
         encoder="google/siglip2-base-patch16-224",
         data=None,
         training={"epochs": 20, "batch_size": 64, "lr": 1e-4, "threads": os.cpu_count() or 1},

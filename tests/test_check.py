@@ -139,6 +139,7 @@ def test_every_bad_image_is_found_whatever_is_sampled(tmp_path):
     (root / "7.jpg").write_bytes(b"")
     (root / "21.jpg").write_bytes(noisy_jpeg()[:900])
     (root / "33.jpg").write_bytes(b"\xff\xd8 not really")
+    save(root / "50.jpg", Image.new("L", (20_000, 8)))
     (root / "41.jpg").unlink()
     report = check(root, decode=2)
     assert not report.usable and report.splits["train"]["decoded"] < 10
@@ -146,6 +147,7 @@ def test_every_bad_image_is_found_whatever_is_sampled(tmp_path):
         "7.jpg",
         "21.jpg",
         "33.jpg",
+        "50.jpg",
     ]
     assert any("1 of 60 images missing, first 41.jpg" in text for text in report.problems)
     assert "NOT usable: 2 problem(s)" in report.to_text()

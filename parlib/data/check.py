@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from parlib.data.files import holds
-from parlib.data.images import open_image, survey
+from parlib.data.images import MAX_SIDE, open_image, survey
 from parlib.data.release import faults, read_release
 from parlib.errors import BadInput
 
-DECODED = 1000  # pictures a split decoded in full; every other file is looked at from both ends
+DECODED = 1000  # pictures a split decoded in full; of every other file the header and the end are read
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Report:
         ]
         for split, found in self.splits.items():
             lines.append(f"  {split}: " + ", ".join(_phrase(key, value) for key, value in found.items() if value))
-        lines += [f"  problem: {text}" for text in self.problems] + [f"  note: {text}" for text in self.notes]
+        for kind, texts in (("problem", self.problems), ("note", self.notes)):
+            lines += [f"  {kind}: {text.removeprefix(f'{self.source}: ')}" for text in texts]
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
 
 
@@ -55,8 +57,8 @@ def check(root, images=True, decode=DECODED, kind=None, **options):
     Args:
         root: any tree, or an annotation file.
         images: False checks the labels alone.
-        decode: how many pictures a split are decoded in full, spread evenly; None for all of them. Every file is
-            looked at in any case: an empty one, or one whose end is cut off, is found.
+        decode: how many pictures a split are decoded in full, spread evenly; None for all of them. Of every other
+            the header and the end are read: one that is empty, cut off, no image or too large is found in any case.
         kind: which benchmark it is; recognised by its files if not given.
         **options: of `load_benchmark`.
 
@@ -147,7 +149,7 @@ def _images(report, release, split, names, decode):
     step = max(1, len(paths) // decode) if decode else 1
     decoded, unreadable = 0, []
     for i, path in enumerate(paths):
-        if i % step and _ends_well(path):
+        if i % step and _looks_whole(path):
             continue
         decoded += 1
         try:
@@ -160,13 +162,13 @@ def _images(report, release, split, names, decode):
         report.problems.append(f"{split}: {len(unreadable)} unreadable image(s), first {unreadable[0]}")
 
 
-def _ends_well(path):
-    """Whether a JPEG or PNG begins and ends as it should; False asks for a full decode, it is no verdict."""
+def _looks_whole(path):
+    """Whether a JPEG or PNG has a header of sensible size and its last bytes; False asks for a full decode."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            start = file.read(8)
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 12))
-            end = file.read(12)
-    except OSError:
+        with open(path, "rb") as file, Image.open(file, formats=("JPEG", "PNG")) as image:
+            file.seek(-12, os.SEEK_END)
+            whole = file.read().endswith(b"\xff\xd9" if image.format == "JPEG" else b"IEND\xaeB`\x82")
+            return whole and max(image.size) <= MAX_SIDE
+    # No verdict: what Pillow trips over here, the full decode names.
+    except Exception:
         return False
-    return (start[:2] == b"\xff\xd8" and end[-2:] == b"\xff\xd9") or (start[:4] == b"\x89PNG" and b"IEND" in end)

@@ -62,7 +62,11 @@ def read_table(path):
 
 
 def read_mat(path):
-    """Variables of a MATLAB file; BadInput where it is not one or is damaged."""
+    """Variables of a MATLAB file; BadInput where it is not one or is damaged.
+
+    The official files are compressed and carry checksums. In an uncompressed one, bytes altered on purpose can crash
+    scipy's reader, which is not hardened: take such files only from where you would take a program.
+    """
     from scipy.io import loadmat
 
     try:

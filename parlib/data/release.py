@@ -113,12 +113,11 @@ class Release:
                 f"{found.outside[0]!r}; put the images themselves below the root"
             )
         if found.missing:
-            zips = sorted(path.name for path in self.root.glob("*.zip"))
+            archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
             place = found.folder if found.paths else f"{self.root}, in {', '.join(self.folders)}"
             raise BadInput(
                 f"{place}: {len(found.missing):,} of {len(names):,} images are missing, first "
-                f"{', '.join(found.missing[:3])}; {f'unpack {zips[0]}' if zips else 'unpack the archive again'}, or use "
-                "images=False for labels alone"
+                f"{', '.join(found.missing[:3])}; unpack {archive}, or use images=False for labels alone"
             )
         return [found.paths[name] for name in names]
 
@@ -131,9 +130,7 @@ def faults(release):
         if counts.pop("", 0):
             row = listing.names.index("") + 1
             empty = listing.names.count("")
-            out.append(
-                f"{where} has {empty} empty image name(s), first in row {row}; write it in or take an intact copy"
-            )
+            out.append(f"{where} has {empty} empty image name(s), first in row {row}: take an intact copy")
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             out.append(f"{where} names {len(twice)} image(s) twice, first {twice[0]!r}; remove one row")

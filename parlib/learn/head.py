@@ -30,7 +30,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         prompts: A phrases, in the schema's order.
         encoder: name of the encoder whose features it takes.
         image_width, text_width: width of the encoder's patch and prompt tokens.
-        prompt_length: T, positions kept of each prompt.
+        prompt_length: positions stored of each prompt; T, those in use, is the longest prompt set.
         width: D; None is the paper's, the encoder's own width. A smaller one projects the patches first.
         heads: h; the paper's is 8.
         learnable_tokens: trained tokens beside each prompt's frozen ones.
@@ -94,28 +94,31 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def for_encoder(cls, encoder, schema, prompts, **options):
-        """A new head for an `Encoder`: encodes the prompts once and keeps the positions that any of them uses."""
+        """A new head for an `Encoder`, its prompts encoded once."""
         features = encoder.encode_prompts(prompts)
-        length = int(features.mask.sum(1).max())
-        widths = {"image_width": encoder.width, "text_width": features.tokens.shape[-1], "prompt_length": length}
+        _, length, text_width = features.tokens.shape
+        widths = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
         head = cls(schema.to_dict(), list(prompts), encoder.name, **widths, **options)
         return head.set_prompts(features)
 
     def set_prompts(self, features):
-        """Take over encoded prompts (`PromptFeatures`), cut to T positions."""
-        T = self.prompt_tokens.shape[1]
-        if features.tokens.shape[0] != len(self.prompts) or features.mask[:, T:].any():
-            raise BadInput(f"prompts do not fit this head: it takes {len(self.prompts)} phrases of at most {T} tokens")
-        # SigLIP's sequences are padded at the end; should a tokenizer pad elsewhere, the mask still tells.
-        self.prompt_tokens.copy_(features.tokens[:, :T])
-        self.prompt_mask.copy_(features.mask[:, :T])
+        """Take over encoded prompts (`PromptFeatures`), one an attribute, from the encoder the head was made for."""
+        if features.tokens.shape != self.prompt_tokens.shape:
+            asked, given = tuple(self.prompt_tokens.shape), tuple(features.tokens.shape)
+            raise BadInput(f"prompts do not fit this head: it takes (attributes, positions, width) {asked}, got {given}")
+        self.prompt_tokens.copy_(features.tokens)
+        self.prompt_mask.copy_(features.mask)
         return self
 
     def attend(self, tokens):
-        """Patch tokens (B, N, D_image) -> residual stream x (B, N, D) and attention weights (B, h, A, N, T)."""
-        x = self.project(self._pool_grid(tokens))  # (B, N, D)
-        prompt = torch.cat([self.prompt_tokens.to(x.dtype), self.learnable.to(x.dtype)], 1)  # (A, T, D_text)
-        mask = F.pad(self.prompt_mask, (0, self.learnable.shape[1]), value=True)  # (A, T)
+        """Patch tokens (B, N, D_image) -> residual stream x (B, N, D), attention weights (B, h, A, N, T), and the keys'
+        tokens (A, T, D_text)."""
+        x = self.project(self.pool_grid(tokens))  # (B, N, D)
+        # Positions that are padding in every prompt are left out before anything is computed on them.
+        used = int(self.prompt_mask.any(0).nonzero().max()) + 1
+        frozen = self.prompt_tokens[:, :used]
+        prompt = torch.cat([frozen.to(x.dtype), self.learnable.to(x.dtype)], 1)  # (A, T, D_text)
+        mask = F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)  # (A, T)
         q = self._split(self.query(x))  # (B, h, N, d)
         k = self._split(self.key(prompt))  # (A, h, T, d)
         # (B, h, N, d) x (A, h, T, d) -> (B, h, A, N, T)
@@ -146,17 +149,18 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
     def describe(self):
         """One line: what attends to what, sizes, trained parameters."""
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        D, T = self.out.in_features, self.prompt_tokens.shape[1]
+        D, T = self.out.in_features, int(self.prompt_mask.sum(1).max())
         patches = "all patches" if self.grid is None else f"{self.grid}x{self.grid} pooled patches"
         return (
-            f"{patches} query {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes; "
+            f"{patches} query up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes; "
             f"width {D}, {self.heads} heads, {trained:,} trained parameters"
         )
 
     def _split(self, x):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, h, L, d)
 
-    def _pool_grid(self, tokens):
+    def pool_grid(self, tokens):
+        """Patch tokens (B, N, D) averaged to the head's grid, (B, grid * grid, D); unchanged without one."""
         if self.grid is None:
             return tokens
         side = math.isqrt(tokens.shape[1])

@@ -19,6 +19,7 @@ from parlib.encode.features import extract
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.files import digest, read_json, write_atomic
+from parlib.learn.baselines import constant, linear_probe, zero_shot
 from parlib.learn.head import VLMPARHead
 from parlib.learn.train import TrainOptions, fit, predict
 from parlib.measure.metrics import tune_thresholds
@@ -58,7 +59,7 @@ def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True)
 def tree_kind(benchmark, root, split):
     """What a tree is, for records: `rendered`, `official` (the release's own number of rows), or `other`."""
     release = read_release(benchmark, root)
-    if release.rendered:
+    if (release.root / "rendered.json").is_file():
         return "rendered"
     return "other" if release.size_note([split]) else "official"
 
@@ -90,10 +91,14 @@ def train_run(benchmark, root, encoder_name, seed, out, cache, options=None, rev
     return history
 
 
-def save_run(out, head, encoder, val, asked, history):
-    """Tune the head's thresholds on val and write the run's folder, whole or not at all."""
+def save_run(out, head, encoder, val, asked, history, replace=False):
+    """Tune the head's thresholds on val and write the run's folder, whole or not at all.
+
+    `replace` puts it in the place of an earlier run, as a notebook that is run again does.
+    """
     out = Path(out)
-    _must_be_free(out)
+    if not replace:
+        _must_be_free(out)
     head.thresholds.copy_(torch.as_tensor(tune_thresholds(val.labels, predict(head, val.store))))
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -110,6 +115,8 @@ def save_run(out, head, encoder, val, asked, history):
     }
     run = {"format": 1, "asked": asked, "setting": setting, "val": val.about, "history": history.epochs}
     write_atomic(partial / "run.json", json.dumps(run, indent=1, default=float))
+    if out.exists():
+        shutil.rmtree(out)
     partial.rename(out)
 
 
@@ -134,6 +141,27 @@ def evaluate_run(run, split="test", root=None, cache=None):
     record = make_record("VLM-PAR head", setting, part.about, part.labels, scores, thresholds, names)
     write_record(record, run / f"{split}.json")
     return record
+
+
+def baseline_records(train, val, test, encoder, prompts, names):
+    """Records of the constant predictor, zero-shot and the linear probe on `test`, thresholds tuned on `val`.
+
+    Args:
+        train, val, test: `Split`.
+        prompts: A phrases for zero-shot.
+        names: A attributes.
+    """
+    sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
+    methods = {
+        "constant predictor": ({"encoder": "none"}, [constant(train.labels, len(s.labels)) for s in (val, test)]),
+        "zero-shot": ({**sized, "prompts": prompts}, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
+        "linear probe": ({**sized, "C": 0.1}, linear_probe(train, [val.store, test.store])),
+    }
+    records = []
+    for method, (setting, (on_val, on_test)) in methods.items():
+        thresholds = tune_thresholds(val.labels, on_val)
+        records.append(make_record(method, setting, test.about, test.labels, on_test, thresholds, names))
+    return records
 
 
 def _must_be_free(out):

@@ -9,7 +9,7 @@ from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure
 def contact_sheet(images, titles=None, title="", caption="", columns=10):
     """Crops side by side at one height, so that their own aspect ratios show. `images`: PIL or arrays."""
     rows = -(-len(images) // columns)
-    made, axes = figure(1.05 * columns, 2.5 * rows + 0.6, title, caption, rows, columns, squeeze=False)
+    made, axes = figure(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         ax.axis("off")
         if i < len(images):
@@ -44,7 +44,7 @@ def label_rates(train, test, names, title="", caption=""):
     ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
     ax.set_yticks(y, [names[i] for i in order], fontsize=8)
     ax.set_xlabel("share of images that have the attribute (log scale)")
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="upper left", frameon=False)
     ax.grid(axis="x", alpha=0.25)
     return made
 

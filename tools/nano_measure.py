@@ -1,0 +1,86 @@
+"""What the nano encoder knows, on rendered people it never saw: the figures of its model card."""
+
+import numpy as np
+import torch
+from nano_train import encode_texts, to_pixels
+from phrases import LANGUAGES, trait_names
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from parlib.encode.prompts import load_prompts
+from parlib.measure.metrics import evaluate, tune_thresholds
+from parlib.schema import schema
+
+
+@torch.no_grad()
+def image_features(model, renders, batch=250):
+    """Pooled features (N, D) of `Renders`, not normalised."""
+    chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
+    return torch.cat([model.vision_model(pixel_values=to_pixels(chunk)).pooler_output for chunk in chunks]).float()
+
+
+@torch.no_grad()
+def zero_shot(model, tokenizer, pooled, prompts):
+    """Probabilities (N, A) of prompts for images, by the model's own scale and bias."""
+    text = model.text_model(input_ids=encode_texts(tokenizer, prompts)).pooler_output
+    cosine = torch.nn.functional.normalize(pooled, dim=-1) @ torch.nn.functional.normalize(text, dim=-1).T
+    return (cosine * model.logit_scale.exp() + model.logit_bias).sigmoid().double().numpy()
+
+
+def measure(model, tokenizer, splits, probe=True):
+    """Scores of a model on `splits` (train, val, test -> `Renders` of a rendered PA-100K).
+
+    Returns:
+        dict for JSON: zero-shot mA and mAP for each language, the linear probe's, and both for each attribute, all at
+        thresholds tuned on val, in percent.
+    """
+    model.eval()
+    pooled = {name: image_features(model, renders) for name, renders in splits.items()}
+    names = schema("pa100k").names
+    out = {"images": {name: len(renders) for name, renders in splits.items()}, "zero_shot": {}, "per_attribute": {}}
+    for language in LANGUAGES:
+        prompts = load_prompts("pa100k", language)
+        scores = {name: zero_shot(model, tokenizer, pooled[name], prompts) for name in ("val", "test")}
+        result = _tuned(splits, scores, names)
+        out["zero_shot"][language] = _percent(result)
+        if language == "en":
+            out["per_attribute"]["zero_shot"] = _table(result, names)
+    if probe:
+        result = _tuned(splits, _probe(pooled, splits["train"].labels), names)
+        out["linear_probe"] = _percent(result)
+        out["per_attribute"]["linear_probe"] = _table(result, names)
+    return out
+
+
+def _tuned(splits, scores, names):
+    thresholds = tune_thresholds(splits["val"].labels, scores["val"])
+    return evaluate(splits["test"].labels, scores["test"], thresholds, names=names)
+
+
+def _probe(pooled, labels):
+    """One logistic regression an attribute on standardised pooled features; a constant where there is one class."""
+    scores = {name: np.zeros((len(pooled[name]), labels.shape[1])) for name in ("val", "test")}
+    for a in range(labels.shape[1]):
+        if 0 < labels[:, a].sum() < len(labels):
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
+            probe.fit(pooled["train"].numpy(), labels[:, a])
+            for name in scores:
+                scores[name][:, a] = probe.predict_proba(pooled[name].numpy())[:, 1]
+    return scores
+
+
+def _percent(result):
+    return {"mA": round(100 * result.mA, 2), "mAP": round(100 * result.mAP, 2)}
+
+
+def _table(result, names):
+    return {name: round(100 * float(value), 2) for name, value in zip(names, result.per_attribute["mA"], strict=True)}
+
+
+def trait_scores(model, tokenizer, renders, phrase_of):
+    """Area under the ROC of one phrase a trait on pretraining-like renders: which traits have been learnt at all."""
+    from sklearn.metrics import roc_auc_score
+
+    scores = zero_shot(model, tokenizer, image_features(model, renders), [phrase_of(t) for t in trait_names()])
+    return {t: float(roc_auc_score(renders.traits[:, j], scores[:, j])) for j, t in enumerate(trait_names())}

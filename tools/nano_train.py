@@ -1,0 +1,157 @@
+"""One step of the nano encoder's pretraining, and what has to be kept to go on after an interruption.
+
+SigLIP's sigmoid loss, but with exact targets: every phrase of a step against every image of it, and the renderer's truth
+for each pair. The in-batch contrastive form does not get off the ground here, since short phrases are true of many images.
+"""
+
+import json
+import math
+
+import nano_model
+import numpy as np
+import torch
+from phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
+
+from parlib.encode.prompts import languages, load_prompts
+
+_KINDS, _KIND_SHARES = ("is", "not", "both"), (0.66, 0.1, 0.24)
+_LANGUAGE_SHARES = (0.35, *[0.13] * 5)
+
+
+class Readout(torch.nn.Module):
+    """A helper dropped after training: one query a trait reads the patch tokens and answers with a logit.
+
+    It makes the patch tokens, and not only their pooled summary, say where things are: what a fusion head reads later.
+    """
+
+    def __init__(self, traits, width=nano_model.WIDTH):
+        super().__init__()
+        self.query = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
+        self.key, self.value = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+        self.answer = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
+        self.pooled = torch.nn.Linear(width, traits)
+        self.bias = torch.nn.Parameter(torch.full((traits,), -2.0))
+
+    def forward(self, tokens, pooled):
+        """tokens (B, N, D), pooled (B, D) -> logits (B, K) from patches and (B, K) from the summary."""
+        look = (self.key(tokens) @ self.query.T).transpose(1, 2).softmax(-1)  # (B, K, N)
+        seen = look @ self.value(tokens)  # (B, K, D)
+        return (seen * self.answer).sum(-1) + self.bias, self.pooled(pooled)
+
+
+class PhrasePool:
+    """Phrases tokenized once: `ids` (P, T), and whom each is true of through `answers`."""
+
+    def __init__(self, tokenizer, count, seed):
+        """The prompts that the encoder is measured with, in every wording and language, are left out."""
+        known = [load_prompts(s, code, "all") for s in ("pa100k", "peta", "market1501") for code in languages()]
+        forbidden = frozenset(text.lower() for prompts in known for wordings in prompts for text in wordings)
+        rng = np.random.default_rng(seed)
+        codes = rng.choice(LANGUAGES, count, p=_LANGUAGE_SHARES)
+        kinds = rng.choice(_KINDS, count, p=_KIND_SHARES)
+        each = zip(codes, kinds, strict=True)
+        self.phrases = [sample_phrase(rng, str(c), str(k), forbidden=forbidden) for c, k in each]
+        self.ids = encode_texts(tokenizer, [phrase.text for phrase in self.phrases])
+
+    def answers(self, rows, traits):
+        """Which of the phrases `rows` is true of whom: `traits` (B, K) bool -> (B, len(rows)) float."""
+        return torch.from_numpy(truths([self.phrases[i] for i in rows], traits, trait_names())).float()
+
+
+def encode_texts(tokenizer, texts):
+    """(P, T) token ids, padded to the full length as the text tower expects."""
+    options = {"padding": "max_length", "max_length": nano_model.LENGTH, "truncation": True, "return_tensors": "pt"}
+    return tokenizer(list(texts), **options)["input_ids"]
+
+
+def to_pixels(images):
+    """(B, 96, 96, 3) uint8 -> (B, 3, 96, 96) in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def augment(pixels, generator):
+    """Mirror half of a batch, shift it by up to 5 px, and change its light and colour."""
+    batch = len(pixels)
+    flip = torch.rand(batch, generator=generator) < 0.5
+    pixels = torch.where(flip[:, None, None, None], pixels.flip(-1), pixels)
+    across, down = torch.randint(0, 11, (2,), generator=generator).tolist()
+    size = pixels.shape[-1]
+    pixels = pad(pixels, (5, 5, 5, 5), "replicate")[..., down : down + size, across : across + size]
+    gain = 1 + 0.15 * (2 * torch.rand(batch, 3, 1, 1, generator=generator) - 1)
+    lift = 0.15 * (2 * torch.rand(batch, 1, 1, 1, generator=generator) - 1)
+    return (pixels * gain + lift).clamp(-1, 1)
+
+
+class Training:
+    """Model, helper, average and optimiser; `step` makes one update; `save` and `load` carry all of it over a break."""
+
+    def __init__(self, renders, steps, batch=128, phrases=160, lr=1e-3, seed=0, pool=60_000, recipe="muon,readout"):
+        self.renders, self.steps, self.batch, self.phrase_count, self.lr = renders, steps, batch, phrases, lr
+        self.seed, self.done, self.recipe = seed, 0, recipe
+        tokenizer = nano_model.make_tokenizer(corpus(seed))
+        self.processor = nano_model.make_processor(tokenizer)
+        self.pool = PhrasePool(tokenizer, pool, seed)
+        self.model = nano_model.make_model(len(tokenizer), seed)
+        self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
+        self.helper = Readout(len(trait_names()))
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.optimizers = self._optimizers()
+
+    def _optimizers(self):
+        named = list(self.model.named_parameters()) + list(self.helper.named_parameters())
+        body = [p for n, p in named if p.ndim == 2 and ".layers." in n and "muon" in self.recipe]
+        rest = [p for n, p in named if not any(p is b for b in body)]
+        matrices = [p for p in rest if p.ndim > 1]
+        vectors = [p for p in rest if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+        out = [torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))]
+        if body:
+            out.append(torch.optim.Muon(body, lr=self.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
+        return out
+
+    def step(self):
+        """One update; returns the losses as a dict of float."""
+        rng = np.random.default_rng((self.seed, 1, self.done))  # of the step alone: a resumed run draws the same
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rows = np.sort(rng.choice(len(self.renders), self.batch, replace=False))
+        texts = rng.choice(len(self.pool.phrases), self.phrase_count, replace=False)
+        traits = self.renders.traits[rows]
+        pixels = augment(to_pixels(self.renders.images[rows]), generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = self.model.vision_model(pixel_values=pixels)
+            said = self.model.text_model(input_ids=self.pool.ids[texts])
+            if "readout" in self.recipe:
+                by_patch, by_summary = self.helper(seen.last_hidden_state, seen.pooler_output)
+        cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(said.pooler_output.float(), dim=-1).T
+        logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
+        losses = {"phrases": binary_cross_entropy_with_logits(logits, self.pool.answers(texts, traits))}
+        if "readout" in self.recipe:
+            truth = torch.from_numpy(traits).float()
+            losses["patches"] = binary_cross_entropy_with_logits(by_patch.float(), truth)
+            losses["summary"] = binary_cross_entropy_with_logits(by_summary.float(), truth)
+        rate = self.lr * min(1.0, (self.done + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.done / self.steps))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = max(rate, 0.01 * self.lr)
+            optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.helper.parameters()], 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.done += 1
+        self._update_average()
+        return {name: float(value) for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _update_average(self):
+        keep = min(0.998, (1 + self.done) / (10 + self.done))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def averaged(self):
+        """A copy of the model with the averaged weights: what is shipped."""
+        model = type(self.model)(self.model.config)
+        model.load_state_dict(self.average)
+        return model.eval()
