@@ -123,25 +123,18 @@ def _train(arguments):
     chosen = settings(arguments.profile or "small")
     given = {k: getattr(arguments, k) for k in ("epochs", "lr", "batch_size") if getattr(arguments, k) is not None}
     options = TrainOptions(**{**chosen.training, **given})
-    with tqdm(total=options.epochs, desc=f"train seed {arguments.seed}", unit="epoch") as bar:
+    bar = None
 
-        def show(epoch, step, steps, seen):
-            if isinstance(seen, dict):
-                bar.update()
-                bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
+    def show(epoch, step, steps, seen):
+        nonlocal bar  # made at the first step, so that an error before it is the only line on stderr
+        bar = bar or tqdm(total=options.epochs, desc=f"train seed {arguments.seed}", unit="epoch")
+        if isinstance(seen, dict):
+            bar.update()
+            bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
 
-        train_run(
-            arguments.benchmark,
-            arguments.root,
-            arguments.encoder,
-            arguments.seed,
-            arguments.out,
-            _cache(arguments),
-            options,
-            arguments.revision,
-            show,
-            **chosen.head,
-        )
+    where = (arguments.benchmark, arguments.root, arguments.encoder, arguments.seed, arguments.out, _cache(arguments))
+    train_run(*where, options, arguments.revision, show, **chosen.head)
+    bar.close()
     print(arguments.out)
 
 

@@ -38,7 +38,7 @@ class Profile:
         return "\n".join(f"{key:9s} {value}" for key, value in shown.items())
 
 
-_COMPACT = {"width": 64, "heads": 4, "grid": 4}
+_COMPACT = {"width": 64, "heads": 4, "grid": 4, "feedforward": 2, "dropout": 0.0}
 _SMALL = Profile(
     name="small",
     says="Rendered people and the nano encoder, not the paper's data or model",

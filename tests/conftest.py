@@ -14,3 +14,12 @@ def real_data():
         reason = f"real files not found at {path}; set PARLIB_TEST_DATA to run this test"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     return path
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory):
+    """A small rendered PA-100K: 40 / 24 / 24 images."""
+    from parlib.data.synthetic import synthesize
+
+    root = tmp_path_factory.mktemp("rendered") / "pa100k"
+    return synthesize("pa100k", root, train=40, val=24, test=24, workers=1, progress=False)

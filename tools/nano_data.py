@@ -63,7 +63,8 @@ def rendered(cache, kind, count, seed, workers=1):
 
 def _chunk(start, kind, count, seed):
     os.nice(10)
-    return [np.stack(part) for part in zip(*(_one(i, kind, seed) for i in range(start, min(start + _CHUNK, count))))]
+    people = (_one(index, kind, seed) for index in range(start, min(start + _CHUNK, count)))
+    return [np.stack(part) for part in zip(*people, strict=True)]
 
 
 def _one(index, kind, seed):

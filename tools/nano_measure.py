@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from nano_train import encode_texts, to_pixels
-from phrases import LANGUAGES, trait_names
+from phrases import LANGUAGES
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,7 +28,7 @@ def zero_shot(model, tokenizer, pooled, prompts):
     return (cosine * model.logit_scale.exp() + model.logit_bias).sigmoid().double().numpy()
 
 
-def measure(model, tokenizer, splits, probe=True):
+def measure(model, tokenizer, splits):
     """Scores of a model on `splits` (train, val, test -> `Renders` of a rendered PA-100K).
 
     Returns:
@@ -46,10 +46,9 @@ def measure(model, tokenizer, splits, probe=True):
         out["zero_shot"][language] = _percent(result)
         if language == "en":
             out["per_attribute"]["zero_shot"] = _table(result, names)
-    if probe:
-        result = _tuned(splits, _probe(pooled, splits["train"].labels), names)
-        out["linear_probe"] = _percent(result)
-        out["per_attribute"]["linear_probe"] = _table(result, names)
+    result = _tuned(splits, _probe(pooled, splits["train"].labels), names)
+    out["linear_probe"] = _percent(result)
+    out["per_attribute"]["linear_probe"] = _table(result, names)
     return out
 
 
@@ -76,11 +75,3 @@ def _percent(result):
 
 def _table(result, names):
     return {name: round(100 * float(value), 2) for name, value in zip(names, result.per_attribute["mA"], strict=True)}
-
-
-def trait_scores(model, tokenizer, renders, phrase_of):
-    """Area under the ROC of one phrase a trait on pretraining-like renders: which traits have been learnt at all."""
-    from sklearn.metrics import roc_auc_score
-
-    scores = zero_shot(model, tokenizer, image_features(model, renders), [phrase_of(t) for t in trait_names()])
-    return {t: float(roc_auc_score(renders.traits[:, j], scores[:, j])) for j, t in enumerate(trait_names())}

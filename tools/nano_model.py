@@ -90,6 +90,24 @@ def _sine_positions(side, width):
     return torch.cat([rows, columns], dim=1)
 
 
+@torch.no_grad()
+def start_from_patches(model, pixels):
+    """Start the patch embedding as the leading principal components of real patches, each at about unit size.
+
+    A random start has to find edges and colours first; this one leaves the plateau sooner.
+    """
+    patches = torch.nn.functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+    patches = patches[:: max(1, len(patches) // 20_000)]
+    mean = patches.mean(0)
+    _, spread, directions = torch.linalg.svd(patches - mean, full_matrices=False)
+    if len(spread) < WIDTH:
+        return  # too few patches to tell: keep the random start
+    weight = directions[:WIDTH] / (spread[:WIDTH, None] / len(patches) ** 0.5 + 0.15)
+    embedding = model.vision_model.embeddings.patch_embedding
+    embedding.weight.copy_(weight.view_as(embedding.weight))
+    embedding.bias.copy_(-weight @ mean)
+
+
 def save(folder, model, processor):
     """Write the pair as a Hugging Face folder, weights in fp16; returns its size in bytes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +117,8 @@ def save(folder, model, processor):
     processor.save_pretrained(folder)
     image = processor.image_processor.to_dict()
     (folder / "preprocessor_config.json").write_text(json.dumps(image, indent=2, default=str) + "\n", encoding="utf-8")
+    for path in folder.iterdir():
+        path.chmod(0o644)
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > _LIMIT:
         raise ValueError(f"{folder} is {size} bytes, over the limit of {_LIMIT}")

@@ -1,16 +1,15 @@
 """One step of the nano encoder's pretraining, and what has to be kept to go on after an interruption.
 
-SigLIP's sigmoid loss, but with exact targets: every phrase of a step against every image of it, and the renderer's truth
-for each pair. The in-batch contrastive form does not get off the ground here, since short phrases are true of many images.
+SigLIP's sigmoid loss, but with exact targets: every phrase of a step against every image of it, and the renderer's
+truth for each pair. The in-batch contrastive form does not get off the ground here: short phrases are true of many
+images.
 """
-
-import json
-import math
 
 import nano_model
 import numpy as np
 import torch
 from phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
@@ -26,13 +25,18 @@ class Readout(torch.nn.Module):
     It makes the patch tokens, and not only their pooled summary, say where things are: what a fusion head reads later.
     """
 
-    def __init__(self, traits, width=nano_model.WIDTH):
+    def __init__(self, rates, width=nano_model.WIDTH):
+        """`rates` (K,): how often each trait is true, where the answers start from."""
         super().__init__()
+        rates = torch.as_tensor(rates, dtype=torch.float32).clamp(0.005, 0.995)
+        traits = len(rates)
         self.query = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
         self.key, self.value = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
         self.answer = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
         self.pooled = torch.nn.Linear(width, traits)
-        self.bias = torch.nn.Parameter(torch.full((traits,), -2.0))
+        self.bias = torch.nn.Parameter(rates.logit())
+        with torch.no_grad():
+            self.pooled.bias.copy_(rates.logit())
 
     def forward(self, tokens, pooled):
         """tokens (B, N, D), pooled (B, D) -> logits (B, K) from patches and (B, K) from the summary."""
@@ -68,7 +72,7 @@ def encode_texts(tokenizer, texts):
 
 def to_pixels(images):
     """(B, 96, 96, 3) uint8 -> (B, 3, 96, 96) in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def augment(pixels, generator):
@@ -85,31 +89,32 @@ def augment(pixels, generator):
 
 
 class Training:
-    """Model, helper, average and optimiser; `step` makes one update; `save` and `load` carry all of it over a break."""
+    """Model, helper, average and optimisers; `step` makes one update; `save` and `load` carry all over a break."""
 
-    def __init__(self, renders, steps, batch=128, phrases=160, lr=1e-3, seed=0, pool=60_000, recipe="muon,readout"):
+    def __init__(self, renders, steps, batch=64, phrases=64, lr=3e-3, seed=0, pool=60_000):
+        """`lr` is Muon's, for the matrices of the layers; everything else learns by AdamW at a third of it."""
         self.renders, self.steps, self.batch, self.phrase_count, self.lr = renders, steps, batch, phrases, lr
-        self.seed, self.done, self.recipe = seed, 0, recipe
+        self.seed, self.done = seed, 0
         tokenizer = nano_model.make_tokenizer(corpus(seed))
         self.processor = nano_model.make_processor(tokenizer)
         self.pool = PhrasePool(tokenizer, pool, seed)
         self.model = nano_model.make_model(len(tokenizer), seed)
         self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
-        self.helper = Readout(len(trait_names()))
+        nano_model.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
+        self.helper = Readout(renders.traits.mean(0))
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.optimizers = self._optimizers()
-
-    def _optimizers(self):
-        named = list(self.model.named_parameters()) + list(self.helper.named_parameters())
-        body = [p for n, p in named if p.ndim == 2 and ".layers." in n and "muon" in self.recipe]
-        rest = [p for n, p in named if not any(p is b for b in body)]
-        matrices = [p for p in rest if p.ndim > 1]
-        vectors = [p for p in rest if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
-        out = [torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.98))]
-        if body:
-            out.append(torch.optim.Muon(body, lr=self.lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
-        return out
+        named = [*self.model.named_parameters(), *self.helper.named_parameters()]
+        layers = {id(p) for n, p in named if p.ndim == 2 and (".layers." in n or "head.mlp" in n)}
+        self.parameters = [p for _, p in named]
+        self.optimizers = [
+            # Muon leaves the trivial plateau in half the steps AdamW needs here.
+            torch.optim.Muon(
+                [p for p in self.parameters if id(p) in layers], lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(
+                [p for p in self.parameters if id(p) not in layers], lr / 3, betas=(0.9, 0.98), weight_decay=0.02
+            ),
+        ]
 
     def step(self):
         """One update; returns the losses as a dict of float."""
@@ -122,31 +127,36 @@ class Training:
         with torch.autocast("cpu", torch.bfloat16):
             seen = self.model.vision_model(pixel_values=pixels)
             said = self.model.text_model(input_ids=self.pool.ids[texts])
-            if "readout" in self.recipe:
-                by_patch, by_summary = self.helper(seen.last_hidden_state, seen.pooler_output)
+            by_patch, by_summary = self.helper(seen.last_hidden_state, seen.pooler_output)
         cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(said.pooler_output.float(), dim=-1).T
         logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
-        losses = {"phrases": binary_cross_entropy_with_logits(logits, self.pool.answers(texts, traits))}
-        if "readout" in self.recipe:
-            truth = torch.from_numpy(traits).float()
-            losses["patches"] = binary_cross_entropy_with_logits(by_patch.float(), truth)
-            losses["summary"] = binary_cross_entropy_with_logits(by_summary.float(), truth)
-        rate = self.lr * min(1.0, (self.done + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * self.done / self.steps))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = max(rate, 0.01 * self.lr)
-            optimizer.zero_grad(set_to_none=True)
+        truth = torch.from_numpy(traits).float()
+        losses = {
+            "phrases": binary_cross_entropy_with_logits(logits, self.pool.answers(texts, traits)),
+            "patches": binary_cross_entropy_with_logits(by_patch.float(), truth),
+            "summary": binary_cross_entropy_with_logits(by_summary.float(), truth),
+        }
+        self._set_rates()
         sum(losses.values()).backward()
-        torch.nn.utils.clip_grad_norm_([*self.model.parameters(), *self.helper.parameters()], 1.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
         self.done += 1
         self._update_average()
-        return {name: float(value) for name, value in losses.items()}
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _set_rates(self):
+        """Warm up, stay, and fall over the last third: a run stopped early loses only its fall."""
+        left = (self.steps - self.done) / max(1, self.steps // 3)
+        scale = min(1.0, (self.done + 1) / 50, max(left, 0.01))
+        for optimizer, rate in zip(self.optimizers, (self.lr, self.lr / 3), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * scale
+            optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def _update_average(self):
-        keep = min(0.998, (1 + self.done) / (10 + self.done))
+        keep = min(0.995, (1 + self.done) / (10 + self.done))
         for name, value in self.model.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
 
@@ -155,3 +165,32 @@ class Training:
         model = type(self.model)(self.model.config)
         model.load_state_dict(self.average)
         return model.eval()
+
+    def save(self, path):
+        """Everything a resumed run needs, as safetensors; written whole or not at all."""
+        parts = {"model": self.model.state_dict(), "helper": self.helper.state_dict(), "average": self.average}
+        tensors = {f"{part}/{name}": value for part, state in parts.items() for name, value in state.items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for key, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer{i}/{key}/{name}": value for name, value in state.items()}
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"done": str(self.done)})
+        partial.replace(path)
+
+    def load(self, path):
+        """Go on from `save`."""
+        with safe_open(path, "pt") as file:
+            self.done = int(file.metadata()["done"])
+        parts, states = {"model": {}, "helper": {}, "average": {}}, [{} for _ in self.optimizers]
+        for name, value in load_file(path).items():
+            part, _, rest = name.partition("/")
+            if part in parts:
+                parts[part][rest] = value
+            else:
+                key, _, field = rest.partition("/")
+                states[int(part[-1])].setdefault(int(key), {})[field] = value
+        self.model.load_state_dict(parts["model"])
+        self.helper.load_state_dict(parts["helper"])
+        self.average = parts["average"]
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -105,7 +105,9 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         """Take over encoded prompts (`PromptFeatures`), one an attribute, from the encoder the head was made for."""
         if features.tokens.shape != self.prompt_tokens.shape:
             asked, given = tuple(self.prompt_tokens.shape), tuple(features.tokens.shape)
-            raise BadInput(f"prompts do not fit this head: it takes (attributes, positions, width) {asked}, got {given}")
+            raise BadInput(
+                f"prompts do not fit this head: it takes (attributes, positions, width) {asked}, got {given}"
+            )
         self.prompt_tokens.copy_(features.tokens)
         self.prompt_mask.copy_(features.mask)
         return self

@@ -42,7 +42,7 @@ def benchmark_table(records, benchmark, data=None):
     if not rows:
         raise BadInput(f"no table for benchmark {benchmark!r}: neither records nor published rows")
     columns = ["method", "data", "backbone", *SUMMARY, "tuned mA", "seeds", "caveat"]
-    return pd.DataFrame(rows).reindex(columns=columns).fillna("").set_index("method")
+    return pd.DataFrame(rows).reindex(columns=columns).astype(object).fillna("").set_index("method")
 
 
 def render(table, form="markdown"):

@@ -1,0 +1,147 @@
+"""The shipped nano encoder loads like any checkpoint, and the tool that makes it runs, stops and goes on."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, SiglipModel, SiglipProcessor
+
+from parlib.data.synthetic.person import Person
+from parlib.encode.encoder import NANO
+from parlib.encode.prompts import languages, load_prompts
+
+TOOLS = Path(__file__).parents[1] / "tools"
+PERSON = Person(
+    female=True,
+    age="adult",
+    view="back",
+    long_hair=True,
+    hat=False,
+    glasses="sunglasses",
+    muffler=False,
+    upper="coat",
+    upper_colour="red",
+    upper_pattern="plaid",
+    long_sleeve=True,
+    v_neck=False,
+    lower="jeans",
+    lower_colour="blue",
+    lower_pattern="plain",
+    footwear="boots",
+    bags=frozenset({"backpack"}),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools_on_path():
+    sys.path.insert(0, str(TOOLS))
+    yield
+    sys.path.remove(str(TOOLS))
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return AutoModel.from_pretrained(NANO).float().eval(), AutoProcessor.from_pretrained(NANO)
+
+
+def test_folder_is_small_and_plain():
+    names = {path.name for path in NANO.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "README.md"} <= names
+    assert all(Path(name).suffix in (".json", ".safetensors", ".md") for name in names)
+    assert sum(path.stat().st_size for path in NANO.iterdir()) <= 8 * 2**20
+
+
+def test_card_is_written_from_what_was_measured():
+    card, measured = (NANO / "README.md").read_text(encoding="utf-8"), json.loads((NANO / "measured.json").read_text())
+    assert f"{measured['zero_shot']['en']['mA']:.1f}" in card and f"{measured['linear_probe']['mA']:.1f}" in card
+    assert set(measured["zero_shot"]) == set(languages())
+    assert "rendered pedestrians" in card and "pickle" in card
+
+
+def test_loads_as_siglip(nano):
+    model, processor = nano
+    assert isinstance(model, SiglipModel) and isinstance(processor, SiglipProcessor)
+    images = [Image.new("RGB", (60, 160), "red"), Image.new("RGB", (64, 128), "blue")]
+    inputs = processor(text=["A Person", "a hat"], images=images, padding="max_length", return_tensors="pt")
+    assert inputs["pixel_values"].shape == (2, 3, 96, 96) and inputs["input_ids"].shape == (2, 32)
+    assert inputs["pixel_values"][0, 0].min() == 1 and inputs["pixel_values"][0, 1].max() == -1  # red, in -1..1
+    with torch.no_grad():
+        out = model(**inputs)
+    assert out.logits_per_image.shape == (2, 2) and out.logits_per_image.isfinite().all()
+
+
+def test_no_text_is_unknown(nano):
+    tokenizer = nano[1].tokenizer
+    for language in languages():
+        for text in load_prompts("peta", language):
+            ids = tokenizer(text).input_ids
+            assert tokenizer.unk_token_id not in ids and len(ids) <= 32, text
+            assert tokenizer.decode(ids, skip_special_tokens=True).strip() == text.lower()
+    assert tokenizer("A HAT").input_ids == tokenizer("a hat").input_ids
+    assert tokenizer.unk_token_id not in tokenizer("ничего ☂ 🧥").input_ids
+
+
+def test_phrases_are_true_of_whom_they_should_be():
+    import phrases
+
+    said = phrases.traits(PERSON)
+    assert set(said) == set(phrases.trait_names())
+    true = {"female", "adult", "from_30_to_45", "back", "long_hair", "any_glasses", "sunglasses", "coat", "upper_red"}
+    true |= {"plaid", "long_sleeve", "trousers", "jeans", "lower_blue", "boots", "backpack", "formal_upper", "any_bag"}
+    assert all(said[name] for name in true)
+    assert not any(said[name] for name in ("male", "front", "hat", "eyeglasses", "dress", "shoulder_bag", "no_bag"))
+
+    table = np.array([[said[name] for name in phrases.trait_names()]])
+    cases = [
+        ((("hat", True),), False),
+        ((("hat", False),), True),
+        ((("female", True), ("jeans", True)), True),
+        ((("female", True), ("hat", True)), False),
+        ((("backpack", False),), False),
+    ]
+    bank = [phrases.Phrase("", terms, "en") for terms, _ in cases]
+    assert phrases.truths(bank, table, phrases.trait_names())[0].tolist() == [expected for _, expected in cases]
+
+
+def test_every_language_says_every_trait():
+    import phrases
+
+    rng = np.random.default_rng(0)
+    for language in phrases.LANGUAGES:
+        for trait in phrases.trait_names():
+            assert phrases.states(language, trait)
+            yes, no = (phrases.sample_phrase(rng, language, kind, trait) for kind in ("is", "not"))
+            assert yes.terms == ((trait, True),) and no.terms == ((trait, False),) and yes.text != no.text
+            both = phrases.sample_phrase(rng, language, "both", trait)
+            assert both.terms[0] == (trait, True) and len(both.terms) == 2
+            assert "{" not in yes.text + no.text + both.text
+
+
+def test_phrases_are_never_the_prompts_measured_with(nano):
+    from nano_train import PhrasePool
+
+    pool = PhrasePool(nano[1].tokenizer, 3000, seed=3)
+    prompts = {text for s in ("pa100k", "peta", "market1501") for code in languages() for text in load_prompts(s, code)}
+    assert not {phrase.text.lower() for phrase in pool.phrases} & {text.lower() for text in prompts}
+    assert pool.ids.shape == (3000, 32)
+
+
+def test_pretraining_runs_stops_and_goes_on(tmp_path):
+    import pretrain_nano
+
+    options = "--images 80 --measure-images 40 40 40 --batch 16 --phrases 8 --pool 50 --steps 2 --threads 1 --workers 1"
+    options = [*options.split(), "--checkpoint", "1", "--cache", str(tmp_path / "cache")]
+    pretrain_nano.main([*options, "--out", str(tmp_path / "part"), "--minutes", "0"])
+    assert json.loads((tmp_path / "part" / "measured.json").read_text())["steps"] == 1
+    pretrain_nano.main([*options, "--out", str(tmp_path / "whole")])
+    assert json.loads((tmp_path / "whole" / "measured.json").read_text())["steps"] == 2
+    pretrain_nano.main([*options, "--out", str(tmp_path / "again"), "--name", "straight"])
+
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("part", "whole", "again")]
+    assert weights[0] != weights[1] and weights[1] == weights[2]  # a break changes nothing
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pkl", ".bin", ".pth")]
+    assert isinstance(AutoModel.from_pretrained(tmp_path / "whole"), SiglipModel)

@@ -1,0 +1,108 @@
+"""Pretrain the nano encoder on rendered people and phrases about them, and write it in Hugging Face layout.
+
+    python tools/pretrain_nano.py                       # the shipped encoder, from rendering to model card
+    python tools/pretrain_nano.py --minutes 30          # stop after 30 minutes; the same command goes on from there
+
+An interrupted run is taken up where its last checkpoint was. Needs no network and no GPU.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import nano_card
+import nano_model
+import torch
+from nano_data import MEASURE_SEED, PRETRAIN_SEED, rendered
+from nano_measure import measure
+from nano_train import Training
+from tqdm.auto import tqdm
+
+from parlib.data.synthetic.render import RENDERER_VERSION
+from parlib.files import read_json, write_atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(argv=None):
+    """Command line; returns nothing."""
+    args = _arguments(argv)
+    torch.set_num_threads(args.threads)
+    state, started = args.cache / args.name, time.perf_counter()
+    state.mkdir(parents=True, exist_ok=True)
+    renders = rendered(args.cache, "pretrain", args.images, PRETRAIN_SEED, args.workers)
+    splits = {
+        split: rendered(args.cache, split, count, MEASURE_SEED + i, args.workers)
+        for i, (split, count) in enumerate(zip(("train", "val", "test"), args.measure_images, strict=True))
+    }
+    run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool)
+    history = {"seconds": 0.0, "threads": args.threads, "losses": []}
+    if (state / "checkpoint.safetensors").is_file():
+        run.load(state / "checkpoint.safetensors")
+        history = read_json(state / "history.json", "history of a checkpoint")
+    _train(run, history, state, args, started)
+    model = run.averaged()
+    scores = measure(model, run.processor.tokenizer, splits)
+    about = {
+        "steps": run.done,
+        "planned": args.steps,
+        "batch": args.batch,
+        "phrases_a_step": args.phrases,
+        "rendered_images": args.images,
+        "renderer": RENDERER_VERSION,
+        "seed": args.seed,
+        "minutes": round(history["seconds"] / 60, 1),
+        "threads": args.threads,
+        "losses": history["losses"][-1] if history["losses"] else {},
+        **scores,
+    }
+    size = nano_model.save(args.out, model, run.processor)
+    nano_card.write(args.out, about, size)
+    print(json.dumps({k: about[k] for k in ("steps", "minutes", "zero_shot", "linear_probe")}))
+    print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")
+
+
+def _train(run, history, state, args, started):
+    """Step until the schedule or the minutes end; a checkpoint every `--checkpoint` steps and at the end."""
+    last, recent = time.perf_counter(), []
+    for _ in tqdm(range(run.done, args.steps), "pretrain", initial=run.done, total=args.steps, mininterval=10):
+        recent.append(run.step())
+        out_of_time = args.minutes is not None and time.perf_counter() - started > 60 * args.minutes
+        if run.done % args.checkpoint == 0 or run.done == args.steps or out_of_time:
+            means = {key: round(sum(each[key] for each in recent) / len(recent), 4) for key in recent[0]}
+            now = time.perf_counter()
+            history["seconds"] += now - last
+            history["losses"].append({"step": run.done, **means})
+            last, recent = now, []
+            run.save(state / "checkpoint.safetensors")
+            write_atomic(state / "history.json", json.dumps(history))
+            tqdm.write(f"step {run.done} {history['seconds']:.0f} s {means}")
+        if out_of_time:
+            return
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="folder to write")
+    parser.add_argument("--steps", type=int, default=8000, help="length of the schedule")
+    parser.add_argument("--minutes", type=float, help="stop after so long, rendering included; run again to go on")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--images", type=int, default=24_000, help="rendered people to learn from")
+    parser.add_argument(
+        "--measure-images", type=int, nargs=3, default=(2000, 1000, 2000), metavar=("TRAIN", "VAL", "TEST")
+    )
+    parser.add_argument("--batch", type=int, default=64, help="images a step")
+    parser.add_argument("--phrases", type=int, default=64, help="phrases a step")
+    parser.add_argument("--pool", type=int, default=60_000, help="phrases drawn in advance")
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=int, default=200, help="steps between checkpoints")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache/nano", help="renders and checkpoints")
+    parser.add_argument("--name", default="run", help="folder of the checkpoint in the cache")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
