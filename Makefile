@@ -8,7 +8,7 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo nogit)$(shell g
 RUN ?= $(CURDIR)/runs/$(shell date +%Y-%m-%d)-$(COMMIT)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test install lab notebooks lint lock clean
+.PHONY: reproduce test install lab notebooks records lint lock clean
 
 install: $(VENV)/installed
 
@@ -40,6 +40,19 @@ endif
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Records of three seeds: of the small profile's rendered tree, or of ROOT=/a/real/tree NAME=sample.
+NAME ?= small
+ROOT ?= $(PARLIB_CACHE)/records-tree
+records: install
+	[ "$(ROOT)" != "$(PARLIB_CACHE)/records-tree" ] || $(BIN)/parlib synth pa100k $(ROOT)
+	$(BIN)/parlib baselines --root $(ROOT) --out records/$(NAME)
+	for seed in 0 1 2; do \
+	    rm -rf $(PARLIB_CACHE)/records-run && \
+	    $(BIN)/parlib train --root $(ROOT) --seed $$seed --out $(PARLIB_CACHE)/records-run && \
+	    $(BIN)/parlib evaluate $(PARLIB_CACHE)/records-run > /dev/null && \
+	    cp $(PARLIB_CACHE)/records-run/test.json records/$(NAME)/vlm-par-head-seed$$seed.json || exit 1; \
+	done
 
 lab: install
 	$(BIN)/jupyter lab notebooks

@@ -1,4 +1,4 @@
-"""The long jobs as commands: `parlib synth, extract, train, evaluate, table`. No logic of their own.
+"""The long jobs as commands: `parlib synth, check, extract, train, baselines, evaluate, table`. No logic of their own.
 
 A user's mistake is one line on stderr and exit code 2.
 """
@@ -63,6 +63,11 @@ def _parser():
     for option, kind in (("epochs", int), ("lr", float), ("batch-size", int)):
         train.add_argument(f"--{option}", type=kind, help="default: the profile's")
     train.set_defaults(command=_train)
+
+    baselines = commands.add_parser("baselines", help="record the constant predictor, zero-shot and a linear probe")
+    _data_arguments(baselines)
+    baselines.add_argument("--out", type=Path, required=True, metavar="RECORDS", help="folder for the records")
+    baselines.set_defaults(command=_baselines)
 
     evaluate = commands.add_parser("evaluate", help="score a run and print one JSON object")
     evaluate.add_argument("run", type=Path)
@@ -136,6 +141,20 @@ def _train(arguments):
     train_run(*where, options, arguments.revision, show, **chosen.head)
     bar.close()
     print(arguments.out)
+
+
+def _baselines(arguments):
+    from parlib.encode.encoder import load_encoder
+    from parlib.learn.run import baseline_records, prepare
+    from parlib.measure.records import write_record
+
+    encoder = load_encoder(arguments.encoder, revision=arguments.revision)
+    tree = (arguments.benchmark, arguments.root)
+    parts = [prepare(*tree, split, encoder, _cache(arguments)) for split in ("train", "val", "test")]
+    for record in baseline_records(*parts, encoder):
+        path = arguments.out / f"{record['method'].replace(' ', '-')}.json"
+        write_record(record, path)
+        print(path)
 
 
 def _evaluate(arguments):

@@ -46,7 +46,7 @@ _SMALL = Profile(
     data=None,
     sizes={"train": 1600, "val": 400, "test": 400},
     head=_COMPACT,
-    training={"epochs": 8, "batch_size": 64, "lr": 2e-3},
+    training={"epochs": 8, "batch_size": 16, "lr": 5e-3},  # the best of nine tried, by mAP on val
 )
 _PROFILES = {
     "small": _SMALL,

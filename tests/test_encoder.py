@@ -104,9 +104,9 @@ def test_frozen_means_frozen():
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
-    with pytest.raises(BadInput, match="unknown encoder 'resnet50'.*google/siglip2-base-patch16-224"):
+    with pytest.raises(BadInput, match=r"unknown encoder 'resnet50'.*google/siglip2-base-patch16-224"):
         load_encoder("resnet50")
-    with pytest.raises(BadInput, match="config.json"):
+    with pytest.raises(BadInput, match=r"config\.json"):
         load_encoder(str(tmp_path))
     assert "nano" in available_encoders()
 

@@ -73,7 +73,7 @@ def test_other_images_or_another_dtype_are_another_store(dataset, encoder, tmp_p
 def test_bad_input_is_named(dataset, encoder, tmp_path):
     with pytest.raises(BadInput, match="fp16, bf16, fp32"):
         extract(dataset, encoder, tmp_path, "t", dtype="int8")
-    with pytest.raises(BadInput, match="no manifest.json"):
+    with pytest.raises(BadInput, match=r"no manifest\.json"):
         FeatureStore(tmp_path)
     with pytest.raises(BadInput, match="no image"):
         extract(dataset.select(np.arange(0)), encoder, tmp_path, "t")

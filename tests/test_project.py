@@ -82,3 +82,13 @@ def test_nothing_of_third_parties_or_machines_is_tracked():
         pytest.skip("not a git checkout")
     tracked = run.stdout.split()
     assert not [name for name in tracked if re.search(r"\.(mat|jpe?g|bmp|pkl|pth|pt)$", name)]
+
+
+def test_kept_records_are_of_the_encoder_that_ships():
+    from parlib import load_encoder
+    from parlib.measure.records import read_records
+
+    records = read_records(*sorted((ROOT / "records").iterdir()))
+    assert len(records) >= 12
+    weights = {record["setting"].get("weights") for record in records if record["setting"]["encoder"] == "nano"}
+    assert weights == {load_encoder("nano").weights_hash}, "nano was changed: run make records and make notebooks"

@@ -16,14 +16,14 @@ gone in minutes on a CPU without a download: the code that loads it, prompts it,
 them is the code that real checkpoints use.
 
 - Image tower: 4 layers of width 128 on 96 x 96 px in patches of 12 (64 tokens), attention pooling. Text tower: 2
-  layers, 32 positions, byte-level BPE of {vocabulary} pieces, lower-cased, padded to the full length; the pooled text is
-  the last position. {size:.1f} MB with everything, weights in fp16.
+  layers, 32 positions, byte-level BPE of {vocabulary} pieces, lower-cased, padded to the full length; the pooled text
+  is the last position. {size:.1f} MB with everything, weights in fp16.
 - Learnt from {rendered_images:,} rendered people (renderer version {renderer}, seeds of its own) and phrases about them
   in six languages, none of which is a prompt that it is measured with. Loss: SigLIP's sigmoid loss with exact targets,
   every phrase of a step against every image of it; helper heads that read traits from patches and summary, dropped
   afterwards.
-- {steps:,} of {planned:,} planned steps of {batch} images and {phrases_a_step} phrases, {minutes:.0f} minutes at
-  {threads} thread(s) beside other work.
+- {steps:,} of {planned:,} planned steps of {batch} images and {phrases_a_step} phrases: {cpu_minutes:.0f} minutes of
+  CPU time ({threads} thread) after rendering.
 - Made by `python tools/pretrain_nano.py`; no pickle, no remote code.
 
 ## Measured

@@ -1,8 +1,8 @@
 """Rendered people for pretraining and for measuring the nano encoder, kept as arrays from which epochs are fast."""
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def rendered(cache, kind, count, seed, workers=1):
         shape = (count, nano_model.SIZE, nano_model.SIZE, 3)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         starts, rows = range(0, count, _CHUNK), []
-        with ProcessPoolExecutor(workers) as pool:
-            jobs = pool.map(partial(_chunk, kind=kind, count=count, seed=seed), starts)
+        with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+            jobs = (pool.map if pool else map)(partial(_chunk, kind=kind, count=count, seed=seed), starts)
             for start, (pixels, *row) in zip(starts, tqdm(jobs, f"render {kind}", total=len(starts)), strict=True):
                 images[start : start + len(pixels)] = pixels
                 rows.append(row)
@@ -62,7 +62,6 @@ def rendered(cache, kind, count, seed, workers=1):
 
 
 def _chunk(start, kind, count, seed):
-    os.nice(10)
     people = (_one(index, kind, seed) for index in range(start, min(start + _CHUNK, count)))
     return [np.stack(part) for part in zip(*people, strict=True)]
 

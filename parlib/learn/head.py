@@ -85,7 +85,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def _from_pretrained(cls, *, model_id, map_location="cpu", strict=True, **options):
-        """Load from a local folder in silence (the mixin prints, and commands print JSON); the hub as the mixin does."""
+        """Load a local folder in silence (the mixin prints, and commands print JSON); the hub as the mixin does."""
         if not Path(model_id).is_dir():
             return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **options)
         made = cls(**{k: v for k, v in options.items() if k in inspect.signature(cls).parameters})
@@ -153,8 +153,9 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         D, T = self.out.in_features, int(self.prompt_mask.sum(1).max())
         patches = "all patches" if self.grid is None else f"{self.grid}x{self.grid} pooled patches"
+        words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens"
         return (
-            f"{patches} query up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes; "
+            f"{patches} query {words} of {len(self.prompts)} attributes; "
             f"width {D}, {self.heads} heads, {trained:,} trained parameters"
         )
 

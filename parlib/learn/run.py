@@ -143,14 +143,15 @@ def evaluate_run(run, split="test", root=None, cache=None):
     return record
 
 
-def baseline_records(train, val, test, encoder, prompts, names):
+def baseline_records(train, val, test, encoder, language="en"):
     """Records of the constant predictor, zero-shot and the linear probe on `test`, thresholds tuned on `val`.
 
     Args:
         train, val, test: `Split`.
-        prompts: A phrases for zero-shot.
-        names: A attributes.
+        language: of the default prompts that zero-shot uses.
     """
+    about = schema(test.about["benchmark"])
+    prompts = load_prompts(about, language)
     sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
     methods = {
         "constant predictor": ({"encoder": "none"}, [constant(train.labels, len(s.labels)) for s in (val, test)]),
@@ -160,7 +161,7 @@ def baseline_records(train, val, test, encoder, prompts, names):
     records = []
     for method, (setting, (on_val, on_test)) in methods.items():
         thresholds = tune_thresholds(val.labels, on_val)
-        records.append(make_record(method, setting, test.about, test.labels, on_test, thresholds, names))
+        records.append(make_record(method, setting, test.about, test.labels, on_test, thresholds, about.names))
     return records
 
 

@@ -9,8 +9,9 @@ from parlib.measure.published import published
 # The rows a complete table has; the order is that of growing effort.
 OUR_METHODS = ("constant predictor", "zero-shot", "linear probe", "VLM-PAR head")
 NOTE = (
-    "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5 (tuned mA: thresholds chosen on val); several seeds: mean, "
-    "± their standard deviation. Published: as printed by the authors [R], most of whom choose the epoch on test."
+    "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5 (tuned mA: thresholds chosen on val); "
+    "several seeds: mean ± their standard deviation. Published: as printed by the authors [R], most of whom choose the "
+    "epoch on test."
 )
 
 

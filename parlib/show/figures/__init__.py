@@ -1,4 +1,4 @@
-"""Functions that return a matplotlib `Figure`, in one style. Titles state the finding; colours stay apart for all eyes."""
+"""Functions that return a matplotlib `Figure`, in one style: titles state the finding, colours stay apart."""
 
 from parlib.show.figures.data import aspect_ratios, contact_sheet, cooccurrence, identity_leak, label_rates
 from parlib.show.figures.features import attribute_scores, patch_colours
