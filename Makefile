@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PARLIB_CACHE ?= $(CURDIR)/.cache
+# Threads that wait asleep: on a machine with other work the default (spinning) can be ten times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo nogit)$(shell git diff --quiet HEAD 2>/dev/null || echo -changed)
 RUN ?= $(CURDIR)/runs/$(shell date +%Y-%m-%d)-$(COMMIT)

@@ -16,7 +16,7 @@ def figure(width, height, title, caption="", rows=1, columns=1, **subplots):
     Made without pyplot, so that nothing is shown twice in a notebook and nothing piles up in memory.
     """
     matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    made = Figure(figsize=(width, height), layout="constrained", dpi=90)
+    made = Figure(figsize=(width, height), layout="constrained", dpi=80)
     axes = made.subplots(rows, columns, **subplots)
     made.suptitle("\n".join(textwrap.wrap(title, int(width * 13))), fontsize=11, x=0.01, ha="left", weight="bold")
     if caption:
