@@ -71,7 +71,11 @@ def main():
     arguments = parser.parse_args()
     if arguments.out is None and os.environ.get("PARLIB_PROFILE", "small") != "small":
         parser.error("the committed notebooks are made in the small profile; give --out for another one")
-    # One folder of outputs a run, and the same number of threads whatever the machine.
+    # Kernels run in notebooks/, users write paths as seen from where they stand.
+    for name in ("PARLIB_DATA", "PARLIB_CACHE", "PARLIB_RUNS", "PARLIB_ENCODER"):
+        # An encoder may be a hub id, which is no path.
+        if os.environ.get(name) and (name != "PARLIB_ENCODER" or os.path.isdir(os.environ[name])):
+            os.environ[name] = os.path.abspath(os.environ[name])
     sources = arguments.notebooks or sorted(p for p in HERE.glob("*.ipynb") if re.match(r"\d\d_", p.name))
     for source in sources:
         target = (arguments.out / source.name) if arguments.out else source
