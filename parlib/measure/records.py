@@ -1,5 +1,6 @@
 """A run's record: one JSON with the scores and all that is needed to get them again."""
 
+import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -50,8 +51,6 @@ def make_record(method, setting, data, labels, scores, thresholds, names):
 
 def write_record(record, path):
     """Write one record as JSON, whole or not at all."""
-    import json
-
     write_atomic(path, json.dumps(record, indent=1, default=float) + "\n")
 
 
