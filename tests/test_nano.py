@@ -57,8 +57,10 @@ def test_folder_is_small_and_plain():
 
 def test_card_is_written_from_what_was_measured():
     card, measured = (NANO / "README.md").read_text(encoding="utf-8"), json.loads((NANO / "measured.json").read_text())
-    assert f"{measured['zero_shot']['en']['mA']:.1f}" in card and f"{measured['linear_probe']['mA']:.1f}" in card
-    assert set(measured["zero_shot"]) == set(languages())
+    assert set(measured["scores"]) == {"pa100k", "peta", "market1501"}
+    for scores in measured["scores"].values():
+        assert f"{scores['zero_shot']['en']['mA']:.1f}" in card and f"{scores['linear_probe']['mA']:.1f}" in card
+        assert set(scores["zero_shot"]) == set(languages())
     assert "rendered pedestrians" in card and "pickle" in card
 
 

@@ -28,39 +28,48 @@ them is the code that real checkpoints use.
 
 ## Measured
 
-On {test:,} rendered people in the manner of PA-100K (test priors) from seeds it never saw, with the default prompts of
-`parlib.load_prompts`; thresholds tuned on {val:,} others, the probe fitted on {train:,} others. In percent; a constant
-scores mA 50.
+On {test:,} rendered people in the manner of each benchmark (test priors) from seeds it never saw, with the default
+prompts of `parlib.load_prompts`; thresholds tuned on {val:,} others, the probe fitted on {train:,} others. mA / mAP in
+percent; a constant scores mA 50.
 
-| | mA | mAP |
-|---|---|---|
+| | {benchmarks} |
+|---|{rule}|
 {rows}
 
-| attribute, mA | zero-shot (en) | linear probe |
-|---|---|---|
 {attributes}
 
-One run and one seed. Attributes with few positives in a test set of this size move by several points.
+One run and one seed. Attributes with few positives in a test set of this size move by several points. What heads
+trained on these features score over several seeds stands in `records/` and in notebook 04.
 """
 
 
 def write(folder, about, size):
     """Write `README.md` and `measured.json` into the encoder's folder from the figures in `about`."""
-    languages = about["zero_shot"].items()
-    rows = [f"| zero-shot, prompts in `{code}` | {s['mA']:.1f} | {s['mAP']:.1f} |" for code, s in languages]
-    probe, each = about["linear_probe"], about["per_attribute"]
-    rows.append(f"| linear probe on pooled features | {probe['mA']:.1f} | {probe['mAP']:.1f} |")
-    attributes = [
-        f"| {name} | {score:.1f} | {each['linear_probe'][name]:.1f} |" for name, score in each["zero_shot"].items()
+    each = about["scores"]
+    first = next(iter(each.values()))
+    rows = [
+        (f"zero-shot, prompts in `{code}`", [s["zero_shot"][code] for s in each.values()])
+        for code in first["zero_shot"]
+    ]
+    rows.append(("linear probe on pooled features", [s["linear_probe"] for s in each.values()]))
+    lines = [
+        f"| {name} | " + " | ".join(f"{s['mA']:.1f} / {s['mAP']:.1f}" for s in scores) + " |" for name, scores in rows
     ]
     vocabulary = len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
     card = _CARD.format(
         **about,
-        **about["images"],
+        **first["images"],
         size=size / 2**20,
         vocabulary=vocabulary,
-        rows="\n".join(rows),
-        attributes="\n".join(attributes),
+        benchmarks=" | ".join(f"rendered {name}" for name in each),
+        rule="|".join("---" for _ in each),
+        rows="\n".join(lines),
+        attributes="\n\n".join(_attributes(name, s["per_attribute"]) for name, s in each.items()),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "measured.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _attributes(benchmark, scores):
+    rows = [f"| {a} | {mA:.1f} | {scores['linear_probe'][a]:.1f} |" for a, mA in scores["zero_shot"].items()]
+    return "\n".join([f"| rendered {benchmark}, mA | zero-shot (en) | linear probe |", "|---|---|---|", *rows])

@@ -21,7 +21,7 @@ _CHUNK = 250
 
 
 class Renders:
-    """`images` (N, 96, 96, 3) uint8 memory-mapped; `traits` (N, K) bool, columns `trait_names()`; `labels` (N, 26)."""
+    """`images` (N, 96, 96, 3) uint8, memory-mapped; `traits` (N, K) bool, columns `trait_names()`; `labels` (N, A)."""
 
     def __init__(self, folder):
         self.images = np.load(folder / "images.npy", mmap_mode="r")
@@ -37,8 +37,8 @@ def rendered(cache, kind, count, seed, workers=1):
 
     Args:
         cache: folder that holds them.
-        kind: `pretrain` (people of the broad mix, before every benchmark's camera, loosely cropped) or the split
-            (`train`, `val`, `test`) of a rendered PA-100K.
+        kind: `pretrain` (people of the broad mix, before every benchmark's cameras, loosely cropped) or a benchmark and
+            a split, such as `peta-test`.
         count: number of images.
         seed: of everything.
         workers: processes.
@@ -70,17 +70,18 @@ def _one(index, kind, seed):
     rng = np.random.default_rng((seed, index))
     if kind == "pretrain":
         person = sample_person(rng, "mixed", "train")
-        cameras = ("mixed", *sorted(set(CAMERAS) - {"mixed"}))
-        image = render_person(person, rng, cameras[max(0, int(rng.integers(-2, len(cameras))))])
+        domains = ("mixed", *sorted(set(CAMERAS) - {"mixed"}))
+        image, benchmark = render_person(person, rng, domains[int(rng.integers(len(domains)))]), "pa100k"
         w, h = image.size
         left, right = rng.uniform(0, 0.06, 2) * w
         top, bottom = rng.uniform(0, 0.03, 2) * h
         box = (left, top, w - right, h - bottom)
     else:
-        person = sample_person(rng, "pa100k", kind)
-        image, box = render_person(person, rng, "pa100k"), None
+        benchmark, split = kind.split("-")
+        person = sample_person(rng, benchmark, split)
+        image, box = render_person(person, rng, benchmark), None
     pixels = image.resize((nano_model.SIZE, nano_model.SIZE), 2, box)  # 2 is bilinear, as the processor resizes
-    said, named = traits(person), labels(person, "pa100k")
+    said, named = traits(person), labels(person, benchmark)
     return (
         np.asarray(pixels),
         np.array([said[name] for name in trait_names()]),

@@ -28,19 +28,26 @@ def zero_shot(model, tokenizer, pooled, prompts):
     return (cosine * model.logit_scale.exp() + model.logit_bias).sigmoid().double().numpy()
 
 
-def measure(model, tokenizer, splits):
-    """Scores of a model on `splits` (train, val, test -> `Renders` of a rendered PA-100K).
+def measure(model, tokenizer, trees):
+    """Scores of a model on rendered benchmarks.
+
+    Args:
+        trees: benchmark -> {train, val, test -> `Renders`}.
 
     Returns:
-        dict for JSON: zero-shot mA and mAP for each language, the linear probe's, and both for each attribute, all at
-        thresholds tuned on val, in percent.
+        dict for JSON: by benchmark the mA and mAP of zero-shot in each language and of the linear probe, and both for
+        each attribute, all at thresholds tuned on val, in percent.
     """
     model.eval()
+    return {benchmark: _measure(model, tokenizer, benchmark, splits) for benchmark, splits in trees.items()}
+
+
+def _measure(model, tokenizer, benchmark, splits):
     pooled = {name: image_features(model, renders) for name, renders in splits.items()}
-    names = schema("pa100k").names
+    names = schema(benchmark).names
     out = {"images": {name: len(renders) for name, renders in splits.items()}, "zero_shot": {}, "per_attribute": {}}
     for language in LANGUAGES:
-        prompts = load_prompts("pa100k", language)
+        prompts = load_prompts(benchmark, language)
         scores = {name: zero_shot(model, tokenizer, pooled[name], prompts) for name in ("val", "test")}
         result = _tuned(splits, scores, names)
         out["zero_shot"][language] = _percent(result)

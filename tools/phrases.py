@@ -57,10 +57,12 @@ def traits(person):
         "other_upper": p.upper in ("sweater", "coat"),
         "trousers": p.lower in ("trousers", "jeans"),
         "cloth_trousers": p.lower == "trousers",
-        "skirt_or_dress": p.lower in ("skirt", "dress"),
+        "skirt_or_dress": p.lower in ("short skirt", "skirt", "dress"),
         "pants": p.lower in ("trousers", "jeans", "shorts"),
-        "short_lower": p.lower in ("shorts", "skirt", "dress"),
-        "long_lower": p.lower in ("trousers", "jeans"),
+        "short_lower": p.lower in ("shorts", "short skirt", "dress"),
+        "long_lower": p.lower in ("trousers", "jeans", "skirt"),
+        "skirt": p.lower in ("short skirt", "skirt"),
+        "short_skirt": p.lower == "short skirt",
         "any_bag": bool(p.bags),
         "no_bag": not p.bags,
         "formal_upper": p.formal_upper,
@@ -71,7 +73,7 @@ def traits(person):
     out |= {name: p.upper == name for name in ("tshirt", "shirt", "sweater", "jacket", "suit", "coat")}
     patterns = {"stripes": "stripes", "plaid": "plaid", "logo": "logo", "splice": "splice", "plain_upper": "plain"}
     out |= {name: p.upper_pattern == value for name, value in patterns.items()}
-    out |= {name: p.lower == name for name in ("jeans", "shorts", "skirt", "dress")}
+    out |= {name: p.lower == name for name in ("jeans", "shorts", "dress")}
     patterns = {"lower_stripe": "stripe", "lower_pattern": "pattern", "plain_lower": "plain"}
     out |= {name: p.lower_pattern == value for name, value in patterns.items()}
     shoes = ("shoes", "leather shoes", "sneakers", "sandals", "boots")

@@ -29,13 +29,12 @@ def main(argv=None):
     """Command line; returns nothing."""
     args = _arguments(argv)
     torch.set_num_threads(args.threads)
-    state, started = args.cache / args.name, time.perf_counter()
+    # A checkpoint of other pixels or of another plan is never taken up.
+    state = args.cache / f"v{RENDERER_VERSION}-{args.name}-{args.steps}x{args.batch}-{args.images}-seed{args.seed}"
+    started = time.perf_counter()
     state.mkdir(parents=True, exist_ok=True)
     renders = rendered(args.cache, "pretrain", args.images, PRETRAIN_SEED, args.workers)
-    splits = {
-        split: rendered(args.cache, split, count, MEASURE_SEED + i, args.workers)
-        for i, (split, count) in enumerate(zip(("train", "val", "test"), args.measure_images, strict=True))
-    }
+    trees = {benchmark: _splits(benchmark, args) for benchmark in ("pa100k", "peta", "market1501")}
     run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool)
     history = {"cpu_seconds": 0.0, "threads": args.threads, "losses": []}
     if (state / "checkpoint.safetensors").is_file():
@@ -43,7 +42,6 @@ def main(argv=None):
         history = read_json(state / "history.json", "history of a checkpoint")
     _train(run, history, state, args, started)
     model = run.averaged()
-    scores = measure(model, run.processor.tokenizer, splits)
     about = {
         "steps": run.done,
         "planned": args.steps,
@@ -55,12 +53,21 @@ def main(argv=None):
         "cpu_minutes": round(history["cpu_seconds"] / 60, 1),
         "threads": args.threads,
         "losses": history["losses"][-1] if history["losses"] else {},
-        **scores,
+        "scores": measure(model, run.processor.tokenizer, trees),
     }
     size = nano_model.save(args.out, model, run.processor)
     nano_card.write(args.out, about, size)
-    print(json.dumps({k: about[k] for k in ("steps", "cpu_minutes", "zero_shot", "linear_probe")}))
+    for benchmark, scores in about["scores"].items():
+        print(benchmark, json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe")}))
     print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")
+
+
+def _splits(benchmark, args):
+    counts = zip(("train", "val", "test"), args.measure_images, strict=True)
+    return {
+        split: rendered(args.cache, f"{benchmark}-{split}", count, MEASURE_SEED + i, args.workers)
+        for i, (split, count) in enumerate(counts)
+    }
 
 
 def _train(run, history, state, args, started):

@@ -1,9 +1,11 @@
 """The benchmarks as they are really released, and anyone's own: each split is a `datasets.Dataset`."""
 
+from dataclasses import replace
+
 from parlib.data.check import check
 from parlib.data.release import BENCHMARKS, labels_of, load_benchmark, read_release, schema_of
 
-__all__ = ["BENCHMARKS", "benchmark_root", "check", "labels_of", "load_benchmark", "read_release", "schema_of"]
+__all__ = ["BENCHMARKS", "benchmark_root", "benchmark_roots", "check", "labels_of", "load_benchmark", "read_release", "schema_of"]
 
 
 def benchmark_root(profile):
@@ -15,3 +17,12 @@ def benchmark_root(profile):
     sizes = "-".join(str(size) for size in profile.sizes.values())
     name = f"{profile.benchmark}-{sizes}-seed{profile.seed}-v{RENDERER_VERSION}"
     return synthesize(profile.benchmark, profile.cache / "rendered" / name, **profile.sizes, seed=profile.seed)
+
+
+def benchmark_roots(profile):
+    """Benchmark -> root of each that a `Profile` has: all three rendered, the real ones present, or the one sample."""
+    if profile.data is None:
+        return {name: benchmark_root(replace(profile, benchmark=name)) for name in BENCHMARKS if name != "folder"}
+    if profile.name == "paper":
+        return {path.name: path for path in sorted(profile.data.iterdir()) if path.name in BENCHMARKS}
+    return {profile.benchmark: profile.root}

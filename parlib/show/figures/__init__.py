@@ -1,6 +1,6 @@
 """Functions that return a matplotlib `Figure`, in one style: titles state the finding, colours stay apart."""
 
-from parlib.show.figures.data import aspect_ratios, contact_sheet, cooccurrence, identity_leak, label_rates
+from parlib.show.figures.data import aspect_ratios, contact_sheet, cooccurrence, domains, identity_leak, label_rates
 from parlib.show.figures.features import attribute_scores, patch_colours
 from parlib.show.figures.learning import attention_overlay, training_curves
 
@@ -10,6 +10,7 @@ __all__ = [
     "attribute_scores",
     "contact_sheet",
     "cooccurrence",
+    "domains",
     "identity_leak",
     "label_rates",
     "patch_colours",

@@ -18,6 +18,29 @@ def contact_sheet(images, titles=None, title="", caption="", columns=10):
     return made
 
 
+def domains(by_name, title="", caption=""):
+    """A strip of crops of each benchmark beside its label rates against those of the release it imitates.
+
+    Args:
+        by_name: benchmark -> (PIL images, rates here, rates of the release); rates are fractions in one order.
+    """
+    made, axes = figure(
+        10, 2.1 * len(by_name) + 0.8, title, caption, len(by_name), 2, squeeze=False, width_ratios=(4, 1)
+    )
+    for (sheet, dots), (name, (images, here, release)) in zip(axes, by_name.items(), strict=True):
+        height = 220  # px: enlarged or reduced to one height, widths in proportion
+        sized = [image.resize((round(image.width * height / image.height), height)) for image in images]
+        sheet.imshow(np.concatenate([np.asarray(image) for image in sized], axis=1))
+        sheet.set_title(name, loc="left", fontsize=9)
+        sheet.axis("off")
+        dots.plot([1e-3, 1], [1e-3, 1], color=GREY, lw=0.8)
+        dots.plot(np.maximum(release, 1e-3), np.maximum(here, 1e-3), "o", ms=3, color=ORANGE)
+        dots.set(xscale="log", yscale="log", xlim=(8e-4, 1.3), ylim=(8e-4, 1.3), ylabel="rate, rendered")
+        dots.set_aspect("equal")
+    axes[-1, 1].set_xlabel("rate, release")
+    return made
+
+
 def label_rates(train, test, names, title="", caption=""):
     """Positive rate of every attribute in train and test on a log scale, with test's absolute positives.
 
