@@ -8,57 +8,84 @@ import math
 from PIL import Image, ImageDraw
 
 PALETTE = {
-    "black": (30, 30, 34),
-    "white": (236, 236, 232),
-    "red": (190, 34, 40),
-    "purple": (112, 48, 150),
+    "black": (34, 34, 38),
+    "white": (228, 228, 224),
+    "red": (178, 38, 42),
+    "purple": (112, 56, 146),
     "gray": (128, 130, 134),
-    "blue": (38, 74, 168),
-    "green": (40, 124, 62),
-    "yellow": (228, 196, 40),
-    "pink": (236, 140, 176),
-    "brown": (112, 72, 40),
-    "orange": (228, 120, 34),
+    "blue": (44, 76, 156),
+    "green": (44, 118, 64),
+    "yellow": (220, 188, 52),
+    "pink": (228, 142, 172),
+    "brown": (112, 74, 44),
+    "orange": (222, 120, 42),
 }
-SKIN = ((248, 216, 190), (232, 188, 152), (206, 154, 112), (168, 114, 74), (122, 80, 52), (82, 54, 38))
-HAIR = ((24, 20, 18), (48, 32, 24), (86, 56, 34), (140, 98, 52), (190, 150, 84), (104, 40, 26))
-HEADS = {"child": 5.2, "teenager": 6.5, "young adult": 7.3, "adult": 7.4, "middle-aged": 7.2, "old": 7.0}
+SKIN = ((246, 214, 190), (232, 188, 152), (206, 154, 112), (168, 114, 74), (122, 80, 52), (82, 54, 38))
+HAIR = ((24, 20, 18), (40, 28, 22), (86, 56, 34), (140, 98, 52), (190, 150, 84), (104, 40, 26))
+# Body heights in heads, share of grey hair, build: what tells ages apart from afar.
+AGES = {
+    "child": (4.9, 0.0, 0.95),
+    "teenager": (6.3, 0.0, 0.9),
+    "young adult": (7.2, 0.0, 0.98),
+    "adult": (7.4, 0.08, 1.04),
+    "middle-aged": (7.1, 0.45, 1.13),
+    "old": (6.7, 0.88, 1.06),
+}
 
 
 class Skeleton:
-    """Proportions and pose of one person, and shapes drawn on the picture in the body's own coordinates."""
+    """Proportions and pose of one person, and shapes drawn on the picture in the body's own coordinates.
 
-    def __init__(self, person, rng, height):
-        self.p, self.rng, self.h = person, rng, height
-        self.image = Image.new("RGBA", (round(0.62 * height), height), (0, 0, 0, 0))
-        self.pen = ImageDraw.Draw(self.image)
+    Args:
+        person: a `Person`.
+        pose: numpy Generator of what changes from picture to picture.
+        looks: numpy Generator of what stays: body, hair, exact colours and cuts.
+        height: px, from crown to soles, at which it is drawn.
+        tilt: 0 seen level; 0.3 from high above, with a large head and short legs.
+    """
+
+    def __init__(self, person, pose, looks, height, tilt=0.0):
+        self.p, self.rng, self.looks, self.h, self.tilt = person, pose, looks, height, tilt
+        self.image = Image.new("RGBA", (round(0.7 * height), height), (0, 0, 0, 0))
+        self.pen, self.origin = ImageDraw.Draw(self.image), (0, 0)
         p = person
         self.side, self.back = p.view == "side", p.view == "back"
-        self.turn = 1 if rng.random() < 0.5 else -1  # which way the person faces or leans
-        self.skin = jitter(SKIN[rng.integers(len(SKIN))], rng, 6)
-        grey = {"old": 0.85, "middle-aged": 0.4}.get(p.age, 0.0)
-        self.hair = mix(jitter(HAIR[rng.integers(len(HAIR))], rng, 8), (205, 205, 208), grey)
-        self.head = 1 / HEADS[p.age]
-        self.stoop = 0.035 * self.turn if p.age == "old" else 0.0
-        build = rng.uniform(0.88, 1.16) * {"child": 0.95, "teenager": 0.9, "middle-aged": 1.1, "old": 1.06}.get(
-            p.age, 1
-        )
-        depth = 0.66 if self.side else 1.0
-        self.shoulder = build * depth * (0.094 if p.female else 0.112) * (0.92 if p.age == "child" else 1)
-        self.hip = build * depth * (0.088 if p.female else 0.08)
-        self.waist = build * depth * (0.068 if p.female else 0.08)
+        heads, grey, size = AGES[p.age]
+        tone = looks.integers(len(SKIN))
+        self.skin = jitter(SKIN[tone], looks, 6)
+        grey = max(0.0, min(1.0, grey + 0.25 * (looks.random() - 0.5))) if grey else 0.0
+        hair = HAIR[looks.integers(len(HAIR) if tone < 3 else 3)]
+        self.hair = mix(jitter(hair, looks, 8), (205, 205, 208), grey)
+        self.style = looks.random()  # of hair: loose, tied or put up; short, shorter, or gone
+        self.head = looks.uniform(0.96, 1.04) / heads
+        self.build = looks.uniform(0.86, 1.2) * size
+        self.belly = max(0.0, self.build - 1.08) * (0.5 if p.female else 0.8)
+        self.cut = looks.random(8)  # lengths, widths, places and scales of garments
+        # A quarter of all people lean to the other sex's proportions.
+        form = 1.0 if p.female else 0.0
+        form = form + (0.5 - form) * (looks.random() if looks.random() < 0.5 else 0.1)
+        self.upper = jitter(PALETTE[p.upper_colour], looks, 14)
+        self.lower = self.upper if p.lower == "dress" else jitter(PALETTE[p.lower_colour], looks, 14)
+        self.accent = contrast(self.upper, looks)
+        self.print = contrast(self.lower, looks)
+        self.bag_colours = [jitter(PALETTE[_BAGS[looks.integers(len(_BAGS))]], looks, 18) for _ in range(4)]
+        self.turn = 1 if pose.random() < 0.5 else -1  # which way the person faces or leans
+        self.stoop = self.turn * {"old": 0.045, "middle-aged": 0.008}.get(p.age, 0.0)
+        depth = self.build * (0.66 if self.side else pose.uniform(0.86, 1.0))
+        self.shoulder = depth * (0.113 - 0.022 * form) * (0.9 if p.age == "child" else 1)
+        self.hip = depth * (0.08 + 0.009 * form)
+        self.waist = depth * (0.08 - 0.013 * form) * (1 + self.belly)
         self.y_shoulder = self.head * 1.22
-        self.y_hip = self.y_shoulder + 0.32 - (0.03 if p.age == "child" else 0)
+        self.y_hip = self.y_shoulder + 0.32 - (0.03 if p.age == "child" else 0) + 0.01 * (self.cut[7] - 0.5)
         self.y_knee = (self.y_hip + 1) / 2 + 0.005
-        self.stride = rng.uniform(0.02, 0.085) if self.side else rng.uniform(0.0, 0.02)
-        self.swing = rng.uniform(-0.5, 0.5) * (1.0 if self.side else 0.35)
-        self.upper = jitter(PALETTE[p.upper_colour], rng, 10)
-        self.lower = self.upper if p.lower == "dress" else jitter(PALETTE[p.lower_colour], rng, 10)
-        self.accent = contrast(self.upper, rng)
+        self.step = pose.uniform(-1, 1)
+        self.swing = pose.uniform(-0.5, 0.5) * (1.0 if self.side else 0.35)
 
     def at(self, x, y):
         lean = self.stoop * max(0.0, 1 - y / self.y_hip)
-        return (self.h * (0.31 + x + lean), self.h * y)
+        x0, y0 = self.origin
+        wide, down = 1 + self.tilt * (0.5 - y), y * (1 + 0.6 * self.tilt * (1 - y))
+        return (self.h * (0.35 + (x + lean) * wide) - x0, self.h * down - y0)
 
     def shape(self, points, colour, pen=None):
         (pen or self.pen).polygon([self.at(*point) for point in points], fill=colour)
@@ -69,37 +96,67 @@ class Skeleton:
 
     def disc(self, x, y, rx, ry, colour, pen=None):
         cx, cy = self.at(x, y)
-        (pen or self.pen).ellipse([cx - rx * self.h, cy - ry * self.h, cx + rx * self.h, cy + ry * self.h], fill=colour)
+        grow = self.h * (1 + self.tilt * (0.5 - y))
+        (pen or self.pen).ellipse([cx - rx * grow, cy - ry * grow, cx + rx * grow, cy + ry * grow], fill=colour)
 
-    def limb(self, points, widths, colour, pen=None):
-        """A chain of tapering pieces with round joints."""
+    def band(self, y0, y1, half0, half1, colour, x=0.0, pen=None):
+        """A quadrilateral, level above and below: half as wide as `half0` at `y0` and `half1` at `y1`."""
+        self.shape([(x - half0, y0), (x + half0, y0), (x + half1, y1), (x - half1, y1)], colour, pen)
+
+    def limb(self, points, widths, colour, pen=None, cut=False):
+        """A chain of tapering pieces with round joints; `cut` leaves its end straight."""
         for (x0, y0), (x1, y1), w0, w1 in zip(points, points[1:], widths, widths[1:], strict=False):
             length = math.hypot(x1 - x0, y1 - y0) or 1e-6
             nx, ny = -(y1 - y0) / length, (x1 - x0) / length
             quad = [(x0 + nx * w0, y0 + ny * w0), (x1 + nx * w1, y1 + ny * w1)]
             quad += [(x1 - nx * w1, y1 - ny * w1), (x0 - nx * w0, y0 - ny * w0)]
             self.shape(quad, colour, pen)
-            self.disc(x1, y1, w1, w1, colour, pen)
+            if not cut or (x1, y1) != points[-1]:
+                self.disc(x1, y1, w1, w1, colour, pen)
         self.disc(*points[0], widths[0], widths[0], colour, pen)
 
     def textured(self, paint, colour, marks):
         """Fill what `paint(pen)` draws with `colour` and then with `marks(pen)`, kept inside it."""
         mask = Image.new("L", self.image.size, 0)
         paint(ImageDraw.Draw(mask))
-        cloth = Image.new("RGBA", self.image.size, (*colour, 255))
+        box = mask.getbbox()
+        if box is None:
+            return
+        cloth = Image.new("RGBA", (box[2] - box[0], box[3] - box[1]), (*colour, 255))
+        self.origin = box[:2]
         marks(ImageDraw.Draw(cloth))
-        self.image.paste(cloth, (0, 0), mask)
+        self.origin = (0, 0)
+        self.image.paste(cloth, box, mask.crop(box))
 
     def leg_points(self):
-        sep = 0.016 if self.side else self.hip * 0.52
-        swing = self.stride
-        left = [(-sep, self.y_hip), (-sep - swing * 0.45, self.y_knee), (-sep - swing, 0.965)]
-        right = [(sep, self.y_hip), (sep + swing * 0.7, self.y_knee), (sep + swing, 0.965)]
-        return left, right
+        """(left, right) legs as [hip, knee, ankle]; from the side a stride, from the front one foot ahead."""
+        if self.side:
+            sep, swing = 0.014, 0.012 + 0.085 * abs(self.step)
+            left = [(-sep, self.y_hip), (-sep - swing * 0.35, self.y_knee), (-sep - swing, 0.955)]
+            right = [(sep, self.y_hip), (sep + swing * 0.75, self.y_knee - 0.006), (sep + swing * 0.9, 0.965)]
+            return (left, right) if self.turn > 0 else ([(-x, y) for x, y in left], [(-x, y) for x, y in right])
+        legs = []
+        for sign in (-1, 1):
+            behind = max(0.0, sign * self.step)  # the leg further off is higher in the picture
+            x = sign * self.hip * 0.5
+            knee = (x * 1.1 - sign * 0.01 * behind, self.y_knee - 0.02 * behind)
+            legs.append([(x, self.y_hip), knee, (x * 1.2 - sign * 0.03 * behind, 0.965 - 0.045 * behind)])
+        return legs
+
+
+_BAGS = ("black", "black", "brown", "red", "blue", "green", "yellow", "gray", "pink")
 
 
 def mix(a, b, share):
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+
+
+def dark(colour, share=0.3):
+    return mix(colour, (0, 0, 0), share)
+
+
+def light(colour, share=0.3):
+    return mix(colour, (255, 255, 255), share)
 
 
 def jitter(colour, rng, amount):
@@ -107,7 +164,8 @@ def jitter(colour, rng, amount):
 
 
 def contrast(colour, rng):
-    """A colour that stands out from `colour`: light on dark or dark on light, tinted at random."""
+    """A colour that stands out from `colour`, sometimes little: light on dark or dark on light, tinted at random."""
     luma = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     base = (238, 232, 220) if luma < 128 else (44, 40, 52)
-    return base if rng is None else mix(base, PALETTE[sorted(PALETTE)[rng.integers(len(PALETTE))]], 0.35)
+    tinted = mix(base, PALETTE[sorted(PALETTE)[rng.integers(len(PALETTE))]], 0.4)
+    return mix(colour, tinted, rng.uniform(0.4, 1.0))
