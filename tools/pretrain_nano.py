@@ -92,11 +92,11 @@ def _train(run, history, state, args, started):
 def _arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="folder to write")
-    parser.add_argument("--steps", type=int, default=1200, help="length of the schedule; more steps know more")
+    parser.add_argument("--steps", type=int, default=2400, help="length of the schedule; more steps know more")
     parser.add_argument("--minutes", type=float, help="stop after so long, rendering included; run again to go on")
     parser.add_argument("--threads", type=int, default=1, help="more help only on an idle machine")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--images", type=int, default=24_000, help="rendered people to learn from")
+    parser.add_argument("--images", type=int, default=32_000, help="rendered people to learn from")
     parser.add_argument(
         "--measure-images", type=int, nargs=3, default=(2000, 1000, 2000), metavar=("TRAIN", "VAL", "TEST")
     )

@@ -24,9 +24,8 @@ class Figure(Carried):
             self._backpack_behind()
         if p.long_hair and not self.back and not self.side:
             self._hair_behind()
-        self._footwear() if p.footwear != "boots" else None
         self._legs()
-        self._footwear_over()
+        self._footwear()
         if p.lower in ("short skirt", "skirt", "dress"):
             self._skirt()
         far, near = self._arms()
@@ -43,10 +42,6 @@ class Figure(Carried):
             self._sleeve(near)
         return self._shaded()
 
-    def _footwear_over(self):
-        if self.p.footwear == "boots":
-            self._footwear()
-
     def _arms(self):
         """(far, near) arms as [shoulder, elbow, hand]; in front and back views left and right."""
         drop, y = self.y_hip - self.y_shoulder, self.y_shoulder + 0.03
@@ -54,7 +49,7 @@ class Figure(Carried):
         arms = []
         for number, sign in enumerate((-1, 1)):
             x = sign * (0.012 if self.side else self.shoulder * 0.93)
-            act = self.rng.random()
+            act, loose = self.rng.random(2)
             if "held in front" in self.p.bags and not self.back:
                 reach = self.turn * 0.12 if self.side else sign * 0.05
                 arms.append([(x, y), (x + sign * 0.024, y + drop * 0.5), (reach, y + drop * 0.62)])
@@ -65,7 +60,7 @@ class Figure(Carried):
                 ear = (self.turn * 0.05 if self.side else sign * self.head * 0.42, self.head * 0.75)
                 arms.append([(x, y), (x + out, y + drop * 0.45), ear])
             else:
-                swing = self.swing * sign * 0.13 if self.side else sign * (0.016 + 0.034 * self.rng.random())
+                swing = self.swing * sign * 0.13 if self.side else sign * (0.016 + 0.034 * loose)
                 bend = self.turn * 0.02 if self.side else 0.0
                 arms.append([(x, y), (x + swing * 0.5, y + drop * 0.52), (x + swing * 1.15 + bend, y + drop * 1.04)])
         return arms

@@ -54,7 +54,7 @@ class Skeleton:
         tone = looks.integers(len(SKIN))
         self.skin = jitter(SKIN[tone], looks, 6)
         grey = max(0.0, min(1.0, grey + 0.25 * (looks.random() - 0.5))) if grey else 0.0
-        hair = HAIR[looks.integers(len(HAIR) if tone < 3 else 3)]
+        hair = HAIR[looks.integers(len(HAIR) if tone < 3 else 2)]
         self.hair = mix(jitter(hair, looks, 8), (205, 205, 208), grey)
         self.style = looks.random()  # of hair: loose, tied or put up; short, shorter, or gone
         self.head = looks.uniform(0.96, 1.04) / heads

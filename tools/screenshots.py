@@ -1,0 +1,101 @@
+"""Pictures of the explorers for readers on the web: the page of `make explore` in a real Chromium, one PNG a tab.
+
+    python tools/screenshots.py                          # notebooks/images/*.png
+    python tools/screenshots.py --out /tmp/look --width 800 --theme dark
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def find_chromium():
+    """Path of a Chromium, or None."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def open_page(width=1280, height=900):
+    """A page of a new Chromium; what goes wrong in it is in its `errors`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda line: line.type == "error" and page.errors.append(f"{line.text} {line.location}"))
+        yield page
+        browser.close()
+
+
+@contextmanager
+def serve(command, ready="", seconds=120, **environment):
+    """Run a server (its arguments, with `{port}` in them) and give its address once `ready` answers below it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, end = f"http://127.0.0.1:{port}", time.monotonic() + seconds
+    command = [sys.executable, "-m", *(part.format(port=port) for part in command)]
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(f"{address}{ready}", timeout=seconds)
+                    break
+                except OSError:
+                    if server.poll() is not None or time.monotonic() > end:
+                        log.seek(0)
+                        raise RuntimeError(f"{command[2]} did not answer: {log.read()[-2000:]}") from None
+                    time.sleep(0.2)
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
+
+
+def voila(page, *options):
+    """Arguments of `serve` for a .py file or a notebook as voila shows it."""
+    mapping = '--VoilaConfiguration.extension_language_mapping={{".py": "python"}}'
+    return ["voila", str(page), "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1", mapping, *options]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--page", type=Path, default=HERE / "explore.py")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "notebooks" / "images")
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    command = voila(arguments.page, f"--theme={arguments.theme}")
+    with serve(command, "/voila/static/voila.js") as address, open_page(arguments.width) as page:
+        page.goto(address, timeout=600_000)
+        page.get_by_role("tab").first.wait_for(timeout=600_000)
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            page.locator(".par:visible").wait_for()
+            page.wait_for_timeout(500)
+            path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
+            page.screenshot(path=path, full_page=True)
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        print("\n".join(page.errors) or "no console error")
+
+
+if __name__ == "__main__":
+    main()
