@@ -10,7 +10,7 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo nogit)$(shell g
 RUN ?= $(CURDIR)/runs/$(shell date +%Y-%m-%d)-$(COMMIT)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test install lab notebooks records lint lock clean
+.PHONY: reproduce test install lab explore notebooks records lint lock clean
 
 install: $(VENV)/installed
 
@@ -43,21 +43,20 @@ endif
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-# Records of three seeds: of the small profile's rendered tree, or of ROOT=/a/real/tree NAME=sample.
-NAME ?= small
-ROOT ?= $(PARLIB_CACHE)/records-tree
+# Records of three seeds: of the rendered benchmarks, or of a real tree with ROOT=/a/real/tree BENCHMARK=pa100k NAME=sample.
+BENCHMARK ?= pa100k
+NAME ?= sample
 records: install
-	[ "$(ROOT)" != "$(PARLIB_CACHE)/records-tree" ] || $(BIN)/parlib synth pa100k $(ROOT)
-	$(BIN)/parlib baselines --root $(ROOT) --out records/$(NAME)
-	for seed in 0 1 2; do \
-	    rm -rf $(PARLIB_CACHE)/records-run && \
-	    $(BIN)/parlib train --root $(ROOT) --seed $$seed --out $(PARLIB_CACHE)/records-run && \
-	    $(BIN)/parlib evaluate $(PARLIB_CACHE)/records-run > /dev/null && \
-	    cp $(PARLIB_CACHE)/records-run/test.json records/$(NAME)/vlm-par-head-seed$$seed.json || exit 1; \
-	done
+	$(BIN)/python tools/records.py $(if $(ROOT),--root $(ROOT) --benchmark $(BENCHMARK) --name $(NAME))
 
+# Jupyter servers drop a message above 10 MB, and with it a large picture that is uploaded to an explorer.
+UPLOADS := tornado_settings={"websocket_max_message_size":200000000}
 lab: install
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks --ServerApp.'$(UPLOADS)'
+
+# The explorers as one page; head and features of the first visit are kept for the next.
+explore: install
+	$(BIN)/voila tools/explore.py --VoilaConfiguration.extension_language_mapping='{".py": "python"}' --Voila.'$(UPLOADS)'
 
 # Remakes the committed notebooks in place, small profile.
 notebooks: install

@@ -16,10 +16,26 @@ def real_data():
     return path
 
 
+def _rendered(tmp_path_factory, benchmark):
+    from parlib.data.synthetic import synthesize
+
+    root = tmp_path_factory.mktemp("rendered") / benchmark
+    return synthesize(benchmark, root, train=40, val=24, test=24, workers=1, progress=False)
+
+
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory):
     """A small rendered PA-100K: 40 / 24 / 24 images."""
-    from parlib.data.synthetic import synthesize
+    return _rendered(tmp_path_factory, "pa100k")
 
-    root = tmp_path_factory.mktemp("rendered") / "pa100k"
-    return synthesize("pa100k", root, train=40, val=24, test=24, workers=1, progress=False)
+
+@pytest.fixture(scope="session")
+def rendered_peta(tmp_path_factory):
+    """A small rendered PETA: 40 / 24 / 24 images in each partition."""
+    return _rendered(tmp_path_factory, "peta")
+
+
+@pytest.fixture(scope="session")
+def rendered_market(tmp_path_factory):
+    """A small rendered Market-1501: 40 / 24 / 24 images that are read, and two each of junk and distractors."""
+    return _rendered(tmp_path_factory, "market1501")

@@ -33,6 +33,7 @@ PERSON = Person(
     lower_pattern="plain",
     footwear="boots",
     bags=frozenset({"backpack"}),
+    formal=True,
 )
 
 

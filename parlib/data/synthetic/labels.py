@@ -1,13 +1,19 @@
 """What a benchmark's annotators would write about a `Person`."""
 
+from parlib.data.synthetic.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 from parlib.errors import BadInput
+from parlib.schema import schema
 
 
 def labels(person, benchmark="pa100k"):
-    """Attribute name -> 0 or 1, in the release's own order."""
-    if benchmark not in _READERS:
-        raise BadInput(f"no rendered labels for {benchmark!r}; known: {', '.join(_READERS)}")
-    return {name: int(value) for name, value in _READERS[benchmark](person).items()}
+    """Attribute name -> 0 or 1, in the release's own order: 26 of `pa100k`, 35 of `peta`, 30 of `market1501`.
+
+    `peta105` gives the columns of the release beyond the 35 as well; those that `Person` does not know are 0.
+    """
+    if benchmark not in READERS:
+        raise BadInput(f"no rendered labels for {benchmark!r}; known: {', '.join(READERS)}")
+    said = READERS[benchmark](person)
+    return {name: int(said.get(name, False)) for name in schema(benchmark).names}
 
 
 def _pa100k(p):
@@ -36,9 +42,84 @@ def _pa100k(p):
         "LongCoat": p.upper == "coat",
         "Trousers": p.lower in ("trousers", "jeans"),
         "Shorts": p.lower == "shorts",
-        "Skirt&Dress": p.lower in ("skirt", "dress"),
+        "Skirt&Dress": p.lower in ("short skirt", "skirt", "dress"),
         "boots": p.footwear == "boots",
     }
 
 
-_READERS = {"pa100k": _pa100k}
+def _peta(p):
+    accessories = p.hat or p.muffler or p.glasses != "none"
+    colours = {
+        f"{part}Body{colour.title().replace('Gray', 'Grey')}": worn == colour
+        for part, worn in (("upper", p.upper_colour), ("lower", p.lower_colour))
+        for colour in COLOURS
+    }
+    return {
+        "personalLess15": p.age == "child",
+        "personalLess30": p.age in ("teenager", "young adult"),
+        "personalLess45": p.age == "adult",
+        "personalLess60": p.age == "middle-aged",
+        "personalLarger60": p.age == "old",
+        "personalMale": not p.female,
+        "personalFemale": p.female,
+        "hairLong": p.long_hair,
+        "hairShort": not p.long_hair,
+        "carryingBackpack": "backpack" in p.bags,
+        "carryingMessengerBag": bool(p.bags & {"shoulder bag", "messenger bag"}),
+        "carryingPlasticBags": "plastic bag" in p.bags,
+        "carryingOther": bool(p.bags & {"handbag", "held in front", "other"}),
+        "carryingNothing": not p.bags,
+        "accessoryHat": p.hat,
+        "accessoryMuffler": p.muffler,
+        "accessorySunglasses": p.glasses == "sunglasses",
+        "accessoryNothing": not accessories,
+        "upperBodyCasual": not p.formal_upper,
+        "upperBodyFormal": p.formal_upper,
+        "upperBodyJacket": p.upper == "jacket",
+        "upperBodySuit": p.upper == "suit",
+        "upperBodySweater": p.upper == "sweater",
+        "upperBodyTshirt": p.upper == "tshirt",
+        "upperBodyOther": p.upper in ("sweater", "coat"),
+        "upperBodyShortSleeve": not p.long_sleeve,
+        "upperBodyLongSleeve": p.long_sleeve,
+        "upperBodyVNeck": p.v_neck,
+        "upperBodyLogo": p.upper_pattern == "logo",
+        "upperBodyPlaid": p.upper_pattern == "plaid",
+        "upperBodyThinStripes": p.upper_pattern == "stripes",
+        "lowerBodyCasual": not p.formal_lower,
+        "lowerBodyFormal": p.formal_lower,
+        "lowerBodyJeans": p.lower == "jeans",
+        "lowerBodyShorts": p.lower == "shorts",
+        "lowerBodyShortSkirt": p.lower in ("short skirt", "dress"),
+        "lowerBodyLongSkirt": p.lower == "skirt",
+        "lowerBodyTrousers": p.lower == "trousers",
+        "footwearLeatherShoes": p.footwear == "leather shoes",
+        "footwearShoes": p.footwear == "shoes",
+        "footwearSandals": p.footwear == "sandals",
+        "footwearSneaker": p.footwear == "sneakers",
+        "footwearBoots": p.footwear == "boots",
+        **colours,
+    }
+
+
+def _market1501(p):
+    return {
+        "gender": p.female,
+        "hair": p.long_hair,
+        "young": p.age == "child",
+        "teenager": p.age in ("teenager", "young adult"),
+        "adult": p.age in ("adult", "middle-aged"),
+        "old": p.age == "old",
+        "up": not p.long_sleeve,
+        "down": p.lower in ("shorts", "short skirt", "dress"),
+        "clothes": p.lower in ("trousers", "jeans", "shorts"),
+        "hat": p.hat,
+        "backpack": "backpack" in p.bags,
+        "bag": bool(p.bags & {"shoulder bag", "messenger bag", "plastic bag", "other"}),
+        "handbag": "handbag" in p.bags,
+        **{f"up{colour}": p.upper_colour == colour for colour in MARKET_UPPER},
+        **{f"down{colour}": p.lower_colour == colour for colour in MARKET_LOWER},
+    }
+
+
+READERS = {"pa100k": _pa100k, "peta": _peta, "peta105": _peta, "market1501": _market1501}

@@ -41,11 +41,17 @@ class Person:
     lower_pattern: str  # one of LOWER_PATTERNS
     footwear: str  # one of FOOTWEAR
     bags: frozenset  # of BAGS
+    formal: bool = False  # dressed up: a suit, or shirt or coat of formal cut, over pressed trousers or a skirt
 
     @property
     def formal_upper(self):
-        return self.upper in ("suit", "shirt", "coat")
+        return self.upper == "suit" or (self.formal and self.upper in ("shirt", "coat"))
 
     @property
     def formal_lower(self):
-        return self.lower == "trousers" and self.footwear == "leather shoes"
+        return self.formal and self.lower in ("trousers", "short skirt", "skirt")
+
+    @property
+    def faces_us(self):
+        """Whether something is on them that cannot be seen from behind."""
+        return self.glasses != "none" or self.v_neck or "held in front" in self.bags

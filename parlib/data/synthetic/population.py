@@ -1,140 +1,209 @@
 """Who walks by: people drawn so that labels have the rates, exclusive sets and co-occurrences of a benchmark.
 
-The numbers are PA-100K's, counted in its public annotation file: train, then test where the two differ. `mixed` is a
-broad mix for pretraining in which what is rare elsewhere is common.
+`assets/populations.json` holds, for each benchmark and split, counts of answers given earlier answers, made from the
+public annotation files by `tools/populations.py`: people are drawn from it question by question. What a benchmark does
+not ask is filled in by the small tables here, which are chosen and not counted. `mixed` is a broad mix for
+pretraining, in which what is rare elsewhere is common.
 """
 
-from parlib.data.synthetic.person import COLOURS, Person
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
-DOMAINS = ("pa100k", "mixed")
+from parlib.data.synthetic.person import COLOURS, MARKET_LOWER, MARKET_UPPER, Person
 
-# Shares of PA-100K (train, test); those that depend on gender are (female, male) in train.
-_FEMALE = {"train": 0.456, "test": 0.39}
-_AGE = {"train": (0.052, 0.934, 0.014), "test": (0.02, 0.954, 0.026)}  # under 18, 18 to 60, over 60
-_VIEW = {"train": (0.359, 0.284, 0.357), "test": (0.297, 0.399, 0.304)}
-_SHORT_SLEEVE = {"train": (0.634, 0.545), "test": (0.49, 0.41)}
-_HAT, _GLASSES = (0.012, 0.074), (0.12, 0.33)
-_PATTERNS = ("stripes", "logo", "plaid", "splice")
-_PATTERN = {"train": (0.052, 0.154, 0.109, 0.045), "test": (0.064, 0.124, 0.122, 0.045)}
-_LOWER = {"train": ((0.572, 0.172, 0.256), (0.824, 0.176, 0.0)), "test": ((0.66, 0.13, 0.21), (0.87, 0.13, 0.0))}
-_COAT = {"train": (0.059, 0.004), "test": (0.09, 0.006)}
-_BAGS = {"handbag": (0.237, 0.139), "shoulder bag": (0.316, 0.086), "backpack": (0.136, 0.157)}
-_LOWER_STRIPE, _LOWER_PATTERN, _BOOTS, _HELD = 0.005, 0.018, 0.0062, 0.0098
+DOMAINS = ("pa100k", "peta", "market1501", "mixed")
+_OTHER = {"upper": set(COLOURS) - set(MARKET_UPPER), "lower": set(COLOURS) - set(MARKET_LOWER)}
+_YOUNG = {  # answer "young": age -> share
+    "pa100k": {"child": 0.5, "teenager": 0.5},
+    "peta": {"teenager": 0.25, "young adult": 0.75},
+    "market1501": {"teenager": 0.7, "young adult": 0.3},
+}
+_VIEWS = {"front": 0.35, "side": 0.3, "back": 0.35}
+_PATTERNS = {"plain": 0.62, "stripes": 0.1, "plaid": 0.06, "logo": 0.18, "splice": 0.04}
+_TOPS = {  # short sleeves, then long ones
+    "pa100k": ({"tshirt": 0.75, "shirt": 0.25}, {"shirt": 0.4, "sweater": 0.2, "jacket": 0.33, "suit": 0.07}),
+    "market1501": ({"tshirt": 0.8, "shirt": 0.2}, {"shirt": 0.45, "sweater": 0.3, "jacket": 0.25}),
+}
+_SHOES = {
+    "pa100k": {"shoes": 0.4, "leather shoes": 0.2, "sneakers": 0.3, "sandals": 0.1},
+    "market1501": {"shoes": 0.25, "leather shoes": 0.05, "sneakers": 0.5, "sandals": 0.2},
+}
+_UPPER_COLOURS = dict(zip(COLOURS, (20, 22, 9, 4, 12, 12, 6, 5, 5, 3, 2), strict=True))
+_LOWER_COLOURS = dict(zip(COLOURS, (26, 8, 3, 2, 17, 27, 4, 2, 3, 7, 1), strict=True))
 
 
-def sample_person(rng, domain="pa100k", split="train"):
-    """One `Person` of a domain, from a numpy Generator; priors of `split` shift as in the original."""
-    return _mixed(rng) if domain == "mixed" else _pa100k(rng, "test" if split == "test" else "train")
+def sample_person(rng, domain="pa100k", split="train", camera=None, decks=None):
+    """One `Person` of a domain, from a numpy Generator.
+
+    Args:
+        domain: one of `DOMAINS`.
+        split: priors shift between splits as in the original.
+        camera: of `peta`, the sub-dataset 0..9 they are from; default by its share of images.
+        decks: a dict kept from person to person: answers are then dealt from shuffled decks instead of drawn each for
+            itself, so that the rates of a few hundred people stray less than by chance.
+    """
+    if domain == "mixed":
+        return _mixed(rng)
+    answers = {}
+    for name, question in _population()[domain].items():
+        if name == "subset" and camera is not None:
+            answers[name] = camera % len(question["answers"])
+            continue
+        tables = question.get(split, question["train"])
+        context = ",".join(str(answers[part]) for part in question["given"])
+        draw = rng.random() if decks is None else _deal(rng, decks.setdefault((name, context), []))
+        answers[name] = _pick(draw, range(len(question["answers"])), tables.get(context, tables[""]))
+    said = {name: question["answers"][answers[name]] for name, question in _population()[domain].items()}
+    return _complete(rng, said, domain)
 
 
-def _pa100k(rng, split):
-    female = bool(rng.random() < _FEMALE[split])
-    who = 0 if female else 1
-    band = _choose(rng, ("young", "between", "old"), _AGE[split])
-    age = {
-        "young": lambda: _choose(rng, ("child", "teenager")),
-        "between": lambda: _choose(rng, ("young adult", "adult", "middle-aged"), (0.45, 0.35, 0.2)),
-        "old": lambda: "old",
-    }[band]()
-    view = _choose(rng, ("front", "side", "back"), _VIEW[split])
-    lower = _choose(rng, ("trousers", "shorts", "skirt"), _LOWER[split][who])
-    coat = bool(rng.random() < _COAT[split][who])
-    # Coats are winter clothes: their long sleeves are taken out of the rest's share, so that the rate stays.
-    short = not coat and rng.random() < _SHORT_SLEEVE[split][who] / (1 - _COAT[split][who])
-    upper = "coat" if coat else _choose(rng, ("tshirt", "shirt") if short else ("shirt", "sweater", "jacket", "suit"))
-    pattern = _choose(rng, (*_PATTERNS, "plain"), (*_PATTERN[split], 1 - sum(_PATTERN[split])))
-    lower_pattern = "plain"
-    draw = rng.random() * (1.0 if lower != "skirt" else 0.4)  # prints are mostly on skirts
-    if draw < _LOWER_STRIPE + _LOWER_PATTERN:
-        lower_pattern = "stripe" if draw < _LOWER_STRIPE else "pattern"
-    bags = {bag for bag, share in _BAGS.items() if rng.random() < share[who]}
-    if "backpack" in bags:
-        bags.discard("shoulder bag")
-    if rng.random() < _HELD / (1 - _VIEW[split][2]) and view != "back":
-        bags.add("held in front")
-        bags.discard("handbag")
-    return _dress(
-        rng,
+@cache
+def _population():
+    path = Path(__file__).parents[2] / "assets" / "populations.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def camera_shares(domain):
+    """Images of each of PETA's ten sub-datasets; None for domains whose cameras saw alike."""
+    return _population()[domain]["subset"]["train"][""] if domain == "peta" else None
+
+
+def people_by_images():
+    """For each of PETA's ten sub-datasets, how many people it has with 1, 2, ... images."""
+    return _population()["peta_people_by_images"]
+
+
+def sample_view(rng, person):
+    """The person seen from another side; never from behind where something on them would be hidden."""
+    view = _choose(rng, _VIEWS)
+    return replace(person, view="side" if view == "back" and person.faces_us else view)
+
+
+def _complete(rng, said, domain):
+    """A `Person` of the answers of a benchmark, with what it does not ask filled in."""
+    female, long_sleeve = bool(said["female"]), bool(said["long_sleeve"])
+    age = _choose(rng, _YOUNG[domain]) if said["age"] == "young" else said["age"]
+    if age == "between":
+        age = _choose(rng, {"young adult": 0.45, "adult": 0.35, "middle-aged": 0.2})
+    elif age == "adult" and domain == "market1501":
+        age = _choose(rng, {"adult": 0.6, "middle-aged": 0.4})
+    worn = said.get("worn", "").split("|")
+    if domain == "peta":
+        glasses = next((kind for kind in ("glasses", "sunglasses") if kind in worn), "none")
+    elif domain == "market1501":
+        glasses = _choose(rng, {"none": 0.66, "glasses": 0.3, "sunglasses": 0.04})
+    else:
+        glasses = _choose(rng, {"glasses": 0.85, "sunglasses": 0.15}) if said["glasses"] else "none"
+    v_neck = bool(said["v_neck"]) if domain == "peta" else rng.random() < 0.06
+    upper = said.get("upper") or _choose(rng, _TOPS[domain][long_sleeve])
+    if upper == "other":  # PETA: neither of the named garments; coats in winter
+        upper = "sweater" if v_neck or not long_sleeve or rng.random() < 0.25 else "coat"
+    v_neck = v_neck and upper in ("tshirt", "shirt", "sweater")
+    upper_colour = _colour(rng, said.get("upper_colour"), "upper", _UPPER_COLOURS)
+    lower_colour = _colour(rng, said.get("lower_colour"), "lower", _LOWER_COLOURS)
+    lower = said["lower"]
+    if domain != "peta" and lower == "trousers":
+        denim = 0.7 if lower_colour in ("black", "white", "gray", "blue") else 0.0
+        lower = _choose(rng, {"trousers": 1 - denim, "jeans": denim})
+    elif domain == "pa100k" and lower == "skirt":
+        lower = _choose(rng, {"skirt": 0.3, "short skirt": 0.4, "dress": 0.3})
+        lower_colour = upper_colour if lower == "dress" and upper == "tshirt" else lower_colour
+    # A dress is one piece of one colour: asked of people whose two colours agree.
+    one_piece = upper == "tshirt" and upper_colour == lower_colour
+    if lower in ("short skirt", "dress"):
+        lower = "dress" if one_piece else "short skirt"
+    view = said.get("view") or _choose(rng, _VIEWS)
+    bags = frozenset(bag for bag in said["bags"].split("|") if bag)
+    person = Person(
         female=female,
         age=age,
         view=view,
-        lower=_choose(rng, ("trousers", "jeans")) if lower == "trousers" else _skirt(rng, lower, upper),
+        long_hair=bool(said["long_hair"]) if "long_hair" in said else rng.random() < (0.72 if female else 0.04),
+        hat="hat" in worn or bool(said.get("hat")),
+        glasses=glasses,
+        muffler="muffler" in worn or (domain == "pa100k" and long_sleeve and rng.random() < 0.04),
         upper=upper,
-        upper_pattern=pattern,
-        lower_pattern=lower_pattern,
-        long_sleeve=not short,
-        hat=bool(rng.random() < _HAT[who]),
-        # Not to be seen from behind: the rate is made up in the other views.
-        glasses=view != "back" and rng.random() < _GLASSES[who],
+        upper_colour=upper_colour,
+        upper_pattern=(said["upper_pattern"] or "plain") if "upper_pattern" in said else _choose(rng, _PATTERNS),
+        long_sleeve=long_sleeve,
+        v_neck=v_neck,
+        lower=lower,
+        lower_colour=lower_colour,
+        lower_pattern=said.get("lower_pattern") or "plain",
+        footwear=said.get("footwear") or _choose(rng, _SHOES[domain]),
         bags=bags,
-        boots=rng.random() < _BOOTS,
-        muffler=rng.random() < 0.02,
-        v_neck=rng.random() < 0.08,
+        formal=bool(said.get("formal", upper == "suit")),
     )
+    if view == "back" and "view" in said:  # PA-100K asks for the view: what nobody could see gives way to it
+        return replace(person, v_neck=False, glasses="none", bags=bags - {"held in front"})
+    return replace(person, view="side") if view == "back" and person.faces_us else person
+
+
+def _colour(rng, said, part, shares):
+    if said == "other":
+        return _choose(rng, {colour: shares[colour] for colour in COLOURS if colour in _OTHER[part]})
+    return said or _choose(rng, shares)
 
 
 def _mixed(rng):
+    """Anything goes, but what nobody could see: the broad mix the nano encoder is pretrained on."""
     female = bool(rng.random() < 0.5)
-    view = _choose(rng, ("front", "side", "back"), (0.4, 0.3, 0.3))
     upper = _choose(rng, ("tshirt", "shirt", "sweater", "jacket", "suit", "coat"))
-    lower = _choose(
-        rng, ("trousers", "jeans", "shorts", "skirt", "dress") if female else ("trousers", "jeans", "shorts")
-    )
-    bags = {"backpack", "shoulder bag", "handbag", "messenger bag", "plastic bag", "other"}
-    carried = {bag for bag in sorted(bags) if rng.random() < 0.14}
+    lowers = ("trousers", "jeans", "shorts", *(("short skirt", "skirt", "dress") if female else ()))
+    lower = _choose(rng, lowers)
+    if lower == "dress" and upper != "tshirt":
+        lower = "short skirt"
+    bags = ("backpack", "handbag", "messenger bag", "other", "plastic bag", "shoulder bag")
+    carried = {bag for bag in bags if rng.random() < 0.14}
+    view = _choose(rng, ("front", "side", "back"), (0.4, 0.3, 0.3))
     if rng.random() < 0.12 and view != "back":
         carried = {"held in front", *(carried - {"handbag", "plastic bag", "other"})}
-    return _dress(
-        rng,
+    upper_colour = _choose(rng, COLOURS)
+    lower_colour = upper_colour if lower == "dress" else _choose(rng, COLOURS)
+    seen = view != "back"
+    return Person(
         female=female,
         age=_choose(rng, ("child", "teenager", "young adult", "adult", "middle-aged", "old")),
         view=view,
-        lower=_skirt(rng, lower, upper),
-        upper=upper,
-        upper_pattern=_choose(rng, (*_PATTERNS, "plain"), (0.16, 0.16, 0.16, 0.16, 0.36)),
-        lower_pattern=_choose(rng, ("plain", "stripe", "pattern"), (0.7, 0.15, 0.15)),
-        long_sleeve=bool(rng.random() < (0.5 if upper in ("tshirt", "shirt") else 0.92)) or upper == "coat",
+        long_hair=bool(rng.random() < (0.65 if female else 0.1)),
         hat=bool(rng.random() < 0.25),
-        glasses=view != "back" and rng.random() < 0.5,
-        bags=carried,
-        boots=rng.random() < 0.2,
-        muffler=rng.random() < 0.15,
-        v_neck=rng.random() < 0.3,
-    )
-
-
-def _skirt(rng, lower, upper):
-    if lower not in ("skirt", "dress"):
-        return lower
-    return "skirt" if upper not in ("tshirt",) else _choose(rng, ("skirt", "dress"))
-
-
-def _dress(rng, *, female, age, boots, glasses, v_neck, view, bags, muffler, **traits):
-    """Fill in what no rate is kept for: colours, hair, shoes."""
-    footwear = (
-        "boots" if boots else _choose(rng, ("shoes", "leather shoes", "sneakers", "sandals"), (0.4, 0.2, 0.3, 0.1))
-    )
-    return Person(
-        female=female,
-        age=age,
-        view=view,
-        long_hair=bool(rng.random() < (0.72 if female else 0.04)),
-        glasses=_choose(rng, ("glasses", "sunglasses"), (0.75, 0.25)) if glasses else "none",
-        muffler=bool(muffler),
-        v_neck=bool(v_neck) and view != "back" and traits["upper"] in ("tshirt", "sweater", "shirt"),
-        upper_colour=_choose(rng, COLOURS),
-        lower_colour=_choose(rng, COLOURS, (0.24, 0.08, 0.05, 0.05, 0.14, 0.22, 0.05, 0.03, 0.05, 0.07, 0.02)),
-        footwear=footwear,
-        bags=frozenset(bags),
-        **traits,
+        glasses=_choose(rng, ("none", "glasses", "sunglasses"), (0.5, 0.3, 0.2)) if seen else "none",
+        muffler=bool(rng.random() < 0.15),
+        upper=upper,
+        upper_colour=upper_colour,
+        upper_pattern=_choose(rng, ("plain", "stripes", "plaid", "logo", "splice"), (0.36, 0.16, 0.16, 0.16, 0.16)),
+        long_sleeve=upper in ("jacket", "suit", "coat") or bool(rng.random() < 0.5),
+        v_neck=seen and upper in ("tshirt", "shirt", "sweater") and bool(rng.random() < 0.3),
+        lower=lower,
+        lower_colour=lower_colour,
+        lower_pattern=_choose(rng, ("plain", "stripe", "pattern"), (0.7, 0.15, 0.15)),
+        footwear=_choose(rng, ("shoes", "leather shoes", "sneakers", "sandals", "boots")),
+        bags=frozenset(carried),
+        formal=upper == "suit" or bool(rng.random() < 0.3),
     )
 
 
 def _choose(rng, options, shares=None):
-    """One of `options`, evenly or by `shares`; one draw of the generator either way."""
-    draw, total = rng.random(), sum(shares) if shares else len(options)
-    for option, share in zip(options, shares or [1] * len(options), strict=True):
-        draw -= share / total
+    """One of `options`, evenly, by `shares`, or of a dict name -> share; one draw of the generator in any case."""
+    if isinstance(options, dict):
+        options, shares = tuple(options), tuple(options.values())
+    return _pick(rng.random(), options, shares or [1] * len(options))
+
+
+def _deal(rng, deck):
+    """A number in [0, 1): of every 16 from one deck, one in each sixteenth."""
+    if not deck:
+        deck.extend(rng.permutation(16).tolist())
+    return (deck.pop() + rng.random()) / 16
+
+
+def _pick(draw, options, shares):
+    """The option at `draw` in [0, 1) when the options lie side by side, as wide as their shares."""
+    draw *= sum(shares)
+    for option, share in zip(options, shares, strict=True):
+        draw -= share
         if draw < 0:
             return option
-    return options[-1]
+    return next(option for option, share in reversed(list(zip(options, shares, strict=True))) if share)

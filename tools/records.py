@@ -1,0 +1,81 @@
+"""The records kept with the project: every method on every benchmark over several seeds, and across benchmarks.
+
+    python tools/records.py                                          # rendered benchmarks, to records/small and cross
+    python tools/records.py --root DIR --benchmark pa100k --name sample    # one real tree, to records/sample
+
+A seed draws people, cameras and the head's weights. Records that are there are kept, so a stopped run goes on; remove
+one to make it anew.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from parlib.data.synthetic import RENDERER_VERSION, synthesize
+from parlib.encode.encoder import load_encoder
+from parlib.learn.run import baseline_records, evaluate_run, prepare, train_run
+from parlib.learn.train import TrainOptions
+from parlib.measure.records import write_record
+from parlib.profile import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS, SHARED = ("pa100k", "peta", "market1501"), "upar-lite"
+
+
+def main():
+    """Command line; returns nothing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="a real tree; default renders one a benchmark and seed")
+    parser.add_argument("--benchmark", default="pa100k", help="of --root")
+    parser.add_argument("--name", default="small", help="folder in records/")
+    parser.add_argument("--encoder", default="nano")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache")
+    args = parser.parse_args()
+    for seed in tqdm(args.seeds, "records, seed"):
+        if args.root:
+            trees = {args.benchmark: args.root}
+        else:
+            sizes, made = settings("small").sizes, args.cache / "rendered" / f"records-v{RENDERER_VERSION}"
+            trees = {name: synthesize(name, made / f"{name}-{seed}", **sizes, seed=seed) for name in BENCHMARKS}
+        for benchmark, root in trees.items():
+            within(benchmark, root, seed, args, ROOT / "records" / args.name)
+        if len(trees) > 1:
+            for benchmark in trees:
+                across(benchmark, trees, seed, args, ROOT / "records" / "cross")
+
+
+def within(benchmark, root, seed, args, out):
+    """Baselines and head, trained and tested on one benchmark."""
+    done = out / f"{benchmark}-head-seed{seed}.json"
+    if done.is_file():
+        return
+    encoder = load_encoder(args.encoder)
+    parts = [prepare(benchmark, root, split, encoder, args.cache) for split in ("train", "val", "test")]
+    for record in baseline_records(*parts, encoder, seed=seed):
+        write_record(record, out / f"{benchmark}-{record['method'].replace(' ', '-')}-seed{seed}.json")
+    write_record(_trained(benchmark, root, seed, args, [(benchmark, root)])[0], done)
+
+
+def across(benchmark, trees, seed, args, out):
+    """A head trained on the attributes that all share, tested on every benchmark."""
+    targets = {other: out / f"{benchmark}-to-{other}-seed{seed}.json" for other in trees}
+    if all(path.is_file() for path in targets.values()):
+        return
+    records = _trained(benchmark, trees[benchmark], seed, args, trees.items(), view=SHARED)
+    for path, record in zip(targets.values(), records, strict=True):
+        write_record(record, path)
+
+
+def _trained(benchmark, root, seed, args, tests, view=None):
+    run, small = args.cache / "records-run", settings("small")
+    shutil.rmtree(run, ignore_errors=True)
+    options = TrainOptions(**small.training)
+    train_run(benchmark, root, args.encoder, seed, run, args.cache, options, view=view, **small.head)
+    return [evaluate_run(run, "test", tree, benchmark=other) for other, tree in tests]
+
+
+if __name__ == "__main__":
+    main()
