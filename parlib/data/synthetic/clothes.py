@@ -72,6 +72,10 @@ class Clothes(Skeleton):
             p.lower, self.y_knee - 0.03 - 0.07 * self.cut[1]
         )
         flare = self.hip * (1.1 + 0.5 * self.cut[0]) * (1.1 if self.side else 1)
+        if self.side:  # cloth reaches as far as the stride under it
+            share = max(0.0, (end - self.y_knee) / (0.96 - self.y_knee))
+            stride = max(abs(_along(knee, foot, share)[0]) for _, knee, foot in self.leg_points())
+            flare = max(flare, stride + 0.025)
         top = self.y_hip - 0.07
 
         def marks(pen):
@@ -171,8 +175,13 @@ class Clothes(Skeleton):
         if self.back:
             if p.upper == "suit":
                 self.line([(0, self.y_hip - 0.02), (0, self.y_hip + 0.08)], shade, 0.006, pen)
+            elif p.upper == "shirt":  # collar and yoke
+                self.line([(-0.05, top - 0.03), (0.05, top - 0.03)], light(self.upper, 0.4), 0.016, pen)
+                self.line([(-0.2, top + 0.05), (0.2, top + 0.05)], shade, 0.005, pen)
+            elif p.upper == "sweater":
+                self.line([(-0.2, self.y_hip - 0.02), (0.2, self.y_hip - 0.02)], shade, 0.02, pen)
             return
-        x = self.shoulder * 0.45 * self.turn if self.side else 0.0
+        x = self.shoulder * (0.45 * self.turn if self.side else 0.5 * self.yaw)
         neck = self.head * 0.3
         if p.v_neck:
             self.shape([(x - neck, top - 0.04), (x + neck, top - 0.04), (x, top + 0.08)], self.skin, pen)
@@ -211,7 +220,7 @@ class Clothes(Skeleton):
         """A print on the chest or the back: a block, a disc, or lines of writing."""
         kind, size = int(self.cut[5] * 3), 0.55 + 0.6 * self.cut[6]
         y, w = self.y_shoulder + 0.1 + 0.03 * self.cut[2], self.shoulder * 0.6 * size
-        x = self.shoulder * 0.25 * self.turn if self.side else 0.0
+        x = self.shoulder * (0.25 * self.turn if self.side else 0.4 * self.yaw)
         if kind == 0:
             self.band(y - 0.042 * size, y + 0.042 * size, w, w * 0.85, bright, x, pen)
             self.disc(x, y, w * 0.4, 0.022 * size, dark(bright, 0.5), pen)

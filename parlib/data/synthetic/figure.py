@@ -69,7 +69,7 @@ class Figure(Carried):
         p = self.p
         width = (0.027 if self.side else 0.025) * (0.75 + 0.25 * self.build)
         self.limb(arm, [width, width * 0.82, width * 0.62], self.skin)
-        self.disc(*arm[2], width * 0.8, width * 0.95, self.skin)
+        self.disc(*arm[2], width * 0.85, width * 1.1, self.skin)
         loose = _LOOSE.get(p.upper, 1.05 + 0.2 * self.cut[3])
         shoulder, elbow, hand = arm
         short = 0.35 + 0.5 * self.cut[2]
@@ -112,7 +112,7 @@ class Figure(Carried):
         (self._from_behind if self.back else self._in_profile if self.side else self._face)(cx, r, wide)
         if tied and self.back:
             self.limb([(0, r * 0.9), (0, r * 1.6), (0, self.y_shoulder + 0.06)], [0.022, 0.026, 0.012], self.hair)
-            self.disc(0, r * 1.1, 0.016, 0.009, self.accent)
+            self.disc(0, r * 1.5, 0.02, 0.009, self.accent)
         if p.glasses != "none" and not self.back:
             self._glasses(cx, r, wide)
         if p.hat:
@@ -152,6 +152,7 @@ class Figure(Carried):
         else:
             self.disc(cx, r * 0.5, wide * 1.0, r * 0.54, self.hair)
             self.disc(cx + wide * 0.1 * self.turn, r * 1.1, wide * 0.84, r * 0.66, self.skin)
+        cx += wide * 0.3 * self.yaw
         for side in (-1, 1):
             self.disc(cx + side * wide * 0.4, r * 1.0, r * 0.1, r * 0.08, (25, 22, 22))
             brow = [(cx + side * wide * 0.2, r * 0.84), (cx + side * wide * 0.6, r * 0.84)]
@@ -159,7 +160,9 @@ class Figure(Carried):
         self.line([(cx, r * 1.05), (cx + wide * 0.1 * self.turn, r * 1.25)], dark(self.skin, 0.25), 0.005)
         lips = mix(self.skin, (150, 30, 44), 0.7 if self.p.female else 0.4)
         self.line([(cx - wide * 0.28, r * 1.5), (cx + wide * 0.28, r * 1.5)], lips, 0.006)
-        if not self.p.female and self.cut[6] > 0.8 and self.p.age not in ("child", "teenager"):  # a beard
+        if (
+            not (self.p.female or self.p.long_hair) and self.cut[6] > 0.8 and self.p.age not in ("child", "teenager")
+        ):  # a beard
             self.disc(cx, r * 1.68, wide * 0.6, r * 0.26, mix(self.hair, self.skin, 0.3))
         if self.p.age == "old":
             for side in (-1, 1):
@@ -168,6 +171,7 @@ class Figure(Carried):
 
     def _glasses(self, cx, r, wide):
         tinted = self.p.glasses == "sunglasses"
+        cx += wide * 0.3 * self.yaw
         eyes = [cx + self.turn * wide * 0.6] if self.side else [cx - wide * 0.42, cx + wide * 0.42]
         for x in eyes:
             self.disc(x, r, r * 0.27, r * 0.2, (24, 24, 26))

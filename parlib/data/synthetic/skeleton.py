@@ -24,13 +24,14 @@ SKIN = ((246, 214, 190), (232, 188, 152), (206, 154, 112), (168, 114, 74), (122,
 HAIR = ((24, 20, 18), (40, 28, 22), (86, 56, 34), (140, 98, 52), (190, 150, 84), (104, 40, 26))
 # Body heights in heads, share of grey hair, build: what tells ages apart from afar.
 AGES = {
-    "child": (4.9, 0.0, 0.95),
+    "child": (5.3, 0.0, 0.95),
     "teenager": (6.3, 0.0, 0.9),
     "young adult": (7.2, 0.0, 0.98),
     "adult": (7.4, 0.08, 1.04),
     "middle-aged": (7.1, 0.45, 1.13),
     "old": (6.7, 0.88, 1.06),
 }
+_ABOVE = 0.05  # room for a hat over the crown
 
 
 class Skeleton:
@@ -40,12 +41,13 @@ class Skeleton:
         person: a `Person`.
         pose: numpy Generator of what changes from picture to picture.
         looks: numpy Generator of what stays: body, hair, exact colours and cuts.
-        height: px, from crown to soles, at which it is drawn.
+        height: px, from the top of a hat to the soles, at which it is drawn.
         tilt: 0 seen level; 0.3 from high above, with a large head and short legs.
     """
 
     def __init__(self, person, pose, looks, height, tilt=0.0):
-        self.p, self.rng, self.looks, self.h, self.tilt = person, pose, looks, height, tilt
+        self.p, self.rng, self.looks, self.tilt = person, pose, looks, tilt
+        self.h = height / (1 + _ABOVE)
         self.image = Image.new("RGBA", (round(0.7 * height), height), (0, 0, 0, 0))
         self.pen, self.origin = ImageDraw.Draw(self.image), (0, 0)
         p = person
@@ -70,22 +72,23 @@ class Skeleton:
         self.print = contrast(self.lower, looks)
         self.bag_colours = [jitter(PALETTE[_BAGS[looks.integers(len(_BAGS))]], looks, 18) for _ in range(4)]
         self.turn = 1 if pose.random() < 0.5 else -1  # which way the person faces or leans
+        self.yaw = 0.0 if self.side else pose.uniform(-0.6, 0.6)  # turned a little away from straight on
         self.stoop = self.turn * {"old": 0.045, "middle-aged": 0.008}.get(p.age, 0.0)
-        depth = self.build * (0.66 if self.side else pose.uniform(0.86, 1.0))
+        depth = self.build * (0.66 if self.side else 1.0 - 0.3 * self.yaw**2)
         self.shoulder = depth * (0.113 - 0.022 * form) * (0.9 if p.age == "child" else 1)
         self.hip = depth * (0.08 + 0.009 * form)
         self.waist = depth * (0.08 - 0.013 * form) * (1 + self.belly)
         self.y_shoulder = self.head * 1.22
         self.y_hip = self.y_shoulder + 0.32 - (0.03 if p.age == "child" else 0) + 0.01 * (self.cut[7] - 0.5)
         self.y_knee = (self.y_hip + 1) / 2 + 0.005
-        self.step = pose.uniform(-1, 1)
+        self.step, self.stance = pose.uniform(-1, 1), pose.uniform(1.0, 1.7)
         self.swing = pose.uniform(-0.5, 0.5) * (1.0 if self.side else 0.35)
 
     def at(self, x, y):
         lean = self.stoop * max(0.0, 1 - y / self.y_hip)
         x0, y0 = self.origin
         wide, down = 1 + self.tilt * (0.5 - y), y * (1 + 0.6 * self.tilt * (1 - y))
-        return (self.h * (0.35 + (x + lean) * wide) - x0, self.h * down - y0)
+        return (self.image.width / 2 + self.h * (x + lean) * wide - x0, self.h * (_ABOVE + down) - y0)
 
     def shape(self, points, colour, pen=None):
         (pen or self.pen).polygon([self.at(*point) for point in points], fill=colour)
@@ -139,8 +142,10 @@ class Skeleton:
         for sign in (-1, 1):
             behind = max(0.0, sign * self.step)  # the leg further off is higher in the picture
             x = sign * self.hip * 0.5
-            knee = (x * 1.1 - sign * 0.01 * behind, self.y_knee - 0.02 * behind)
-            legs.append([(x, self.y_hip), knee, (x * 1.2 - sign * 0.03 * behind, 0.965 - 0.045 * behind)])
+            apart, drift = x * (1 + self.stance) / 2, 0.02 * self.yaw * self.step * sign
+            knee = (apart - sign * 0.01 * behind + drift, self.y_knee - 0.02 * behind)
+            foot = (x * self.stance - sign * 0.03 * behind + 2 * drift, 0.965 - 0.045 * behind)
+            legs.append([(x, self.y_hip), knee, foot])
         return legs
 
 
