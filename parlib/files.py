@@ -3,18 +3,56 @@
 import hashlib
 import json
 import os
+import platform
 from pathlib import Path
 
 from parlib.errors import BadInput
 
 
-def write_atomic(path, text):
-    """Write `text` so that a reader sees the old file or the new one, never a part."""
+def write_atomic(path, content):
+    """Write `content` (str or bytes) so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        BadInput: the disk is full, or the place cannot be written to; what was there stays as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    partial = partial_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk may be noticed only here
+        partial.replace(path)
+    except OSError as error:
+        if partial.parent.is_dir():
+            partial.unlink(missing_ok=True)
+        raise BadInput(
+            f"{path} cannot be written: {error.strerror}; make room there or choose another place"
+        ) from error
+
+
+def partial_of(path):
+    """Where `path` is written before it is renamed: a name of this machine's and process's own."""
+    return Path(path).with_name(f".{Path(path).name}.{platform.node()}.{os.getpid()}")
+
+
+def sweep(folder):
+    """Remove what killed processes of this machine left half-written in `folder`."""
+    for left in Path(folder).glob(f".*.{platform.node()}.*"):
+        pid = left.suffix[1:]
+        if pid.isdigit() and not _runs(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's, but there
+    return True
 
 
 def read_json(path, what):

@@ -1,64 +1,117 @@
 """The encoder against transformers called directly, and against what users get wrong."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
 from parlib import BadInput, available_encoders, load_encoder
-from parlib.encode.encoder import NANO
+from parlib.encode.encoder import NANO, hash_tensors
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+TEXTS = ["a person wearing a hat", "Una PERSONA con mochila", "背着背包的人"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A SiglipModel of random weights saved as any checkpoint is, with nano's tokenizer and preprocessing."""
-    place = tmp_path_factory.mktemp("siglip")
+def save_pair(place, naflex=False):
+    """A pair of random weights saved as any checkpoint is, with nano's tokenizer."""
     torch.manual_seed(0)
     processor = AutoProcessor.from_pretrained(NANO)
     text = {**TOWER, "vocab_size": len(processor.tokenizer), "max_position_embeddings": 24, "projection_size": 32}
-    vision = {**TOWER, "image_size": 96, "patch_size": 16}
-    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(place)
+    if naflex:
+        config = Siglip2Config(text_config=text, vision_config={**TOWER, "num_patches": 64, "patch_size": 16})
+        model = Siglip2Model(config)
+        processor = Siglip2Processor(Siglip2ImageProcessorPil(patch_size=16, max_num_patches=64), processor.tokenizer)
+    else:
+        model = SiglipModel(SiglipConfig(text_config=text, vision_config={**TOWER, "image_size": 96, "patch_size": 16}))
+    model.save_pretrained(place)
     processor.save_pretrained(place)
     return place
 
 
 @pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("pairs")
+    return {"siglip": save_pair(place / "siglip"), "naflex": save_pair(place / "naflex", naflex=True), "nano": NANO}
+
+
+@pytest.fixture
+def folder(folders):
+    return folders["siglip"]
+
+
+@pytest.fixture(scope="module")
 def images():
     rng = np.random.default_rng(0)
-    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in ((200, 70), (120, 60), (96, 96))]
+    sizes = ((200, 70), (120, 60), (96, 96), (40, 300), (714, 323))
+    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in sizes]
 
 
-TEXTS = ["a person wearing a hat", "Una PERSONA con mochila", "背着背包的人"]
-
-
-@pytest.mark.parametrize("name", ["random", "nano"])
-def test_everything_equals_transformers_called_directly(name, folder, images):
-    source = folder if name == "random" else NANO
-    encoder = load_encoder(str(folder) if name == "random" else "nano")
-    model, processor = (
-        AutoModel.from_pretrained(source, dtype=torch.float32).eval(),
-        AutoProcessor.from_pretrained(source),
-    )
+def called_directly(source, images, texts, **options):
+    """What transformers itself makes of images and texts, and which patches are none."""
+    model = AutoModel.from_pretrained(source, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(source)
     length = model.config.text_config.max_position_embeddings
     ids = processor.tokenizer(
-        [t.lower() for t in TEXTS], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        [t.lower() for t in texts], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     )["input_ids"]
+    pixels = processor.image_processor(images=images, return_tensors="pt")
     with torch.no_grad():
-        want = model(input_ids=ids, **processor.image_processor(images=images, return_tensors="pt"))
-    seen, said = encoder.encode_images(images), encoder.encode_prompts(TEXTS)
-    torch.testing.assert_close(seen.tokens, want.vision_model_output.last_hidden_state)
+        return model(input_ids=ids, **pixels), pixels.get("pixel_attention_mask")
+
+
+@pytest.mark.parametrize("batch", [[0], [0, 1, 2, 3, 4], [3, 0], [2, 2, 4]])
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+def test_everything_equals_transformers_called_directly(name, batch, folders, images):
+    encoder, chosen, texts = load_encoder(str(folders[name])), [images[i] for i in batch], TEXTS[: len(batch)]
+    want, mask = called_directly(folders[name], chosen, texts)
+    seen, said = encoder.encode_images(chosen), encoder.encode_prompts(texts)
+    there = torch.ones(seen.tokens.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+    torch.testing.assert_close(seen.tokens[there], want.vision_model_output.last_hidden_state[there])
     torch.testing.assert_close(seen.pooled, want.vision_model_output.pooler_output)
     torch.testing.assert_close(said.tokens, want.text_model_output.last_hidden_state)
     torch.testing.assert_close(said.pooled, want.text_model_output.pooler_output)
     torch.testing.assert_close(encoder.zero_shot(seen.pooled, said.pooled), want.logits_per_image.sigmoid())
+    assert torch.equal(seen.mask, there)
+    assert not seen.tokens[~there].any()
 
 
-def test_an_image_has_one_answer_in_any_batch(images):
-    encoder = load_encoder("nano")
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+def test_pixels_are_those_of_the_checkpoints_own_processor(name, folders, images):
+    mine = load_encoder(str(folders[name])).preprocess(images)
+    want = AutoProcessor.from_pretrained(folders[name]).image_processor(images=images, return_tensors="pt")
+    assert mine.keys() == want.keys()
+    assert all(torch.equal(mine[key], want[key]) for key in mine)
+
+
+def test_a_processor_that_does_more_is_left_to_do_it(folder, images, tmp_path):
+    copy_of(folder, tmp_path)
+    file = tmp_path / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["image_processor"] |= {"do_center_crop": True, "crop_size": {"height": 96, "width": 96}}
+    settings["image_processor"]["size"] = {"height": 128, "width": 96}
+    file.write_text(json.dumps(settings))
+    with pytest.raises(BadInput, match="its preprocessor makes 128 px, its image tower takes 96 px"):
+        load_encoder(str(tmp_path))
+    settings["image_processor"]["size"] = {"height": 96, "width": 96}
+    file.write_text(json.dumps(settings))
+    encoder = load_encoder(str(tmp_path))
+    want = encoder.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    assert encoder._levels is None
+    assert torch.equal(encoder.preprocess(images)["pixel_values"], want)
+
+
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+def test_an_image_has_one_answer_in_any_batch(name, folders, images):
+    encoder = load_encoder(str(folders[name]))
     together = encoder.encode_images(images)
     for i, image in enumerate(images):
         alone = encoder.encode_images([image])
@@ -66,23 +119,32 @@ def test_an_image_has_one_answer_in_any_batch(images):
         torch.testing.assert_close(alone.pooled[0], together.pooled[i], rtol=1e-4, atol=1e-4)
 
 
-def test_naflex_checkpoints_load_by_the_same_path(folder, images, tmp_path):
-    from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
-    from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
+def test_naflex_keeps_the_shape_of_a_person(folders, images):
+    encoder = load_encoder(str(folders["naflex"]))
+    inputs = encoder.preprocess(images)
+    rows, columns = inputs["spatial_shapes"].T
+    assert (rows > columns)[[0, 1, 4]].all()
+    assert (rows * columns).tolist() == encoder.encode_images(inputs).mask.sum(1).tolist()
 
-    torch.manual_seed(0)
-    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
-    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24, "projection_size": 32}
-    vision = {**TOWER, "num_patches": 64, "patch_size": 16}
-    model = Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).eval()
-    model.save_pretrained(tmp_path)
-    processor = Siglip2Processor(Siglip2ImageProcessorPil(patch_size=16, max_num_patches=64), tokenizer)
-    processor.save_pretrained(tmp_path)
-    seen = load_encoder(str(tmp_path)).encode_images(images)
-    with torch.no_grad():
-        want = model.vision_model(**processor.image_processor(images=images, return_tensors="pt"))
-    torch.testing.assert_close(seen.tokens, want.last_hidden_state)
-    torch.testing.assert_close(seen.pooled, want.pooler_output)
+
+def test_what_lies_in_padded_patches_changes_nothing(folders, images):
+    encoder = load_encoder(str(folders["naflex"]))
+    inputs = encoder.preprocess(images)
+    clean = encoder.encode_images(inputs)
+    inputs["pixel_values"][inputs["pixel_attention_mask"] == 0] = 7
+    dirty = encoder.encode_images(inputs)
+    assert torch.equal(clean.tokens, dirty.tokens)
+    assert torch.equal(clean.pooled, dirty.pooled)
+
+
+def test_a_similarity_map_is_the_zero_shot_cosine_of_each_patch_alone(images):
+    encoder = load_encoder("nano")
+    tokens, said = encoder.encode_images(images).tokens, encoder.encode_prompts(TEXTS).pooled
+    maps = encoder.similarity_maps(tokens, said)
+    assert maps.shape == (5, 3, 64)
+    with torch.no_grad():  # an image whose patches are all alike is pooled to what one of them is
+        pooled = encoder.model.vision_model.head(tokens[1, 7].expand(1, 64, 128))
+    torch.testing.assert_close(maps[1, :, 7], torch.cosine_similarity(pooled, said), rtol=1e-4, atol=1e-5)
 
 
 def test_text_is_lower_cased_and_padded_to_the_full_length():
@@ -93,14 +155,42 @@ def test_text_is_lower_cased_and_padded_to_the_full_length():
     assert said.mask.sum(1).max() < encoder.text_length
 
 
-def test_frozen_means_frozen():
+def test_a_masked_prompt_depends_on_the_phrase_alone():
     encoder = load_encoder("nano")
-    before = encoder.weights_hash
-    assert not any(p.requires_grad for p in encoder.model.parameters())
+    plain, masked = (encoder.encode_prompts(TEXTS, mask=mask) for mask in (False, True))
+    ids = encoder.processor.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]  # without any padding
+    with torch.no_grad():
+        want = encoder.model.text_model(input_ids=ids).last_hidden_state[0]
+    torch.testing.assert_close(masked.tokens[0][masked.mask[0]], want)
+    assert not torch.allclose(plain.tokens[0][plain.mask[0]], want, atol=1e-2)
+
+
+def test_frozen_means_frozen_while_a_head_is_trained():
+    from parlib import load_prompts, schema
+    from parlib.learn.head import VLMPARHead
+
+    encoder = load_encoder("nano")
+    before = hash_tensors(encoder.model.state_dict())
+    head = VLMPARHead.for_encoder(encoder, schema("pa100k"), load_prompts("pa100k"), width=16, heads=2)
+    both = torch.nn.ModuleDict({"encoder": encoder.model, "head": head}).train()
+    features = encoder.encode_images([Image.new("RGB", (40, 100))] * 2)
     assert not encoder.model.training
-    features = encoder.encode_images([Image.new("RGB", (40, 100))])
-    assert not features.pooled.requires_grad
-    assert load_encoder("nano").weights_hash == before
+    assert not features.tokens.requires_grad and not features.pooled.requires_grad
+    trained = [p for p in both.parameters() if p.requires_grad]
+    head(features.tokens, features.pooled).sum().backward()
+    torch.optim.AdamW(trained, lr=0.1).step()
+    assert not any(p.requires_grad or p.grad is not None for p in encoder.model.parameters())
+    assert hash_tensors(encoder.model.state_dict()) == before
+
+
+def test_available_encoders_say_their_sizes(folders):
+    known = available_encoders()
+    assert known["google/siglip2-base-patch16-224"][1:] == (224, 196, 768)
+    assert known["google/siglip2-so400m-patch14-384"][1:] == (384, 729, 1152)
+    assert known["google/siglip2-base-patch16-naflex"][1:] == (None, 256, 768)
+    assert "google/siglip-large-patch16-384" in known
+    nano = load_encoder("nano")
+    assert known["nano"][1:] == (96, nano.patches, nano.width)
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
@@ -111,15 +201,28 @@ def test_unknown_names_list_the_known_ones(tmp_path):
     assert "nano" in available_encoders()
 
 
-def test_a_hub_name_that_cannot_be_reached_is_one_clear_error(monkeypatch):
-    import huggingface_hub.constants
+def offline(code, tmp_path):
+    """What a fresh process says that has no hub and an empty cache."""
+    around = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=around)
+    return done.stdout + done.stderr
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(BadInput, match="google/no-such-model"):
-        load_encoder("google/no-such-model")
+
+def test_offline_a_folder_is_enough_and_an_unknown_name_is_told_what_to_do(folder, tmp_path):
+    load = "from parlib import *; e = load_encoder({!r}); print(e.encode_prompts(['a hat']).pooled.shape)"
+    assert "torch.Size([1, 32])" in offline(load.format(str(folder)), tmp_path)
+    refused = offline(load.format("google/no-such-model"), tmp_path).splitlines()[-1]
+    assert refused.startswith("parlib.errors.BadInput: encoder 'google/no-such-model' cannot be loaded")
+    assert "HF_HUB_OFFLINE" in refused and "hf download google/no-such-model" in refused
 
 
-def test_a_folder_that_is_no_siglip_is_named(folder, tmp_path):
+def copy_of(folder, place, *without):
+    for file in folder.iterdir():
+        if file.name not in without:
+            (place / file.name).write_bytes(file.read_bytes())
+
+
+def test_a_folder_that_is_no_siglip_is_named(tmp_path):
     from transformers import BertConfig
 
     BertConfig().save_pretrained(tmp_path)
@@ -127,18 +230,47 @@ def test_a_folder_that_is_no_siglip_is_named(folder, tmp_path):
         load_encoder(str(tmp_path))
 
 
-def test_pickle_weights_are_refused(folder, tmp_path):
-    for file in folder.iterdir():
-        if file.name != "model.safetensors":
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+def test_pickle_weights_are_refused_and_none_is_named(folder, tmp_path):
+    copy_of(folder, tmp_path, "model.safetensors")
+    with pytest.raises(BadInput, match=r"has no \*\.safetensors weights"):
+        load_encoder(str(tmp_path))
     torch.save(load_file(folder / "model.safetensors"), tmp_path / "pytorch_model.bin")
-    with pytest.raises(BadInput, match="safetensors"):
+    with pytest.raises(BadInput, match=r"pickle weights only, pytorch_model\.bin.*save_pretrained"):
         load_encoder(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("tower", "change"),
+    [
+        ("vision_config", {"num_hidden_layers": 3}),  # would leave a layer at random
+        ("vision_config", {"num_hidden_layers": 1}),  # would drop one
+        ("text_config", {"hidden_size": 64}),
+        ("vision_config", {"num_attention_heads": 5}),
+        ("vision_config", {"hidden_size": "wide"}),
+    ],
+)
+def test_a_config_that_does_not_fit_its_weights_is_refused(folder, tmp_path, tower, change):
+    copy_of(folder, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config[tower] |= change
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=str(tmp_path)) as caught:
+        load_encoder(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json", "processor_config.json"])
+def test_a_damaged_or_missing_file_is_one_clear_line(folder, tmp_path, file):
+    for damage in (lambda path: path.write_bytes(path.read_bytes()[:40]), lambda path: path.unlink()):
+        copy_of(folder, tmp_path)
+        damage(tmp_path / file)
+        with pytest.raises(BadInput, match=str(tmp_path)) as caught:
+            load_encoder(str(tmp_path))
+        assert "\n" not in str(caught.value)
+
+
 def test_another_weight_is_another_hash(folder, tmp_path):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copy_of(folder, tmp_path)
     weights = load_file(folder / "model.safetensors")
     weights["logit_bias"] = weights["logit_bias"] + 1
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})

@@ -1,13 +1,21 @@
 """The feature store: equal to encoding now, found the second time, finished after a stop, told apart from others."""
 
 import hashlib
+import json
+import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import ImageOps
+from test_encoder import save_pair
 
 from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
+from parlib.cli import main
 from parlib.encode import features
+from parlib.encode.encoder import ImageFeatures
+from parlib.encode.store import check_store
 
 
 @pytest.fixture(scope="module")
@@ -21,59 +29,240 @@ def dataset(rendered, monkeypatch):
     return load_benchmark("pa100k", rendered, "train")
 
 
-def bytes_of(store):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(store.folder.iterdir())}
+@pytest.fixture
+def make(dataset, encoder, tmp_path):
+    """`extract` of the 40 images without a progress bar."""
+
+    def call(given=dataset, encoder=encoder, out=tmp_path, **options):
+        return extract(given, encoder, out, "t", progress=False, **options)
+
+    return call
 
 
-def test_a_store_holds_what_the_encoder_says(dataset, encoder, tmp_path):
-    store = extract(dataset, encoder, tmp_path, "t", dtype="fp32", batch_size=8, progress=False)
-    assert len(store) == len(dataset)
-    rows = [0, 17, 3, 39]  # out of order and across shards
-    want = encoder.encode_images([dataset[i]["image"] for i in rows])
-    torch.testing.assert_close(store[rows].tokens, want.tokens, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(store[rows].pooled, want.pooled, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(store.pooled[rows], store[rows].pooled)
+def bytes_of(folder):
+    """Every file of a store, hidden ones too: name -> SHA-256."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
 
-def test_the_second_call_encodes_nothing(dataset, encoder, tmp_path, monkeypatch):
-    first = extract(dataset, encoder, tmp_path, "t", progress=False)
+ROWS = [0, 17, 3, 39]  # out of order and across shards
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-4), ("fp16", 2e-3), ("bf16", 2e-2)])
+def test_a_store_holds_what_the_encoder_says(make, dataset, encoder, dtype, tolerance):
+    made = make(dtype=dtype, batch_size=8)
+    want = encoder.encode_images([dataset[i]["image"] for i in ROWS])
+    assert len(made) == len(dataset)
+    torch.testing.assert_close(made[ROWS].tokens.float(), want.tokens, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(made[ROWS].pooled.float(), want.pooled, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(made.pooled[ROWS], made[ROWS].pooled.float())
+    assert torch.equal(made[10:20].tokens, made[list(range(10, 20))].tokens)
+
+
+def test_an_averaged_store_has_the_mean_of_patches_for_its_pooled_feature(make, dataset, tmp_path):
+    for encoder in (load_encoder("nano"), load_encoder(str(save_pair(tmp_path / "naflex", naflex=True)))):
+        made = make(encoder=encoder, dtype="fp32")
+        mean = made.averaged()
+        assert len(mean) == len(made)
+        part = made[[5]]
+        torch.testing.assert_close(mean.pooled[5], part.tokens[part.mask].mean(0))
+        assert not torch.equal(made.pooled, mean.pooled)
+
+
+def test_rows_that_are_not_there_are_refused(make):
+    made = make()
+    for rows in ([40], [-1], torch.tensor([3, 99])):
+        with pytest.raises(IndexError, match="of a store of 40"):
+            made[rows]
+    assert made[[]].pooled.shape == (0, 128)
+
+
+@pytest.mark.parametrize("grid", [4, 2, 8])
+def test_a_grid_is_the_mean_of_its_patches(make, grid):
+    whole, made = make(dtype="fp32"), make(dtype="fp32", layout=f"grid:{grid}")
+    side = math.isqrt(whole[:].tokens.shape[1])
+    blocks = whole[:].tokens.view(40, grid, side // grid, grid, side // grid, 128)  # (B, i, y, j, x, D)
+    torch.testing.assert_close(made[:].tokens, blocks.mean((2, 4)).reshape(40, grid * grid, 128))
+    assert torch.equal(made.pooled, whole.pooled)
+
+
+def test_a_pooled_store_has_no_tokens_and_is_small(make):
+    whole, made = make(), make(layout="pooled")
+    assert made[ROWS].tokens.shape == (4, 0, 128)
+    assert torch.equal(made[ROWS].pooled, whole[ROWS].pooled)
+    size = [sum(file.stat().st_size for file in each.folder.iterdir()) for each in (whole, made)]
+    assert size[1] < size[0] / 20
+
+
+def test_a_mirrored_view_is_the_mirrored_image(make, dataset, encoder):
+    made = make(dtype="fp32", views=("plain", "mirrored"))
+    want = encoder.encode_images([ImageOps.mirror(dataset[i]["image"]) for i in ROWS])
+    torch.testing.assert_close(FeatureStore(made.folder, "mirrored")[ROWS].tokens, want.tokens, rtol=1e-4, atol=1e-4)
+    assert torch.equal(made[ROWS].tokens, make(dtype="fp32")[ROWS].tokens)
+    with pytest.raises(BadInput, match="no view 'mirrored', only plain"):
+        FeatureStore(make(dtype="fp32").folder, "mirrored")
+
+
+def test_a_naflex_store_knows_which_patches_are_none(make, dataset, tmp_path):
+    encoder = load_encoder(str(save_pair(tmp_path / "naflex", naflex=True)))
+    made = make(encoder=encoder, dtype="fp32")
+    want = encoder.encode_images([dataset[i]["image"] for i in ROWS])
+    torch.testing.assert_close(made[ROWS].tokens, want.tokens, rtol=1e-4, atol=1e-4)
+    assert torch.equal(made[ROWS].mask, want.mask)
+    assert torch.equal(made.shapes.prod(1), made[:].mask.sum(1))
+    assert not made[:].mask.all()
+    assert check_store(made.folder).usable
+    with pytest.raises(BadInput, match="has patch maps of any shape"):
+        make(encoder=encoder, layout="grid:4")
+
+
+def test_the_second_call_encodes_nothing(make, encoder, monkeypatch):
+    first = make()
     monkeypatch.setattr(type(encoder), "encode_images", lambda *_: pytest.fail("encoded again"))
-    assert extract(dataset, encoder, tmp_path, "t", progress=False).folder == first.folder
+    assert make().folder == first.folder
 
 
-def test_a_stopped_extraction_goes_on_and_ends_with_the_same_bytes(dataset, encoder, tmp_path, monkeypatch):
-    whole = extract(dataset, encoder, tmp_path / "whole", "t", batch_size=8, progress=False)
-    saved, save = [], features.save_file
+def test_a_stopped_extraction_goes_on_and_ends_with_the_same_bytes(make, tmp_path, monkeypatch):
+    whole = make(out=tmp_path / "whole", batch_size=8)
+    saved, write = [], features.write_shard
 
     def stop_after_one(*arguments):
         if saved:
             raise KeyboardInterrupt
-        saved.append(save(*arguments))
+        saved.append(write(*arguments))
 
-    monkeypatch.setattr(features, "save_file", stop_after_one)
+    monkeypatch.setattr(features, "write_shard", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
-        extract(dataset, encoder, tmp_path / "stopped", "t", batch_size=8, progress=False)
+        make(out=tmp_path / "stopped", batch_size=8)
     folder = next((tmp_path / "stopped").iterdir())
     with pytest.raises(BadInput, match="unfinished: 2 shards missing"):
         FeatureStore(folder)
-    monkeypatch.setattr(features, "save_file", save)
-    resumed = extract(dataset, encoder, tmp_path / "stopped", "t", batch_size=8, progress=False)
-    assert bytes_of(resumed) == bytes_of(whole)
+    monkeypatch.setattr(features, "write_shard", write)
+    assert bytes_of(make(out=tmp_path / "stopped", batch_size=8).folder) == bytes_of(whole.folder)
 
 
-def test_other_images_or_another_dtype_are_another_store(dataset, encoder, tmp_path):
+def test_whatever_determines_the_features_is_another_store(make, dataset, tmp_path):
+    other = load_encoder(str(save_pair(tmp_path / "other")))
+    taller = load_encoder("nano")
+    taller.processor.image_processor.resample = 0
     folders = {
-        extract(dataset, encoder, tmp_path, "t", progress=False).folder,
-        extract(dataset, encoder, tmp_path, "t", dtype="bf16", progress=False).folder,
-        extract(dataset.select(range(20)), encoder, tmp_path, "t", progress=False).folder,
+        make().folder,
+        make(dtype="bf16").folder,
+        make(layout="pooled").folder,
+        make(layout="grid:4").folder,
+        make(views=("plain", "mirrored")).folder,
+        make(dataset.select(range(20))).folder,
+        make(dataset.select(range(39, -1, -1))).folder,
+        make(encoder=other).folder,
+        make(encoder=taller).folder,
     }
-    assert len(folders) == 3
+    assert len(folders) == 9
 
 
-def test_bad_input_is_named(dataset, encoder, tmp_path):
+def test_images_that_changed_under_a_store_are_noticed(make, encoder, rendered, tmp_path):
+    root = shutil.copytree(rendered, tmp_path / "tree")
+    before = make(load_benchmark("pa100k", root, "train"))
+    assert before.must_fit(encoder, load_benchmark("pa100k", root, "train")) is before
+    image = sorted((root / "data").iterdir())[0]
+    image.write_bytes(image.read_bytes() + b"\0\xff\xd9")
+    changed = load_benchmark("pa100k", root, "train")
+    assert make(changed).folder != before.folder
+    with pytest.raises(BadInput, match=r"made from other images than given here \(files_sha256 differ.*parlib extract"):
+        before.must_fit(dataset=changed)
+
+
+def test_a_store_of_another_encoder_is_refused(make, tmp_path):
+    other = load_encoder(str(save_pair(tmp_path / "other")))
+    with pytest.raises(
+        BadInput, match=r"made from other encoder.*weights.*differ.*its encoder is 'nano'.*parlib extract"
+    ):
+        make().must_fit(other)
+
+
+def test_every_flipped_byte_is_found_by_check(make, capsys):
+    folder = make(layout="pooled").folder
+    assert main(["check", str(folder)]) == 0
+    assert "40 rows, shards 3" in capsys.readouterr().out
+    rng = np.random.default_rng(0)
+    for file in sorted(folder.iterdir()):
+        whole = file.read_bytes()
+        header = range(60) if file.suffix == ".safetensors" else ()
+        for at in {0, len(whole) - 1, *header, *rng.integers(0, len(whole), 40).tolist()}:
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
+            code = main(["check", str(folder)])
+            said = capsys.readouterr()
+            assert code, f"{file.name}, byte {at}"
+            assert file.name in said.out + said.err or "another version" in said.err or "missing" in said.err
+        file.write_bytes(whole)
+    assert main(["check", str(folder)]) == 0
+
+
+def test_a_shard_in_anothers_place_is_found(make):
+    folder = make().folder
+    (folder / "shard-00001.safetensors").write_bytes((folder / "shard-00000.safetensors").read_bytes())
+    assert check_store(folder).problems == [
+        "shard-00001.safetensors is damaged: remove it and run the same `parlib extract` again"
+    ]
+    (folder / "shard-00001.safetensors").unlink()
+    assert check_store(make().folder).usable
+
+
+def test_a_cut_off_shard_is_named_when_it_is_read(make):
+    folder = make().folder
+    shard = folder / "shard-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(BadInput, match=r"shard-00001\.safetensors is damaged.*parlib extract"):
+        FeatureStore(folder)[[20]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_line_that_names_it(make, rendered, tmp_path, workers):
+    root = shutil.copytree(rendered, tmp_path / "tree")
+    dataset = load_benchmark("pa100k", root, "train")
+    (root / "data" / dataset[20]["image_id"]).write_bytes(b"no jpeg")
+    with pytest.raises(BadInput, match=r"000021\.jpg: is no image; fetch this file again$") as caught:
+        make(dataset, workers=workers)
+    assert "\n" not in str(caught.value)
+
+
+def test_features_that_overflow_are_refused(make, encoder, monkeypatch):
+    def large(self, pixels):
+        images = len(pixels["pixel_values"])
+        return ImageFeatures(torch.full((images, 64, 128), 1e6), torch.ones(images, 128))
+
+    monkeypatch.setattr(type(encoder), "encode_images", large)
+    with pytest.raises(BadInput, match="overflow the stored dtype; use bf16 or fp32"):
+        make(workers=0)
+
+
+def test_shards_and_batches_are_bounded_in_bytes(make, monkeypatch):
+    monkeypatch.setattr(features, "SHARD", 512)
+    monkeypatch.setattr(features, "SHARD_BYTES", 5 * 65 * 128 * 2)  # five images of nano in fp16
+    monkeypatch.setattr(features, "BATCH_BYTES", 3 * 12 * 96 * 96)
+    seen = []
+    monkeypatch.setattr(features, "_kept", lambda f, layout, kept=features._kept: seen.append(f) or kept(f, layout))
+    made = make()
+    assert made.manifest["shard"] == 4
+    assert max(len(f.pooled) for f in seen) == 3
+    torch.testing.assert_close(made.pooled, make(layout="pooled").pooled, rtol=1e-3, atol=1e-3)
+
+
+def test_bad_input_is_named(dataset, make, tmp_path):
     with pytest.raises(BadInput, match="fp16, bf16, fp32"):
-        extract(dataset, encoder, tmp_path, "t", dtype="int8")
+        make(dtype="int8")
+    for layout in ("mean", "grid:", "grid:0", "grid:x"):
+        with pytest.raises(BadInput, match=f"unknown layout '{layout}'.*tokens, pooled, grid:7"):
+            make(layout=layout)
+    with pytest.raises(BadInput, match="which has a 8 x 8 patch map"):
+        make(layout="grid:3")
+    with pytest.raises(BadInput, match="unknown views upside-down"):
+        make(views=("upside-down",))
     with pytest.raises(BadInput, match=r"no manifest\.json"):
         FeatureStore(tmp_path)
     with pytest.raises(BadInput, match="no image"):
-        extract(dataset.select(np.arange(0)), encoder, tmp_path, "t")
+        make(dataset.select(np.arange(0)))
+    folder = make().folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for change, said in (({"format": 1}, "another version of parlib"), ({"dtype": "fp32"}, "not as it was written")):
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+        with pytest.raises(BadInput, match=said):
+            FeatureStore(folder)

@@ -4,43 +4,37 @@ Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from accelerate import PartialState
+from PIL import Image
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
+from parlib.encode.checkpoints import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
 from parlib.errors import BadInput
 
-NANO = Path(__file__).parents[1] / "assets" / "siglip2-nano"
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
-# name, patch tokens, width: sizes from the published configurations of the checkpoints.
-_KNOWN = {
-    "nano": ("the embedded default, rendered people only", 64, 128),
-    "google/siglip2-base-patch16-224": ("the paper's encoder, ViT-B/16 at 224 px", 196, 768),
-    "google/siglip2-base-patch16-256": ("ViT-B/16 at 256 px", 256, 768),
-    "google/siglip2-base-patch16-384": ("ViT-B/16 at 384 px", 576, 768),
-    "google/siglip2-base-patch16-512": ("ViT-B/16 at 512 px", 1024, 768),
-    "google/siglip2-large-patch16-256": ("ViT-L/16 at 256 px", 256, 1024),
-    "google/siglip2-so400m-patch14-384": ("So400m/14 at 384 px", 729, 1152),
-    "google/siglip2-base-patch16-naflex": ("ViT-B/16, aspect ratio kept", 256, 768),
-}
-
-
-def available_encoders():
-    """Names `load_encoder` knows by heart: `{name: (what it is, patch tokens N, width D)}`; any folder works too."""
-    return dict(_KNOWN)
 
 
 class ImageFeatures(NamedTuple):
-    """`tokens` (B, N, D) last hidden states of the patches; `pooled` (B, D) attention-pooled, not normalised."""
+    """`tokens` (B, N, D) last hidden states of the patches; `pooled` (B, D) attention-pooled, not normalised.
+
+    An image of a NaFlex encoder may have fewer than N patches: the rest of its tokens are exactly 0.
+    """
 
     tokens: torch.Tensor
     pooled: torch.Tensor
+
+    @property
+    def mask(self):
+        """(B, N) bool, False where there is no patch. A patch's own token ends a LayerNorm and is never all 0."""
+        return self.tokens.ne(0).any(-1)
 
 
 class PromptFeatures(NamedTuple):
@@ -77,14 +71,21 @@ class Encoder:
     def patch_size(self):
         return self.model.config.vision_config.patch_size
 
+    @property
+    def keeps_aspect(self):
+        """Whether images keep their shape and have any number of patches up to N (NaFlex)."""
+        return self.model.config.model_type == "siglip2"
+
+    @property
+    def patches(self):
+        """Patch tokens N of an image; NaFlex: at most."""
+        config = self.model.config.vision_config
+        return self.preprocessing.get("max_num_patches") or (config.image_size // config.patch_size) ** 2
+
     @cached_property
     def weights_hash(self):
         """SHA-256 of every weight, by name: two encoders with one hash give the same features."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return hash_tensors(self.model.state_dict())
 
     @property
     def preprocessing(self):
@@ -92,24 +93,54 @@ class Encoder:
         return {k: v for k, v in self.processor.image_processor.to_dict().items() if not k.startswith("_")}
 
     def preprocess(self, images):
-        """PIL images -> the tensors the image tower takes: `pixel_values` (B, 3, H, W), more for NaFlex."""
-        return dict(self.processor.image_processor(images=list(images), return_tensors="pt"))
+        """PIL images -> what the image tower takes: `pixel_values` (B, 3, H, W); for NaFlex (B, N, patch pixels),
+        `pixel_attention_mask` (B, N) and `spatial_shapes` (B, 2), rows and columns of patches."""
+        images = list(images)
+        if self._levels is None:
+            return dict(self.processor.image_processor(images=images, return_tensors="pt"))
+        size, resample = self.preprocessing["size"], self.preprocessing["resample"]
+        out = np.empty((len(images), 3, size["height"], size["width"]), np.float32)
+        for i, image in enumerate(images):
+            # (H, W, 3) uint8: Pillow resizes, and one look-up a channel rescales and normalises.
+            pixels = np.asarray(image.convert("RGB").resize((size["width"], size["height"]), resample))
+            for channel in range(3):
+                np.take(self._levels[channel], pixels[..., channel], out=out[i, channel], mode="clip")
+        return {"pixel_values": torch.from_numpy(out)}
+
+    @cached_property
+    def _levels(self):
+        """(3, 256) what the processor makes of each byte, or None where it does more than resize, rescale, normalise.
+
+        The processor itself is asked, on a picture that holds every byte: half the work of calling it on each image.
+        """
+        known, processor = self.preprocessing, self.processor.image_processor
+        size = known.get("size") or {}
+        plain = all(known.get(f"do_{step}") for step in ("resize", "rescale", "normalize"))
+        if not plain or known.get("do_center_crop") or known.get("do_pad") or set(size) != {"height", "width"}:
+            return None
+        ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)  # (1, 256, 3)
+        made = processor(images=[Image.fromarray(ramp)], do_resize=False, return_tensors="np")["pixel_values"]
+        return np.ascontiguousarray(made[0, :, 0], np.float32)
 
     @torch.no_grad()
     def encode_images(self, images):
         """Images (a list of PIL, or what `preprocess` returned) -> `ImageFeatures` on the encoder's device."""
         inputs = images if isinstance(images, dict) else self.preprocess(images)
-        inputs = {k: v.to(self.device) for k, v in inputs.items()}
+        inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        out = self.model.vision_model(**inputs)
-        return ImageFeatures(out.last_hidden_state, out.pooler_output)
+        out = self.model.eval().vision_model(**inputs)
+        tokens, mask = out.last_hidden_state, inputs.get("pixel_attention_mask")
+        if mask is not None:
+            tokens = tokens.masked_fill(mask[..., None] == 0, 0)
+        return ImageFeatures(tokens, out.pooler_output)
 
     @torch.no_grad()
-    def encode_prompts(self, texts):
+    def encode_prompts(self, texts, mask=False):
         """A list of A phrases -> `PromptFeatures`.
 
         Lower-cased and padded to the checkpoint's full length, longer ones cut there. The towers were trained without a
-        padding mask, so none is passed; `mask` only says which positions hold the phrase.
+        padding mask, so none is passed: `PromptFeatures.mask` only says which positions hold the phrase. `mask=True`
+        passes it all the same: the phrase's tokens then depend on the phrase alone, and zero-shot scores lose meaning.
         """
         ids = self.processor.tokenizer(
             [text.lower() for text in texts],
@@ -118,9 +149,18 @@ class Encoder:
             truncation=True,
             return_attention_mask=True,
             return_tensors="pt",
-        )
-        out = self.model.text_model(input_ids=ids["input_ids"].to(self.device))
-        return PromptFeatures(out.last_hidden_state, out.pooler_output, ids["attention_mask"].bool().to(self.device))
+        ).to(self.device)
+        out = self.model.eval().text_model(ids["input_ids"], ids["attention_mask"] if mask else None)
+        return PromptFeatures(out.last_hidden_state, out.pooler_output, ids["attention_mask"].bool())
+
+    @torch.no_grad()
+    def similarity_maps(self, tokens, pooled_prompts):
+        """Cosine (B, A, N) of each prompt with each patch pooled alone, as if its token were the whole image."""
+        B, N, D = tokens.shape
+        alone = self.model.vision_model.head(tokens.to(self.device, self.model.dtype).reshape(B * N, 1, D))
+        patches = torch.nn.functional.normalize(alone.float(), dim=-1).view(B, N, D)
+        prompts = torch.nn.functional.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
+        return (patches @ prompts.T).transpose(1, 2)
 
     @torch.no_grad()
     def zero_shot(self, pooled_images, pooled_prompts):
@@ -131,53 +171,73 @@ class Encoder:
         return logits.sigmoid()
 
 
+def hash_tensors(tensors, label=""):
+    """SHA-256 of tensors by name, shape, dtype and bytes; `label` tells equal ones in two places apart."""
+    digest = hashlib.sha256(label.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def processes():
+    """accelerate's `PartialState`: which process of a launch this is, and its device. The first call joins the others.
+
+    Without a GPU accelerate wants to be told that processors are meant, and processes may have to wait for one another
+    for longer than the default of minutes: so nothing here calls `PartialState` itself before this.
+    """
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
+
+
 def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32):
     """Load a frozen SigLIP / SigLIP 2 pair.
 
     Args:
         name: `nano`, a local folder in Hugging Face layout, or a hub id (see `available_encoders`).
         revision: commit, tag or branch of a hub id; local folders have none.
-        device: default is the GPU where there is one.
+        device: default is this process's GPU where there is one.
         dtype: of the weights in memory; features are stored in the store's own dtype.
 
     Raises:
-        BadInput: no such folder or hub id (or the hub cannot be reached), not a SigLIP model, no safetensors weights.
+        BadInput: no such folder or hub id (or the hub cannot be reached), not a SigLIP model, no safetensors weights,
+            weights that do not fit the configuration.
     """
-    source, local = _locate(str(name))
-    options = {} if local else {"revision": revision}
+    source, local = locate(str(name))
+    options = {"trust_remote_code": False} | ({} if local else {"revision": revision})
     level = transformers_logging.get_verbosity()
-    # Without torchvision transformers announces its Pillow backend on every load; that is the one wanted here.
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()  # what it would say, a summary of missing weights, is an error below
     transformers_logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, **options)
         if config.model_type not in _FAMILIES:
             raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected one of {', '.join(_FAMILIES)}")
-        model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
-        processor = AutoProcessor.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, BadInput):
-            raise
-        where = "the folder needs config, safetensors weights, tokenizer and preprocessor" if local else "see the hub"
-        raise BadInput(f"encoder {name!r} cannot be loaded ({where}): {_first_line(error)}") from error
+        how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, **options}
+        model, loading = AutoModel.from_pretrained(source, **how)
+        # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
+        processor = AutoProcessor.from_pretrained(source, backend="pil", **options)
+    except BadInput:
+        raise
+    # A damaged folder trips transformers, tokenizers and safetensors into errors of many classes.
+    except Exception as error:
+        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {_first_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Encoder(str(name), model.requires_grad_(False).eval().to(device), processor)
-
-
-def _locate(name):
-    """(what transformers is given, whether it is a folder on this machine)."""
-    if name == "nano":
-        return NANO, True
-    if os.path.isdir(name):
-        if not (Path(name) / "config.json").is_file():
-            raise BadInput(f"encoder folder {name} has no config.json; expected a model saved with save_pretrained")
-        return Path(name), True
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return name, False
-    raise BadInput(f"unknown encoder {name!r}: no such folder; known names: {', '.join(_KNOWN)}")
+    lost = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
+    lost += sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids"))
+    if lost:
+        raise BadInput(
+            f"encoder {name!r}: config.json does not fit {len(lost)} of its weights, such as {lost[0]}; "
+            "both must come from one checkpoint"
+        )
+    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor)
+    side, taken = config.vision_config.to_dict().get("image_size"), encoder.preprocessing.get("size") or {}
+    if side and taken.get("height", side) != side:
+        raise BadInput(
+            f"encoder {name!r}: its preprocessor makes {taken['height']} px, its image tower takes {side} px"
+        )
+    model.to(device or processes().device)
+    return encoder
 
 
 def _first_line(error):

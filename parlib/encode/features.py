@@ -1,168 +1,185 @@
-"""Features of a split, computed once and memory-mapped ever after."""
+"""Every image of a split through the frozen encoder once, at the encoder's own speed."""
 
-import json
+import math
 import os
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from PIL import ImageOps
+from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from parlib.encode.encoder import ImageFeatures
+from parlib.encode.encoder import processes
+from parlib.encode.store import FORMAT, FeatureStore, images_of, manifest_text, missing_shards, shard_names, write_shard
 from parlib.errors import BadInput
-from parlib.files import digest, read_json, write_atomic
+from parlib.files import digest, sweep, write_atomic
 
-SHARD = 512  # images a shard: 8 MB for nano, 150 MB for base-224 in fp16
+SHARD, SHARD_BYTES = 512, 2**26  # images and bytes a shard at most; two of them are in memory at a time
+BATCH, BATCH_BYTES = 64, 40e6  # images and bytes of pixels a batch at most
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+_VIEWS = {"plain": lambda image: image, "mirrored": ImageOps.mirror}
 
 
-class FeatureStore:
-    """Patch tokens and pooled features of one split on disk, read by memory map.
-
-    Args:
-        folder: made by `extract`: `manifest.json` and `shard-00000.safetensors`, ...
-
-    Raises:
-        BadInput: no manifest there, or shards still missing (extraction was stopped: run it again).
-    """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        path = self.folder / "manifest.json"
-        if not path.is_file():
-            raise BadInput(f"{folder} is no feature store: no manifest.json; make one with `parlib extract`")
-        self.manifest = read_json(path, "feature store manifest")
-        missing = missing_shards(self.folder, len(self))
-        if missing:
-            raise BadInput(
-                f"{folder} is unfinished: {len(missing)} shards missing; run the same `parlib extract` again"
-            )
-
-    def __len__(self):
-        return self.manifest["items"]
-
-    @cached_property
-    def _shards(self):
-        # safetensors maps a file and reads a page when it is touched: opening all shards costs no memory.
-        files = [safe_open(self.folder / shard_name(i), "pt") for i in range(shard_count(len(self)))]
-        return [ImageFeatures(file.get_tensor("tokens"), file.get_tensor("pooled")) for file in files]
-
-    def __getitem__(self, indices):
-        """Rows in the order asked -> `ImageFeatures` (B, N, D), (B, D) in the stored dtype.
-
-        `indices` is a slice, a sequence of ints or a 1-D integer tensor.
-        """
-        if isinstance(indices, slice):
-            indices = range(len(self))[indices]
-        indices = torch.as_tensor(indices)
-        tokens = torch.empty(len(indices), *self._shards[0].tokens.shape[1:], dtype=self._shards[0].tokens.dtype)
-        pooled = torch.empty(len(indices), *self._shards[0].pooled.shape[1:], dtype=self._shards[0].pooled.dtype)
-        shard_of = indices // SHARD
-        for shard in shard_of.unique().tolist():
-            where = shard_of == shard
-            tokens[where] = self._shards[shard].tokens[indices[where] % SHARD]
-            pooled[where] = self._shards[shard].pooled[indices[where] % SHARD]
-        return ImageFeatures(tokens, pooled)
-
-    @cached_property
-    def pooled(self):
-        """All pooled features, (n, D), in memory as fp32."""
-        return torch.cat([shard.pooled for shard in self._shards]).float()
-
-
-def extract(dataset, encoder, out, name, dtype="fp16", batch_size=64, workers=None, progress=True):
-    """Encode every image of a split once.
+def extract(
+    dataset,
+    encoder,
+    out,
+    name,
+    dtype="fp16",
+    layout="tokens",
+    views=("plain",),
+    batch_size=None,
+    workers=None,
+    progress=True,
+):
+    """Encode every image of a split once. Under `accelerate launch` the processes divide the shards.
 
     Args:
         dataset: a benchmark from `load_benchmark`, with `image` and `image_id`.
         encoder: from `load_encoder`.
         out: folder of stores; this one goes to a subfolder named by `name` and by a hash of everything that
-            determines the features: weights, preprocessing, the list of images and dtype.
+            determines the features: weights, preprocessing, image ids and sizes of their files, dtype, layout, views.
         name: readable part of the folder's name, such as `pa100k-train`.
         dtype: `fp16`, `bf16` or `fp32`, as stored.
+        layout: `tokens` (every patch token), `grid:7` (the square patch map averaged to 7 x 7), or `pooled` (no token).
+        views: `plain`, and `mirrored` for left and right swapped.
+        batch_size: default is what fits 40 MB of pixels, 64 at most.
+        workers: processes that decode and resize; default is one a core but one, 8 at most.
 
     Returns:
         The `FeatureStore`. A finished one is returned at once; an unfinished one goes on where it stopped.
+
+    Raises:
+        BadInput: an unreadable image, a full disk (what is written stays), features that overflow the dtype, or options
+            that do not fit.
     """
     if dtype not in _DTYPES:
         raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(_DTYPES)}")
+    if "plain" not in views or not set(views) <= set(_VIEWS):
+        raise BadInput(f"unknown views {', '.join(views)}: give plain, or plain and mirrored")
     if len(dataset) == 0:
         raise BadInput(f"nothing to extract: {name} has no image")
-    manifest = {
-        "format": 1,
-        "name": name,
-        "encoder": encoder.name,
+    kept = _tokens_kept(layout, encoder)
+    image_bytes = len(views) * (kept + 1) * encoder.width * _DTYPES[dtype].itemsize
+    same = {
+        "format": FORMAT,
         "weights": encoder.weights_hash,
         "preprocessing": encoder.preprocessing,
         "items": len(dataset),
-        "items_sha256": digest(list(dataset["image_id"])),
+        **images_of(dataset),
         "dtype": dtype,
-        "layout": "tokens",
-        "shard": SHARD,
+        "layout": layout,
+        "views": sorted(views, reverse=True),
+        "patches": "varying" if encoder.keeps_aspect else encoder.patches,
+        # The largest power of two that both limits allow.
+        "shard": 1 << (max(1, min(SHARD, SHARD_BYTES // image_bytes)).bit_length() - 1),
     }
-    same = {k: v for k, v in manifest.items() if k not in ("name", "encoder")}
-    key = digest(same)[:12]
-    folder = Path(out) / f"{name}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "manifest.json", json.dumps(manifest, indent=1, default=str))
-    missing = missing_shards(folder, len(dataset))
-    if missing:
-        _encode_shards(dataset, encoder, folder, missing, _DTYPES[dtype], batch_size, workers, progress)
+    key = digest(same)
+    folder = Path(out) / f"{name}-{key[:12]}"
+    manifest = {**same, "name": name, "encoder": encoder.name, "key": key}
+    if not (folder / "manifest.json").is_file():
+        write_atomic(folder / "manifest.json", manifest_text(manifest))
+    sweep(folder)
+    state = processes()
+    missing = missing_shards(folder, manifest)
+    mine = [i for i in missing if i % state.num_processes == state.process_index]
+    if mine:
+        _encode_shards(dataset, encoder, folder, manifest, mine, batch_size, workers, progress)
+    state.wait_for_everyone()
     return FeatureStore(folder)
 
 
-def _encode_shards(dataset, encoder, folder, missing, dtype, batch_size, workers, progress):
-    """Write the shards that are not there. A batch never crosses a shard, so a resumed run makes the same batches."""
-    spans = [range(i * SHARD, min((i + 1) * SHARD, len(dataset))) for i in missing]
-    batches = [span[k : k + batch_size] for span in spans for k in range(0, len(span), batch_size)]
+def _tokens_kept(layout, encoder):
+    """Patch tokens stored of an image, at most; BadInput where the layout is unknown or does not fit the encoder."""
+    if layout in ("tokens", "pooled"):
+        return encoder.patches if layout == "tokens" else 0
+    grid, side = layout.removeprefix("grid:"), math.isqrt(encoder.patches)
+    if not (layout.startswith("grid:") and grid.isdigit() and int(grid)):
+        raise BadInput(
+            f"unknown layout {layout!r} of features; known: tokens, pooled, grid:7 (any number of cells a side)"
+        )
+    if encoder.keeps_aspect or side % int(grid):
+        map_ = "patch maps of any shape" if encoder.keeps_aspect else f"a {side} x {side} patch map"
+        raise BadInput(f"layout {layout!r} does not fit {encoder.name!r}, which has {map_}; use tokens or pooled")
+    return int(grid) ** 2
+
+
+def _kept(features, layout):
+    """`ImageFeatures` -> what the layout stores of them, averaged in the precision of the forward."""
+    if layout == "pooled":
+        return {"pooled": features.pooled}
+    tokens = features.tokens  # (B, N, D)
+    if layout != "tokens":
+        side, grid = math.isqrt(tokens.shape[1]), int(layout.removeprefix("grid:"))
+        maps = tokens.transpose(1, 2).unflatten(-1, (side, side)).float()  # (B, D, side, side)
+        tokens = F.avg_pool2d(maps, side // grid).flatten(2).transpose(1, 2)  # (B, grid * grid, D)
+    return {"tokens": tokens, "pooled": features.pooled}
+
+
+def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, workers, progress):
+    """Write the shards in `missing`. A batch never crosses a shard, so a resumed run makes the same batches."""
+    shard, names, state = manifest["shard"], shard_names(manifest), processes()
+    spans = [range(i * shard, min((i + 1) * shard, len(dataset))) for i in missing]
+    size = batch_size or max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
+    batches = [span[k : k + size] for span in spans for k in range(0, len(span), size)]
+    cuda = encoder.device.type == "cuda"
     loader = DataLoader(
-        _Images(dataset),
+        _Batches(dataset, encoder, manifest["views"]),
         batch_sampler=batches,
-        num_workers=min(4, os.cpu_count() - 1) if workers is None else workers,
-        collate_fn=encoder.preprocess,
-        pin_memory=encoder.device.type == "cuda",
+        num_workers=min(8, os.cpu_count() // state.num_processes - 1) if workers is None else workers,
+        collate_fn=_as_it_is,
+        pin_memory=cuda,
     )
     loaded = iter(loader)
-    with tqdm(total=sum(map(len, spans)), desc=f"encode {folder.name}", unit="image", disable=not progress) as bar:
+    dtype, layout = _DTYPES[manifest["dtype"]], manifest["layout"]
+    hidden = not (progress and state.is_main_process)
+    with (
+        ThreadPoolExecutor(1) as writer,
+        tqdm(total=sum(map(len, spans)), desc=f"encode {folder.name}", unit="image", disable=hidden) as bar,
+    ):
+        written = None
         for index, span in zip(missing, spans, strict=True):
-            parts = []
-            for start in range(0, len(span), batch_size):
-                with torch.autocast("cuda", enabled=encoder.device.type == "cuda"):
-                    features = encoder.encode_images(next(loaded))
-                parts.append(ImageFeatures(*(part.to("cpu", dtype) for part in features)))
-                bar.update(len(span[start : start + batch_size]))
-            tokens, pooled = (torch.cat(column) for column in zip(*parts, strict=True))
-            if not (tokens.isfinite().all() and pooled.isfinite().all()):
+            parts = {}
+            for start in range(0, len(span), size):
+                inputs = next(loaded)
+                if "error" in inputs:
+                    raise BadInput(inputs["error"])
+                for view, pixels in inputs.items():
+                    with torch.autocast("cuda", enabled=cuda):
+                        features = encoder.encode_images(pixels)
+                    for name, part in _kept(features, layout).items():
+                        parts.setdefault(f"{view}.{name}", []).append(part.to("cpu", dtype))
+                if "spatial_shapes" in inputs["plain"]:
+                    parts.setdefault("shapes", []).append(inputs["plain"]["spatial_shapes"].to(torch.int16))
+                bar.update(len(span[start : start + size]))
+            tensors = {name: torch.cat(column) for name, column in parts.items()}
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise BadInput(f"features of {folder.name}, shard {index}, overflow the stored dtype; use bf16 or fp32")
-            partial = folder / f".{shard_name(index)}.{os.getpid()}"
-            save_file({"tokens": tokens, "pooled": pooled}, partial)
-            partial.rename(folder / shard_name(index))
+            if written:
+                written.result()
+            # On its own thread: hashing and writing let go of the interpreter.
+            written = writer.submit(write_shard, folder / names[index], tensors, manifest["key"])
+        written.result()
 
 
-class _Images(torch.utils.data.Dataset):
-    """The images alone, decoded in the worker that asked."""
+class _Batches(torch.utils.data.Dataset):
+    """Batches of preprocessed images, {view: inputs}, decoded in the worker that asked."""
 
-    def __init__(self, dataset):
-        self.dataset = dataset.select_columns(["image"])
+    def __init__(self, dataset, encoder, views):
+        self.dataset, self.encoder, self.views = dataset.select_columns(["image"]), encoder, views
 
     def __len__(self):
         return len(self.dataset)
 
-    def __getitem__(self, index):
-        return self.dataset[index]["image"]
+    def __getitems__(self, rows):
+        try:
+            images = self.dataset[list(rows)]["image"]
+        except BadInput as error:
+            return {"error": str(error)}  # raised here, it would reach the user wrapped in a worker's traceback
+        return {view: self.encoder.preprocess(map(_VIEWS[view], images)) for view in self.views}
 
 
-def shard_count(items):
-    return -(-items // SHARD)
-
-
-def shard_name(index):
-    return f"shard-{index:05d}.safetensors"
-
-
-def missing_shards(folder, items):
-    """Numbers of the shards that are not in `folder` yet, ascending."""
-    return [i for i in range(shard_count(items)) if not (folder / shard_name(i)).is_file()]
+def _as_it_is(batch):
+    return batch

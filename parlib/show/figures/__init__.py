@@ -1,18 +1,42 @@
 """Functions that return a matplotlib `Figure`, in one style: titles state the finding, colours stay apart."""
 
 from parlib.show.figures.data import aspect_ratios, contact_sheet, cooccurrence, domains, identity_leak, label_rates
-from parlib.show.figures.features import attribute_scores, patch_colours
-from parlib.show.figures.learning import attention_overlay, training_curves
+from parlib.show.figures.features import (
+    attribute_scores,
+    languages,
+    neighbourhoods,
+    patch_colours,
+    similarity_maps,
+)
+from parlib.show.figures.learning import attention_overlay, reliability, training_curves
+from parlib.show.figures.measure import (
+    calibration,
+    copied_identities,
+    domain_losses,
+    flavours,
+    plain_against_mA,
+    strengths,
+)
 
 __all__ = [
     "aspect_ratios",
     "attention_overlay",
     "attribute_scores",
+    "calibration",
     "contact_sheet",
     "cooccurrence",
+    "copied_identities",
+    "domain_losses",
     "domains",
+    "flavours",
     "identity_leak",
     "label_rates",
+    "languages",
+    "neighbourhoods",
     "patch_colours",
+    "plain_against_mA",
+    "reliability",
+    "similarity_maps",
+    "strengths",
     "training_curves",
 ]

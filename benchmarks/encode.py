@@ -1,0 +1,188 @@
+"""Speed and memory of the frozen encoder and its store: `python benchmarks/encode.py [PART ...]`.
+
+Parts: `pixels` (preprocessing), `forward` (what pays in the image tower), `extraction` (from JPEGs on disk to a store),
+`memory`. Weights are random where a name is not `nano`: speed does not depend on them. With a GPU:
+
+    python benchmarks/encode.py extraction --encoder base-224 so400m-384 --images 4096 --root /data/pa100k
+"""
+
+import argparse
+import copy
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import datasets
+import psutil
+import torch
+from harness import side_by_side, write
+from transformers import SiglipConfig, SiglipModel
+
+from parlib import extract, load_benchmark, load_encoder
+from parlib.data.synthetic import synthesize
+from parlib.encode.encoder import Encoder
+from parlib.encode.features import BATCH, BATCH_BYTES
+
+SHAPES = {  # side, patch, width, depth, attention heads, width of the feed-forward
+    "base-224": (224, 16, 768, 12, 12, 3072),
+    "so400m-384": (384, 14, 1152, 27, 16, 4304),
+}
+
+
+def encoder_of(name, layers=None):
+    """`nano`, or an encoder of the published shapes and random weights with nano's tokenizer."""
+    nano = load_encoder("nano")
+    if name == "nano":
+        return nano
+    side, patch, width, depth, heads, inner = SHAPES[name]
+    tower = {"hidden_size": width, "intermediate_size": inner, "num_attention_heads": heads}
+    tower["num_hidden_layers"] = layers or depth
+    text = {**tower, "vocab_size": 256_000, "max_position_embeddings": 64, "projection_size": width}
+    torch.manual_seed(0)
+    model = SiglipModel(
+        SiglipConfig(text_config=text, vision_config={**tower, "image_size": side, "patch_size": patch})
+    )
+    processor = copy.deepcopy(nano.processor)
+    processor.image_processor.size = {"height": side, "width": side}
+    return Encoder(f"{name}, random weights", model.requires_grad_(False).eval().to(nano.device), processor)
+
+
+def batch_of(encoder):
+    return max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
+
+
+def pixels(encoder, dataset, repeats):
+    """Preprocessing of decoded images: the checkpoint's own processor against what `preprocess` does."""
+    own, images = encoder.processor.image_processor, dataset[: min(256, len(dataset))]["image"]
+
+    def processor():
+        own(images=images, return_tensors="pt")
+        return len(images)
+
+    def ours():
+        encoder.preprocess(images)
+        return len(images)
+
+    return side_by_side({"processor": processor, "preprocess": ours}, repeats)
+
+
+def forward(encoder, dataset, repeats):
+    """The bare image tower on ready tensors, in the variants that could pay."""
+    side, size, kind = encoder.preprocessing["size"]["height"], batch_of(encoder), encoder.device.type
+    ready = torch.rand(size, 3, side, side, device=encoder.device)
+    tower = encoder.model.vision_model
+    eager = copy.deepcopy(tower)
+    eager.config._attn_implementation = "eager"
+    compiled = torch.compile(copy.deepcopy(tower))
+
+    def run(model, tensor=ready, amp=None):
+        def call():
+            with torch.no_grad(), torch.autocast(kind, amp, enabled=amp is not None):
+                model(pixel_values=tensor)
+            return size
+
+        return call
+
+    last = ready.contiguous(memory_format=torch.channels_last)
+    variants = {
+        "sdpa": run(tower),
+        "eager attention": run(eager),
+        "channels_last": run(copy.deepcopy(tower).to(memory_format=torch.channels_last), last),
+        "autocast bf16": run(tower, amp=torch.bfloat16),
+        "bf16 weights": run(copy.deepcopy(tower).bfloat16(), ready.bfloat16()),
+        "torch.compile": run(compiled),
+    }
+    return side_by_side(variants, repeats)
+
+
+def extraction(encoder, dataset, repeats):
+    """A split from JPEGs on disk into a store, against the bare image tower on as many ready tensors."""
+    side, size, kind = encoder.preprocessing["size"]["height"], batch_of(encoder), encoder.device.type
+    ready = torch.rand(size, 3, side, side, device=encoder.device)
+
+    def bare():
+        for start in range(0, len(dataset), size):
+            with torch.autocast(kind, enabled=kind == "cuda"):
+                encoder.encode_images({"pixel_values": ready[: len(dataset) - start]})
+        return len(dataset)
+
+    def whole():
+        with tempfile.TemporaryDirectory() as place:
+            extract(dataset, encoder, place, "t", progress=False)
+        return len(dataset)
+
+    encoder.weights_hash  # noqa: B018 (computed once an encoder, here before the clock starts)
+    return {**side_by_side({"bare forward": bare, "extraction": whole}, repeats), "images": len(dataset)}
+
+
+def memory(encoder, dataset, repeats):
+    """Most memory of this process and its workers above what the model needs, for 1x and 4x the images, in MB.
+
+    Proportional set size, so that pages the workers share with the parent count once.
+    """
+    encoder.weights_hash  # noqa: B018
+    out = {}
+    for times in (1, 4):
+        many, before = datasets.concatenate_datasets([dataset] * times), _resident_mb()
+        with tempfile.TemporaryDirectory() as place, _Peak() as peak:
+            extract(many, encoder, place, "t", progress=False)
+        out[f"{times}x"] = {"images": len(many), "above_the_model_mb": peak.mb - before}
+    return out
+
+
+def _resident_mb():
+    me = psutil.Process()
+    total = 0
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
+
+
+class _Peak:
+    """Samples `_resident_mb` ten times a second while it is open; `mb` is the most it saw."""
+
+    def __enter__(self):
+        self.mb, self._done = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._done.wait(0.1):
+            self.mb = max(self.mb, _resident_mb())
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()
+
+
+def run(parts, group, text):
+    """The command line of a benchmark script: each part for each encoder, written to `results/<group>-<part>.json`."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    parser.add_argument("--root", type=Path, help="a PA-100K tree (default: one is rendered)")
+    parser.add_argument("--encoder", nargs="+", default=["nano", "base-224"], help="nano, base-224, so400m-384")
+    parser.add_argument("--images", type=int, help="default: 1000 for nano, else 64, for memory 256")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    root = given.root or Path(tempfile.gettempdir()) / "parlib-benchmark-tree"
+    if not root.is_dir():
+        synthesize("pa100k", root, train=1000, val=8, test=8, progress=False)
+    tree = load_benchmark("pa100k", root, "train")
+    for part in given.parts or parts:
+        out, start = {}, time.perf_counter()
+        for name in given.encoder:
+            # Memory and reading depend on the width alone: one layer shows them sooner.
+            encoder = encoder_of(name, layers=1 if part in ("memory", "reading") else None)
+            count = given.images or (1000 if name == "nano" else 256 if part == "memory" else 64)
+            out[name] = parts[part](encoder, tree.select(range(min(count, len(tree)))), given.repeats)
+        print(f"{part}: {time.perf_counter() - start:.0f} s")
+        write(f"{group}-{part}", out)
+
+
+if __name__ == "__main__":
+    run({"pixels": pixels, "forward": forward, "extraction": extraction, "memory": memory}, "encode", __doc__)

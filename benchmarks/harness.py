@@ -1,0 +1,93 @@
+"""How every benchmark here measures: candidates side by side in one run, written with the hardware that made them.
+
+Scripts beside this file say `from harness import side_by_side, write` and run as `python benchmarks/encode.py`.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from parlib.files import write_atomic
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def hardware():
+    """What a figure depends on beside the code: processor, cores, memory, GPU, versions, threads, load (a dict)."""
+    info = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "load_1min": round(os.getloadavg()[0], 2),  # above 0 before the run: other work shared the machine
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "transformers")},
+    }
+
+
+def side_by_side(candidates, repeats=5, warmup=1):
+    """Time candidates in turn, round after round, so that what slows the machine slows all of them.
+
+    Args:
+        candidates: `{name: callable}`; a callable that returns a number did that many items, else one.
+        repeats: rounds that count; every other round runs in reverse order.
+        warmup: rounds before them that do not.
+
+    Returns:
+        dict: of each candidate `median_s`, `min_s`, `max_s`, `spread` ((max - min) / median), `cpu_s` (median of
+        processor time, with that of processes that ended within), `per_s` (items a second at the median); and `ratio`,
+        how many times the first candidate's rate it has: the median over rounds.
+    """
+    rates = {name: [] for name in candidates}
+    seconds, cpu, items = {name: [] for name in candidates}, {name: [] for name in candidates}, {}
+    for turn in range(-warmup, repeats):
+        for name in list(candidates)[:: -1 if turn % 2 else 1]:
+            start, work = time.perf_counter(), sum(os.times()[:4])
+            done = candidates[name]()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            took = time.perf_counter() - start
+            if turn >= 0:
+                items[name] = done if isinstance(done, (int, float)) else 1
+                seconds[name].append(took)
+                cpu[name].append(sum(os.times()[:4]) - work)
+                rates[name].append(items[name] / took)
+    first = rates[next(iter(candidates))]
+    out = {}
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        out[name] = {
+            "median_s": median,
+            "min_s": min(taken),
+            "max_s": max(taken),
+            "cpu_s": statistics.median(cpu[name]),
+            "spread": (max(taken) - min(taken)) / median,
+            "per_s": items[name] / median,
+            "ratio": statistics.median(mine / other for mine, other in zip(rates[name], first, strict=True)),
+            "repeats": repeats,
+        }
+    return out
+
+
+def peak_mb():
+    """Most memory this process has held resident so far, in MB (Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write(name, result):
+    """Write `results/<name>.json`: the result, the hardware and the day; returns the path."""
+    path = RESULTS / f"{name}.json"
+    made = {"measured": time.strftime("%Y-%m-%d"), "hardware": hardware(), "result": result}
+    write_atomic(path, json.dumps(made, indent=1))
+    print(path)
+    return path

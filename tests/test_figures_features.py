@@ -1,0 +1,66 @@
+"""Titles of the figures of notebook 2 are computed: they say what data built for the purpose show."""
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from parlib.show import figures
+
+PEOPLE = [Image.new("RGB", (30, 80), colour) for colour in ("white", "gray", "black")]
+
+
+def title_of(figure):
+    figure.canvas.draw()  # what cannot be drawn fails here
+    return " ".join(figure.get_suptitle().split())
+
+
+def test_patch_colours_find_height_where_tokens_hold_nothing_else():
+    rng = np.random.default_rng(0)
+    row = np.repeat(np.arange(6), 6)[None, :, None] * np.ones((3, 1, 8))
+    title = title_of(figures.patch_colours(PEOPLE, row + rng.normal(0, 1e-3, (3, 36, 8))))
+    assert title.startswith("Three directions hold 100 % of the variance")
+    assert title.endswith("height in the picture with |r| = 1.00")
+    assert title_of(figures.patch_colours(PEOPLE, rng.normal(0, 1, (3, 36, 8)), title="Mine")) == "Mine"
+
+
+def test_similarity_maps_say_where_a_prompt_is_found():
+    maps = np.zeros((3, 2, 25))
+    maps[:, 0, 2] = 1  # the top row of five
+    maps[:, 1, 22] = 1  # the bottom one
+    made = figures.similarity_maps(PEOPLE, maps, ["a hat", "boots"])
+    assert '"a hat" lies at 10 % of the height' in title_of(made)
+    assert title_of(made).endswith('"boots" at 90 %')
+    assert len(made.axes) == 3 * 3 + 2  # a colour bar a prompt
+
+
+def test_languages_agree_with_themselves_and_not_with_their_opposite():
+    rng = np.random.default_rng(0)
+    scores = rng.random((50, 2))
+    opposite = np.stack([scores[:, 0], 1 - scores[:, 1]], 1)
+    per = {code: pd.DataFrame({"mA": [0.9, 0.6 + plus]}, ["Hat", "Bag"]) for code, plus in (("en", 0.2), ("it", 0))}
+    title = title_of(figures.languages(per, {"en": scores, "it": opposite}))
+    assert "from 75.0 (it) to 85.0 (en)" in title
+    assert "mean rank correlation of 0.00, least for Bag" in title
+    assert "correlation of 1.00" in title_of(figures.languages(per, {"en": scores, "it": scores}))
+
+
+def test_neighbourhoods_tell_what_features_hold_from_what_they_do_not():
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["street", "mall"], 60)
+    features = rng.normal(0, 0.1, (120, 8)) + np.where(domain == "street", 1, -1)[:, None]
+    panels = {"domain": domain, "hat": rng.integers(0, 2, 120)}
+    made = figures.neighbourhoods(features, panels)
+    title = title_of(made)
+    assert "domain 100 % (50 % by chance)" in title
+    hat = int(title.split("hat ")[1].split(" %")[0])
+    assert abs(hat - 50) < 8
+    assert len(made.axes) == 2
+
+
+def test_attribute_scores_compare_the_last_method_with_the_first():
+    per = {
+        "prompts": {"Hat": {"mA": 0.6}, "Bag": {"mA": 0.7}},
+        "probe": {"Hat": {"mA": 0.9}, "Bag": {"mA": 0.6}},
+    }
+    title = title_of(figures.attribute_scores(per, chance=0.5))
+    assert title == "probe is above prompts on 1 of 2 attributes, by +10.0 mA on average; the most on Hat"
