@@ -25,10 +25,11 @@ class Camera:
     jpeg: tuple = (55, 92)
 
 
-_STREET = Camera()
+_STREET = Camera(fill=(0.82, 1.06), shift=0.1, detail=(0.25, 0.65), light=(0.55, 1.25), occluder=0.18)
 _CAMPUS = Camera(
-    width=(64, 64), ratio=(2.0, 2.0), fill=(0.84, 1.08), shift=0.09, tilt=(0.05, 0.2), detail=(0.45, 0.8),
-    light=(0.9, 1.3), contrast=(0.85, 1.1), tint=(6, 4, -8), scene="campus", clutter=4, occluder=0.12, jpeg=(80, 95),
+    width=(64, 64), ratio=(2.0, 2.0), fill=(0.8, 1.2), shift=0.14, tilt=(0.05, 0.2), detail=(0.32, 0.55),
+    blur=(0.2, 1.2), light=(0.75, 1.35), contrast=(0.8, 1.1), tint=(6, 4, -8), scene="campus", clutter=4,
+    occluder=0.22, jpeg=(80, 95),
 )  # fmt: skip
 _OLD = Camera(fill=(0.8, 0.96), light=(0.55, 1.1), contrast=(0.7, 1.05), cast=10, jpeg=(70, 95))
 
@@ -42,10 +43,10 @@ CAMERAS = {
     "market1501": (
         _CAMPUS,
         replace(_CAMPUS, tint=(-4, 2, 8), light=(0.8, 1.15)),
-        replace(_CAMPUS, detail=(0.4, 0.6), tint=(10, 6, -14)),
+        replace(_CAMPUS, light=(0.6, 1.0), tint=(10, 6, -14)),
         replace(_CAMPUS, scene="square", light=(1.05, 1.4)),
         replace(_CAMPUS, contrast=(0.7, 0.95), tint=(2, 8, 0)),
-        replace(_CAMPUS, detail=(0.3, 0.5), light=(0.75, 1.1), tint=(-6, -2, 6)),  # the sixth, of low resolution
+        replace(_CAMPUS, detail=(0.25, 0.4), tint=(-6, -2, 6)),  # the sixth, of low resolution
     ),
     "peta": (  # by sub-dataset, in the release's numbering
         replace(_OLD, width=(36, 90), ratio=(1.9, 2.9), tilt=(0.1, 0.3), scene="square"),  # 3DPeS

@@ -9,7 +9,8 @@ from parlib.data.synthetic.cameras import CAMERAS
 from parlib.data.synthetic.figure import draw_person
 from parlib.data.synthetic.scene import background, occlude, shadow
 
-RENDERER_VERSION = 3  # raised whenever the same seed gives other pixels
+RENDERER_VERSION = 4  # raised whenever the same seed gives other pixels
+_FLOOR = 44  # px: no sensor sees fewer over the height of a crop
 
 
 def render_person(person, rng, domain="pa100k", size=None, looks=None, camera=None):
@@ -34,7 +35,7 @@ def render_person(person, rng, domain="pa100k", size=None, looks=None, camera=No
         width = int(rng.integers(seen_by.width[0], seen_by.width[1] + 1))
         size = (width, round(width * rng.uniform(*seen_by.ratio)))
     # A sensor of little detail sees fewer pixels than the crop has.
-    detail = max(rng.uniform(*seen_by.detail), min(1.0, 96 / size[1]))
+    detail = max(rng.uniform(*seen_by.detail), min(1.0, _FLOOR / size[1]))
     w, h = (max(8, round(side * detail)) for side in size)
     image = background(rng, w, h, seen_by)
     figure = draw_person(person, rng, looks or rng, round(h * rng.uniform(*seen_by.fill)), rng.uniform(*seen_by.tilt))
