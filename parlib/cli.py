@@ -1,4 +1,4 @@
-"""The long jobs as commands: `parlib synth, check, extract, train, baselines, evaluate, table`. No logic of their own.
+"""The long jobs as commands, with no logic of their own: `parlib synth, check, extract, train, evaluate, audit, ...`.
 
 A user's mistake is one line on stderr and exit code 2.
 """
@@ -44,7 +44,7 @@ def _parser():
     synth.add_argument("--workers", type=int, help="processes (default: one a core)")
     synth.set_defaults(command=_synth)
 
-    check = commands.add_parser("check", help="read a tree and say whether it can be used (exit code 1 if not)")
+    check = commands.add_parser("check", help="read a tree or a feature store: can it be used? (exit code 1 if not)")
     check.add_argument("root", type=Path)
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(command=_check)
@@ -53,19 +53,26 @@ def _parser():
     _data_arguments(extract)
     extract.add_argument("--split", default="train")
     extract.add_argument("--dtype", default="fp16", help="fp16, bf16 or fp32, as stored")
+    extract.add_argument("--layout", default="tokens", help="tokens (default), grid:7 (averaged to 7 x 7) or pooled")
+    extract.add_argument("--mirrored", action="store_true", help="store every image mirrored as well")
+    extract.add_argument("--workers", type=int, help="processes that decode (default: one a core but one, 8 at most)")
     extract.set_defaults(command=_extract)
 
     train = commands.add_parser("train", help="train the fusion head; selected on val, never on test")
     _data_arguments(train)
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="several: RUN/seed0, RUN/seed1, ...")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run, must not exist")
     train.add_argument("--profile", help="head and training options of small (default) or paper")
-    for option, kind in (("epochs", int), ("lr", float), ("batch-size", int)):
+    train.add_argument("--preset", help="of the head: paper, compact or recommended (default: the profile's)")
+    train.add_argument("--view", help="train on shared attributes, such as upar-lite, to score on other benchmarks")
+    for option, kind in (("epochs", int), ("lr", float), ("batch-size", int), ("loss", str), ("sampling", str)):
         train.add_argument(f"--{option}", type=kind, help="default: the profile's")
+    train.add_argument("--tensorboard", type=Path, metavar="LOGS", help="write curves there (needs tensorboard)")
     train.set_defaults(command=_train)
 
-    baselines = commands.add_parser("baselines", help="record the constant predictor, zero-shot and a linear probe")
+    baselines = commands.add_parser("baselines", help="record the constant predictor, zero-shot and the probes")
     _data_arguments(baselines)
+    baselines.add_argument("--view", help="score on shared attributes, such as upar-lite")
     baselines.add_argument("--out", type=Path, required=True, metavar="RECORDS", help="folder for the records")
     baselines.set_defaults(command=_baselines)
 
@@ -73,12 +80,19 @@ def _parser():
     evaluate.add_argument("run", type=Path)
     evaluate.add_argument("--split", default="test")
     evaluate.add_argument("--root", type=Path, help="default: the tree it was trained on")
+    evaluate.add_argument("--benchmark", help="another than it was trained on; for runs trained with --view")
     evaluate.set_defaults(command=_evaluate)
+
+    audit = commands.add_parser("audit", help="what a benchmark's labels give away without a pixel: one JSON object")
+    audit.add_argument("--benchmark", default="pa100k", help="pa100k, peta or market1501")
+    audit.add_argument("--root", type=Path, required=True, help="folder of its annotation file; needs no image")
+    audit.set_defaults(command=_audit)
 
     table = commands.add_parser("table", help="render records beside the published numbers")
     table.add_argument("records", type=Path, nargs="*", help="record files or folders of them")
     table.add_argument("--benchmark", default="pa100k")
     table.add_argument("--format", default="markdown", help="markdown, latex, csv or html")
+    table.add_argument("--cross-domain", action="store_true", help="train on one, test on another, from their records")
     table.set_defaults(command=_table)
     return parser
 
@@ -102,7 +116,10 @@ def _synth(arguments):
 
 
 def _check(arguments):
-    from parlib.data import check
+    if (arguments.root / "manifest.json").is_file():
+        from parlib.encode.store import check_store as check
+    else:
+        from parlib.data import check
 
     report = check(arguments.root)
     print(json.dumps(report.to_dict(), indent=1) if arguments.json else report.to_text())
@@ -110,37 +127,59 @@ def _check(arguments):
 
 
 def _extract(arguments):
-    from parlib.encode.encoder import load_encoder
+    from parlib.encode.encoder import load_encoder, processes
     from parlib.learn.run import prepare
 
     encoder = load_encoder(arguments.encoder, revision=arguments.revision)
     where = (arguments.benchmark, arguments.root, arguments.split)
-    print(prepare(*where, encoder, _cache(arguments), dtype=arguments.dtype).store.folder)
+    options = {name: getattr(arguments, name) for name in ("dtype", "layout", "workers")}
+    options["views"] = ("plain", "mirrored") if arguments.mirrored else ("plain",)
+    folder = prepare(*where, encoder, _cache(arguments), **options).store.folder
+    if processes().is_main_process:
+        print(folder)
 
 
 def _train(arguments):
     from tqdm import tqdm
 
+    from parlib.encode.encoder import processes
     from parlib.learn.run import train_run
     from parlib.learn.train import TrainOptions
     from parlib.profile import settings
 
-    chosen = settings(arguments.profile or "small")
-    given = {k: getattr(arguments, k) for k in ("epochs", "lr", "batch_size") if getattr(arguments, k) is not None}
+    chosen, main = settings(arguments.profile or "small"), processes().is_main_process
+    names = ("epochs", "lr", "batch_size", "loss", "sampling")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     options = TrainOptions(**{**chosen.training, **given})
-    bar = None
+    head = {"preset": arguments.preset} if arguments.preset else chosen.head
+    several = len(arguments.seeds) > 1
+    for seed in arguments.seeds:
+        out, bar = arguments.out / f"seed{seed}" if several else arguments.out, None
+        logs = _tensorboard(arguments.tensorboard / out.name) if arguments.tensorboard and main else None
 
-    def show(epoch, step, steps, seen):
-        nonlocal bar  # made at the first step, so that an error before it is the only line on stderr
-        bar = bar or tqdm(total=options.epochs, desc=f"train seed {arguments.seed}", unit="epoch")
-        if isinstance(seen, dict):
-            bar.update()
-            bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
+        def show(epoch, step, steps, seen, seed=seed, logs=logs):
+            nonlocal bar  # made at the first step, so that an error before it is the only line on stderr
+            bar = bar or tqdm(total=options.epochs, initial=epoch, desc=f"train seed {seed}", unit="epoch")
+            if isinstance(seen, dict):
+                bar.update()
+                bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
+                for name in ("loss", "mA", "f1", "mAP") if logs else ():
+                    logs.add_scalar(name, seen[name], epoch)
 
-    where = (arguments.benchmark, arguments.root, arguments.encoder, arguments.seed, arguments.out, _cache(arguments))
-    train_run(*where, options, arguments.revision, show, **chosen.head)
-    bar.close()
-    print(arguments.out)
+        where = (arguments.benchmark, arguments.root, arguments.encoder, seed, out, _cache(arguments))
+        train_run(*where, options, arguments.revision, show if main else None, arguments.view, **head)
+        for open_one in filter(None, (bar, logs)):
+            open_one.close()
+        if main:
+            print(out)
+
+
+def _tensorboard(folder):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
+    return SummaryWriter(folder)
 
 
 def _baselines(arguments):
@@ -150,7 +189,8 @@ def _baselines(arguments):
 
     encoder = load_encoder(arguments.encoder, revision=arguments.revision)
     tree = (arguments.benchmark, arguments.root)
-    parts = [prepare(*tree, split, encoder, _cache(arguments)) for split in ("train", "val", "test")]
+    splits = ("train", "val", "test")
+    parts = [prepare(*tree, split, encoder, _cache(arguments), view=arguments.view) for split in splits]
     for record in baseline_records(*parts, encoder):
         path = arguments.out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)
@@ -160,18 +200,28 @@ def _baselines(arguments):
 def _evaluate(arguments):
     from parlib.learn.run import evaluate_run
 
-    record = evaluate_run(arguments.run, arguments.split, arguments.root)
+    record = evaluate_run(arguments.run, arguments.split, arguments.root, benchmark=arguments.benchmark)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
     print(json.dumps({**shown, "undefined_attributes": record["undefined_attributes"], "unit": "fraction"}, indent=1))
 
 
+def _audit(arguments):
+    from parlib.data.audit import audit_arrays
+    from parlib.measure.audit import audit
+
+    print(json.dumps(audit(**audit_arrays(arguments.benchmark, arguments.root)), indent=1))
+
+
 def _table(arguments):
+    from parlib.measure.cross import CROSS_NOTE, cross_domain_table
     from parlib.measure.records import read_records
     from parlib.measure.tables import NOTE, benchmark_table, render
 
-    print(render(benchmark_table(read_records(*arguments.records), arguments.benchmark), arguments.format))
-    if arguments.format == "markdown":
-        print(f"\n{NOTE}")
+    records = read_records(*arguments.records)
+    if arguments.cross_domain:
+        print(render(cross_domain_table(records), arguments.format, CROSS_NOTE))
+    else:
+        print(render(benchmark_table(records, arguments.benchmark), arguments.format, NOTE))
 
 
 def _cache(arguments):

@@ -1,6 +1,10 @@
 """Training: it learns, it repeats itself, it chooses on val alone, and it leaves the encoder as it was."""
 
 import json
+import random
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -8,10 +12,8 @@ import torch
 
 from parlib import BadInput, fit, load_encoder, predict
 from parlib.cli import main
-from parlib.learn.baselines import constant, linear_probe, zero_shot
-from parlib.learn.losses import bce, focal, loss_function
-from parlib.learn.run import evaluate_run, new_head, prepare, train_run
-from parlib.learn.train import TrainOptions
+from parlib.learn.run import evaluate_run, label_notes, new_head, prepare, train_run
+from parlib.learn.train import TrainOptions, logits_of, views_of
 
 SMALL = {"width": 16, "heads": 2, "grid": 2}
 
@@ -62,39 +64,19 @@ def test_the_callback_sees_every_step_and_every_epoch(setting):
     assert isinstance(seen[3][3], dict) and len(seen) == 8
 
 
-def test_unknown_labels_weigh_nothing():
-    logits, labels = torch.randn(6, 4), torch.randint(0, 2, (6, 4))
-    labels[:, 2] = -1
-    moved = logits.clone()
-    moved[:, 2] += 5
-    assert focal(logits, labels) == focal(moved, labels)
-
-
-def test_focal_without_focus_and_smoothing_is_binary_cross_entropy():
-    logits, labels = torch.randn(6, 4), torch.randint(0, 2, (6, 4))
-    want = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
-    torch.testing.assert_close(bce(logits, labels), want)
-    # One pair worked by hand: p = 0.8 for a true yes, gamma 2, no smoothing.
-    p = torch.tensor([[0.8]])
-    torch.testing.assert_close(focal(p.logit(), torch.tensor([[1]]), 2.0, 0.0), -(0.2**2) * p.log().squeeze())
-
-
 def test_labels_that_do_not_fit_are_named(setting):
     encoder, _, parts = setting
     head = new_head("pa100k", encoder, **SMALL)
     with pytest.raises(BadInput, match="train: 40 features"):
         fit(head, (parts["train"].store, parts["train"].labels[:5]), parts["val"])
-    with pytest.raises(BadInput, match="unknown loss"):
-        loss_function("hinge")
-
-
-def test_baselines_have_the_shape_and_range_of_scores(setting):
-    encoder, _, parts = setting
-    prompts = new_head("pa100k", encoder, **SMALL).prompts
-    (probe,) = linear_probe(parts["train"], [parts["test"].store])
-    for scores in (constant(parts["train"].labels, 24), zero_shot(encoder, parts["test"].store, prompts), probe):
-        assert scores.shape == parts["test"].labels.shape
-        assert (scores >= 0).all() and (scores <= 1).all()
+    for options, said in (
+        ({"loss": "hinge"}, "unknown loss 'hinge'; known: bce, smoothed, focal"),
+        ({"sampling": "rare"}, "unknown sampling 'rare'; known: shuffled, balanced"),
+        ({"select": "test mA"}, "unknown select 'test mA'; known: mA"),
+        ({"epochs": 0}, "0 epochs"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            fit(head, parts["train"], parts["val"], TrainOptions(**options))
 
 
 def test_a_run_is_saved_scored_and_repeated_exactly(setting, rendered, tmp_path):
@@ -128,3 +110,168 @@ def test_the_commands_print_the_same_json_for_the_same_seed(rendered, tmp_path, 
     scores = json.loads(printed[0])
     keys = {"mA", "accuracy", "precision", "recall", "f1", "plain_accuracy", "mAP"}
     assert keys <= set(scores) and keys <= set(scores["tuned"])
+
+
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "sampling": "balanced", "patience": 2}])
+def test_training_stopped_anywhere_goes_on_to_the_same_bits(setting, tmp_path, options):
+    _, _, parts = setting
+
+    def run(stop=None):
+        def callback(epoch, step, steps, seen):
+            if (epoch, step) == stop and not isinstance(seen, dict):
+                raise KeyboardInterrupt
+
+        head = new_head("pa100k", setting[0], 0, **{**SMALL, "dropout": 0.1, "norm_logits": True})
+        how = TrainOptions(epochs=4, batch_size=16, threads=1, lr=5e-3, **options)
+        return head, fit(head, parts["train"], parts["val"], how, 0, callback, tmp_path / "checkpoint")
+
+    whole, history = run()
+    (tmp_path / "checkpoint").unlink()
+    for stop in ((0, 2), (2, 1), (3, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            run(stop)
+    again, resumed = run()
+    assert resumed == history
+    for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_killed_command_goes_on_to_the_same_files(rendered, tmp_path, monkeypatch):
+    monkeypatch.setenv("PARLIB_CACHE", str(tmp_path / "cache"))
+    command = [sys.executable, "-m", "parlib", "train", "--root", str(rendered), "--epochs", "12", "--out"]
+    assert main([*command[3:], str(tmp_path / "whole")]) == 0
+    checkpoint, delays = tmp_path / ".killed.checkpoint", random.Random(time.time())
+    for _ in range(2):
+        running = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+        while running.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+            time.sleep(0.005)
+        time.sleep(delays.uniform(0, 0.2))
+        running.kill()
+        running.wait()
+    assert checkpoint.exists() and not (tmp_path / "killed").exists(), "it was done before it was killed"
+    assert main([*command[3:], str(tmp_path / "killed")]) == 0
+    assert not checkpoint.exists()
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    one, two = (json.loads((tmp_path / n / "run.json").read_text()) for n in ("killed", "whole"))
+    assert one["history"] == two["history"]
+
+
+def test_two_processes_train_what_one_trains(rendered, tmp_path, monkeypatch):
+    monkeypatch.setenv("PARLIB_CACHE", str(tmp_path / "cache"))
+    train = ["train", "--root", str(rendered), "--epochs", "3", "--batch-size", "8", "--out"]
+    assert main([*train, str(tmp_path / "one")]) == 0
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",  # how accelerate is asked for several processes; without a GPU they use the processors
+        "--num_processes",
+        "2",
+        "--main_process_port",
+    ]
+    made = subprocess.run(
+        [*launch, "0", "-m", "parlib", *train, str(tmp_path / "two")], capture_output=True, text=True, timeout=200
+    )
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert made.stdout.count(str(tmp_path / "two")) == 1, "one process writes and says so"
+    one, two = (json.loads((tmp_path / n / "run.json").read_text())["history"] for n in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, abs=2e-3)
+    scores = [evaluate_run(tmp_path / n)["scores"] for n in ("one", "two")]
+    assert scores[0] == pytest.approx(scores[1], abs=5e-3)
+
+
+def test_a_checkpoint_of_another_training_is_refused(setting, tmp_path):
+    encoder, _, parts = setting
+    head, checkpoint = new_head("pa100k", encoder, **SMALL), tmp_path / "checkpoint"
+    for options in (TrainOptions(epochs=1, threads=1), TrainOptions(epochs=2, threads=1)):
+        if options.epochs == 2:
+            with pytest.raises(BadInput, match="of a training with other options, data or head: remove it"):
+                fit(head, parts["train"], parts["val"], options, checkpoint=checkpoint)
+        else:
+            fit(head, parts["train"], parts["val"], options, checkpoint=checkpoint)
+    checkpoint.write_bytes(b"half")
+    with pytest.raises(BadInput, match="cannot be read"):
+        fit(head, parts["train"], parts["val"], options, checkpoint=checkpoint)
+
+
+def test_patience_stops_after_epochs_without_a_better_score(setting):
+    history = trained(setting, lr=0.0, patience=1)[1]
+    assert len(history.epochs) == 2 and history.best_epoch == 0
+
+
+def test_an_average_of_weights_is_kept_in_their_place(setting):
+    plain, averaged = (trained(setting, lr=1e-2, ema=ema)[0] for ema in (0.0, 0.999))
+    start = new_head("pa100k", setting[0], 0, **SMALL)
+    near, far = ((m.classifier - start.classifier).abs().mean() for m in (averaged, plain))
+    assert 0 < near < far / 5
+
+
+def test_the_mirrored_view_is_trained_on_and_averaged(rendered, setting):
+    encoder, cache, _ = setting
+    views = {"views": ("plain", "mirrored"), "progress": False}
+    train, val = (prepare("pa100k", rendered, s, encoder, cache, **views) for s in ("train", "val"))
+    head = new_head("pa100k", encoder, **SMALL)
+    fit(head, train, val, TrainOptions(epochs=1, mirrored=True, threads=1))
+    plain, mirrored = views_of(val.store, True)
+    want = (logits_of(head, plain) + logits_of(head, mirrored)) / 2
+    torch.testing.assert_close(logits_of(head, val.store, mirrored=True), want)
+    assert not torch.equal(logits_of(head, plain), logits_of(head, mirrored))
+
+
+def test_labels_that_cannot_be_learned_are_noted_in_the_record(setting):
+    encoder, _, parts = setting
+    labels = parts["train"].labels.copy()
+    labels[:, 3], labels[:, 7], labels[:, 8] = -1, 0, 1
+    head = new_head("pa100k", encoder, **SMALL)
+    notes = label_notes((parts["train"].store, labels), head)
+    names = [a["name"] for a in head.schema["attributes"]]
+    said = {
+        f"{names[3]}: all unknown in train",
+        f"{names[7]}: no positive in train",
+        f"{names[8]}: no negative in train",
+    }
+    assert said <= set(notes)
+    fit(head, (parts["train"].store, labels), parts["val"], TrainOptions(epochs=1, loss="adjusted", threads=1))
+    with pytest.raises(BadInput, match="loss is nan in epoch 0, step 1: features or labels not finite"):
+        head.bias.data[0] = float("nan")
+        fit(head, parts["train"], parts["val"], TrainOptions(epochs=1, threads=1))
+
+
+def test_a_run_on_a_view_is_scored_on_another_benchmark(setting, rendered, tmp_path):
+    options = TrainOptions(epochs=1, batch_size=16, threads=1)
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "own", setting[1], options, **SMALL)
+    with pytest.raises(BadInput, match="takes training with a view of shared attributes"):
+        evaluate_run(tmp_path / "own", root=rendered, benchmark="peta")
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], options, view="upar-lite", **SMALL)
+    record = evaluate_run(tmp_path / "run")
+    assert record["setting"]["trained_on"] == {"benchmark": "pa100k", "view": "upar-lite"}
+    assert record["data"]["view"] == "upar-lite" and "lower_skirt" in record["per_attribute"]
+    assert record["per_attribute"]["hair_long"]["known"] == 0, "PA-100K does not carry it"
+
+
+def test_several_seeds_in_one_command_make_a_run_each(rendered, setting, tmp_path):
+    where = ["--root", str(rendered), "--cache", str(setting[1]), "--epochs", "1", "--preset", "compact"]
+    assert main(["train", *where, "--seeds", "0", "1", "--out", str(tmp_path / "runs")]) == 0
+    runs = [json.loads((tmp_path / "runs" / f"seed{seed}" / "run.json").read_text()) for seed in (0, 1)]
+    assert [run["setting"]["seed"] for run in runs] == [0, 1]
+    assert runs[0]["history"] != runs[1]["history"] and runs[0]["setting"]["head"] == {"preset": "compact"}
+    assert [evaluate_run(tmp_path / "runs" / f"seed{s}")["method"] for s in (0, 1)] == ["VLM-PAR head"] * 2
+
+
+def test_a_run_of_other_attributes_is_refused(rendered, setting, tmp_path):
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], TrainOptions(epochs=1, threads=1), **SMALL)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["schema"]["attributes"][0]["name"] = "Male"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match="was trained for other attributes than 'pa100k' has now"):
+        evaluate_run(tmp_path / "run")
+
+
+def test_curves_without_tensorboard_say_what_to_install(rendered, setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    where = ["--root", str(rendered), "--cache", str(setting[1]), "--out", str(tmp_path / "run")]
+    assert main(["train", *where, "--tensorboard", str(tmp_path / "logs")]) == 2
+    assert "pip install tensorboard" in capsys.readouterr().err

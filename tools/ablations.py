@@ -19,7 +19,7 @@ from parlib.learn.baselines import PROBES, linear_probe
 from parlib.learn.losses import LOSSES
 from parlib.learn.run import new_head, prepare
 from parlib.learn.train import TrainOptions, fit, predict
-from parlib.measure.ablation import REFERENCE, impossible_share, paired_interval
+from parlib.measure.ablation import REFERENCE, impossible_share, paired_intervals
 from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
 from parlib.profile import settings
@@ -29,7 +29,7 @@ from parlib.schema import schema
 OPTIONS = {
     "recommended": {},
     "patches query (paper's, compact)": {"preset": "compact"},
-    "patches and prompts query": {"queries": "both", "grid": 4},
+    "patches and prompts query, width 64": {"queries": "both", "grid": 4, "width": 64},
     "MAP-pooled feature for patches": {"image": "pooled"},
     "frozen prompt tokens only": {"learnable_tokens": 0},
     "each attribute another's prompt": {"prompts": "shifted"},
@@ -38,7 +38,6 @@ OPTIONS = {
     "no pooled residual": {"pooled_residual": False},
     "no LayerNorm on tokens": {"norm_tokens": False},
     "BatchNorm on logits": {"norm_logits": True},
-    "width 64": {"width": 64},
     "EMA of weights": {"training": {"ema": 0.99}},
     "mirrored views": {"training": {"mirrored": True}},
     "label-balanced sampling": {"training": {"sampling": "balanced"}},
@@ -84,7 +83,7 @@ def _start(asked):
     job["encoder"], job["parts"] = _load(asked)
     train, val, test = job["parts"]
     on_val, on_test = linear_probe(train, [val.store, test.store])
-    job["reference"] = on_test > tune_thresholds(val.labels, on_val)
+    job["reference"] = (on_test, on_test > tune_thresholds(val.labels, on_val))
     _record(REFERENCE, None, {"C": 0.1}, on_val, on_test)
 
 
@@ -109,7 +108,7 @@ def _record(name, seed, setting, on_val, on_test):
     _, val, test = job["parts"]
     thresholds = tune_thresholds(val.labels, on_val)
     decided = on_test > thresholds
-    compared = paired_interval(test.labels, decided, job["reference"])
+    compared = paired_intervals(test.labels, on_test, decided, *job["reference"])
     # Decided at 0.5, where a softmax within a set says yes once at most.
     compared["impossible"] = impossible_share(on_test > 0.5, job["schema"])
     about = {"encoder": job["encoder"].name, "weights": job["encoder"].weights_hash, **json.loads(json.dumps(setting))}

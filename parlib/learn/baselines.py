@@ -1,9 +1,19 @@
-"""What a head has to beat: probabilities (n, A) from less than a head."""
+"""What a head has to beat: probabilities (n, A) from less than a head.
+
+`MLPProbe` and `MAPProbe` are modules with a head's call, so that `fit` trains and `predict` scores them as it does a
+head, on the same features and with the same care.
+"""
+
+import warnings
 
 import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.nn import functional as F
 
 
 def constant(train_labels, images):
@@ -13,9 +23,18 @@ def constant(train_labels, images):
     return np.tile(rate.astype(np.float32), (images, 1))
 
 
-def zero_shot(encoder, store, prompts):
-    """The checkpoint's own probability of each prompt: nothing is trained, no label is seen."""
-    return encoder.zero_shot(store.pooled, encoder.encode_prompts(prompts).pooled).cpu().numpy()
+def zero_shot(encoder, store, prompts, negatives=None):
+    """The checkpoint's own probability of each prompt: nothing is trained, no label is seen.
+
+    With `negatives`, phrases that say the attribute is absent, the probability is a softmax over the pair: of
+    scale * (cosine with the prompt, cosine with its negative).
+    """
+    yes = encoder.encode_prompts(prompts).pooled
+    if negatives is None:
+        return encoder.zero_shot(store.pooled, yes).cpu().numpy()
+    images = F.normalize(store.pooled.to(encoder.device), dim=-1)  # (n, D)
+    cosines = [images @ F.normalize(p.float(), dim=-1).T for p in (yes, encoder.encode_prompts(negatives).pooled)]
+    return ((cosines[0] - cosines[1]) * encoder.model.logit_scale.float().exp()).sigmoid().cpu().numpy()
 
 
 def linear_probe(train, stores, C=0.1):
@@ -36,7 +55,49 @@ def linear_probe(train, stores, C=0.1):
         if len(np.unique(labels[known, a])) < 2:
             continue
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500))
-        probe.fit(features[known], labels[known, a])
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            probe.fit(features[known], labels[known, a])
         for scores, store in zip(out, stores, strict=True):
             scores[:, a] = probe.predict_proba(store.pooled.numpy())[:, 1]
     return out
+
+
+class MLPProbe(nn.Module):
+    """Pooled feature -> LayerNorm -> a hidden layer -> one logit an attribute."""
+
+    def __init__(self, prompts, image_width, hidden=4):
+        super().__init__()
+        self.prompts, self.temperature = prompts, 1.0
+        self.layers = nn.Sequential(
+            nn.LayerNorm(image_width),
+            nn.Linear(image_width, hidden * image_width),
+            nn.GELU(),
+            nn.Linear(hidden * image_width, len(prompts)),
+        )
+
+    def forward(self, tokens, pooled):
+        """Pooled features (B, D) -> logits (B, A)."""
+        return self.layers(pooled)
+
+
+class MAPProbe(nn.Module):
+    """Attention pooling with one learned query an attribute and no text: what prompts as queries have to beat."""
+
+    def __init__(self, prompts, image_width, heads=4):
+        super().__init__()
+        self.prompts, self.temperature = prompts, 1.0
+        self.norm = nn.LayerNorm(image_width)
+        self.query = nn.Parameter(torch.randn(len(prompts), image_width) * 0.02)
+        self.attention = nn.MultiheadAttention(image_width, heads, batch_first=True)
+        self.classifier = nn.Parameter(torch.randn(len(prompts), image_width) / image_width**0.5)
+        self.bias = nn.Parameter(torch.zeros(len(prompts)))
+
+    def forward(self, tokens, pooled):
+        """Patch tokens (B, N, D) -> logits (B, A). A token that is exactly 0 is padding (NaFlex)."""
+        x, padding = self.norm(tokens), (tokens == 0).all(-1)  # (B, N, D), (B, N)
+        query = self.query.expand(len(x), -1, -1)  # (B, A, D)
+        read = self.attention(query, x, x, key_padding_mask=padding, need_weights=False)[0]  # (B, A, D)
+        return (F.layer_norm(read, read.shape[-1:]) * self.classifier).sum(-1) + self.bias
+
+
+PROBES = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}

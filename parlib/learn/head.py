@@ -1,11 +1,13 @@
-"""The fusion head of VLM-PAR: image patches look at the words of each attribute's prompt.
+"""The fusion head of VLM-PAR: image patches look at the words of each attribute's prompt, or the words at the patches.
 
 Paper sections 3.4 and 3.5: queries are image patch tokens, keys and values are prompt tokens; residual and LayerNorm,
-feed-forward, residual and LayerNorm, average pooling, one linear classifier an attribute.
+feed-forward, residual and LayerNorm, average pooling, one linear classifier an attribute. That is the default; the
+other options are ablations, and `PRESETS` names three sets of them.
 
 Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d head width, D model width.
 """
 
+import functools
 import inspect
 import math
 from pathlib import Path
@@ -15,15 +17,29 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from parlib.errors import BadInput
+from parlib.learn.fusion import Fusion, to_grid
+
+# paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
+PRESETS = {
+    "paper": {},
+    "compact": {"width": 64, "heads": 4, "grid": 4, "feedforward": 2, "dropout": 0.0},
+    "recommended": {
+        **{"queries": "prompts", "norm_tokens": True, "pooled_residual": True},
+        **{"heads": 4, "feedforward": 2, "dropout": 0.0},
+    },
+}
+_CHOICES = {"queries": ("patches", "prompts", "both"), "image": ("patches", "pooled")}
 
 
 class VLMPARHead(nn.Module, PyTorchModelHubMixin):
-    """Patch tokens and encoded prompts -> one logit an attribute.
+    """Patch tokens, pooled features and encoded prompts -> one logit an attribute.
 
-    Everything needed to use a trained head travels with it: the constructor's arguments as `config.json`, the encoded
-    prompts and the thresholds as buffers in `model.safetensors`.
+    Everything needed to use a trained head travels with it: the constructor's arguments as `config.json`; the encoded
+    prompts, the thresholds and the temperature as buffers in `model.safetensors`.
 
     Args:
         schema: `Schema.to_dict()` of the benchmark; A is its number of attributes.
@@ -31,12 +47,21 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         encoder: name of the encoder whose features it takes.
         image_width, text_width: width of the encoder's patch and prompt tokens.
         prompt_length: positions stored of each prompt; T, those in use, is the longest prompt set.
+        patches: N, what `describe` counts for; any number is taken.
         width: D; None is the paper's, the encoder's own width. A smaller one projects the patches first.
         heads: h; the paper's is 8.
         learnable_tokens: trained tokens beside each prompt's frozen ones.
-        grid: None keeps every patch; g averages the square patch map to g x g first (compact).
+        grid: None keeps every patch; g averages the square patch map to g x g first.
         feedforward: hidden width of the feed-forward in units of D; the paper's is 4.
         dropout: after attention and inside the feed-forward.
+        queries: `patches` (the paper's), `prompts`, or `both` (two fusions, their outputs added).
+        image: `patches`, or `pooled` to put the pooled feature in their place.
+        shared: one fusion for all attributes, or False for one each (A times the parameters).
+        mixer: layers of self-attention over attributes before the classifiers.
+        exclusive: softmax within the schema's exclusive sets; logits stay log-odds.
+        pooled_residual: adds a linear classifier of the layer-normalised pooled feature to the logits.
+        norm_tokens, norm_logits: LayerNorm on what comes in, BatchNorm on what goes out.
+        at_once: attributes fused at a time; fewer need less memory, also in training, where they are computed twice.
     """
 
     def __init__(
@@ -47,41 +72,62 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         image_width,
         text_width,
         prompt_length,
+        patches=196,
         width=None,
         heads=8,
         learnable_tokens=4,
         grid=None,
         feedforward=4,
         dropout=0.1,
+        queries="patches",
+        image="patches",
+        shared=True,
+        mixer=0,
+        exclusive=False,
+        pooled_residual=False,
+        norm_tokens=False,
+        norm_logits=False,
+        at_once=None,
     ):
         super().__init__()
-        attributes = len(schema["attributes"])
-        D = width or image_width
-        if len(prompts) != attributes:
-            raise BadInput(f"{len(prompts)} prompts for {attributes} attributes of {schema['name']!r}: give one each")
+        names = [attribute["name"] for attribute in schema["attributes"]]
+        A, D = len(names), width or image_width
+        if len(prompts) != A:
+            raise BadInput(f"{len(prompts)} prompts for {A} attributes of {schema['name']!r}: give one each")
         if D % heads:
             raise BadInput(f"width {D} cannot be split over {heads} heads: choose a multiple")
+        for option, value in (("queries", queries), ("image", image)):
+            if value not in _CHOICES[option]:
+                raise BadInput(f"unknown {option} {value!r} of a head; known: {', '.join(_CHOICES[option])}")
         self.schema, self.prompts, self.encoder = schema, list(prompts), encoder
-        self.heads, self.grid = heads, grid
+        self.patches, self.image, self.image_width, self.grid, self.shared = patches, image, image_width, grid, shared
+        self.at_once = (at_once or A) if shared else 1
+        sets = schema.get("exclusive", ()) if exclusive else ()
+        self.sets = [([names.index(m) for m in s["members"]], s.get("exactly_one", False)) for s in sets]
         # Buffers, so that they are saved and moved with the weights and never trained.
-        self.register_buffer("prompt_tokens", torch.zeros(attributes, prompt_length, text_width))
-        self.register_buffer("prompt_mask", torch.ones(attributes, prompt_length, dtype=torch.bool))
-        self.register_buffer("thresholds", torch.full((attributes,), 0.5))
+        self.register_buffer("prompt_tokens", torch.zeros(A, prompt_length, text_width))
+        self.register_buffer("prompt_mask", torch.ones(A, prompt_length, dtype=torch.bool))
+        self.register_buffer("thresholds", torch.full((A,), 0.5))
+        self.register_buffer("temperature", torch.ones(()))
 
-        self.project = nn.Identity() if image_width == D else nn.Linear(image_width, D)
-        self.learnable = nn.Parameter(torch.randn(attributes, learnable_tokens, text_width) * 0.02)
-        self.query = nn.Linear(D, D)
-        self.key = nn.Linear(text_width, D)
-        self.value = nn.Linear(text_width, D)
-        self.out = nn.Linear(D, D)
-        self.norm_attention = nn.LayerNorm(D)
-        self.feedforward = nn.Sequential(
-            nn.Linear(D, feedforward * D), nn.GELU(), nn.Dropout(dropout), nn.Linear(feedforward * D, D)
+        self.norm_image, self.norm_text = (
+            nn.LayerNorm(w) if norm_tokens else nn.Identity() for w in (image_width, text_width)
         )
-        self.norm_feedforward = nn.LayerNorm(D)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Parameter(torch.randn(attributes, D) / math.sqrt(D))
-        self.bias = nn.Parameter(torch.zeros(attributes))
+        self.project = nn.Identity() if image_width == D else nn.Linear(image_width, D)
+        self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
+        sides = ("patches", "prompts") if queries == "both" else (queries,)
+        made = (text_width, D, heads, feedforward, dropout)
+        self.fusions = nn.ModuleList(
+            nn.ModuleList(Fusion(side, *made) for _ in range(1 if shared else A)) for side in sides
+        )
+        layer = (D, heads, feedforward * D, dropout, "gelu")
+        self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
+        self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
+        self.bias = nn.Parameter(torch.zeros(A))
+        self.pooled_residual = None
+        if pooled_residual:
+            self.pooled_residual = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, A))
+        self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
 
     @classmethod
     def _from_pretrained(cls, *, model_id, map_location="cpu", strict=True, **options):
@@ -93,12 +139,20 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return made.eval()
 
     @classmethod
-    def for_encoder(cls, encoder, schema, prompts, **options):
-        """A new head for an `Encoder`, its prompts encoded once."""
+    def for_encoder(cls, encoder, schema, prompts, preset="paper", **options):
+        """A new head for an `Encoder`, its prompts encoded once: a preset, and what `options` change in it."""
+        if preset not in PRESETS:
+            raise BadInput(f"unknown preset {preset!r} of the head; known: {', '.join(PRESETS)}")
         features = encoder.encode_prompts(prompts)
         _, length, text_width = features.tokens.shape
-        widths = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
-        head = cls(schema.to_dict(), list(prompts), encoder.name, **widths, **options)
+        sizes = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
+        head = cls(
+            schema.to_dict(),
+            list(prompts),
+            encoder.name,
+            patches=encoder.patches,
+            **{**sizes, **PRESETS[preset], **options},
+        )
         return head.set_prompts(features)
 
     def set_prompts(self, features):
@@ -112,62 +166,85 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.prompt_mask.copy_(features.mask)
         return self
 
-    def attend(self, tokens):
-        """Patch tokens (B, N, D_image) -> residual stream x (B, N, D), attention weights (B, h, A, N, T), and the keys'
-        tokens (A, T, D_text)."""
-        x = self.project(self.pool_grid(tokens))  # (B, N, D)
+    @property
+    def method(self):
+        """Its row name in tables: the paper's name only for the paper's direction of attention."""
+        return "VLM-PAR head" if self.fusions[0][0].by_patches else "prompt-query head"
+
+    def inputs(self, tokens, pooled=None):
+        """What meets in the fusion: x (B, N, D), real (B, N), words (A, T, D_text) frozen and learnable, mask (A, T).
+
+        `real` and `mask` are False where padding; a patch token that is exactly 0 is padding (NaFlex)."""
+        if self.image == "pooled" and pooled is None:
+            raise BadInput("this head reads pooled features: give tokens and pooled")
+        tokens = to_grid(tokens, self.grid) if self.image == "patches" else pooled[:, None]
+        x, real = self.project(self.norm_image(tokens)), (tokens != 0).any(-1)  # (B, N, D), (B, N)
         # Positions that are padding in every prompt are left out before anything is computed on them.
         used = int(self.prompt_mask.any(0).nonzero().max()) + 1
-        frozen = self.prompt_tokens[:, :used]
-        prompt = torch.cat([frozen.to(x.dtype), self.learnable.to(x.dtype)], 1)  # (A, T, D_text)
-        mask = F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)  # (A, T)
-        q = self._split(self.query(x))  # (B, h, N, d)
-        k = self._split(self.key(prompt))  # (A, h, T, d)
-        # (B, h, N, d) x (A, h, T, d) -> (B, h, A, N, T)
-        scores = torch.einsum("bhnd,ahtd->bhant", q, k) / math.sqrt(q.shape[-1])
-        weights = scores.masked_fill(~mask[:, None], -math.inf).softmax(-1)  # (A, 1, T) broadcasts over h, N
-        return x, weights, prompt
+        frozen = self.norm_text(self.prompt_tokens[:, :used])
+        words = torch.cat([frozen.to(x.dtype), self.learnable.to(x.dtype)], 1)  # (A, T, D_text)
+        return x, real, words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)
 
     def forward(self, tokens, pooled=None):
-        """Patch tokens (B, N, D_image) -> logits (B, A). `pooled` is accepted for the heads' common call, not used."""
-        x, weights, prompt = self.attend(tokens)
-        v = self._split(self.value(prompt))  # (A, h, T, d)
-        # The output projection acts on each head's slice alone, so it is folded into the few values
-        # instead of being applied to every (patch, attribute) pair.
-        w_out = self.out.weight.view(-1, self.heads, v.shape[-1])  # (D, h, d)
-        v = torch.einsum("ahtd,ehd->ahte", v, w_out)  # (A, h, T, D)
-        # (B, h, A, N, T) x (A, h, T, D) -> (B, A, N, D)
-        attended = torch.einsum("bhant,ahte->bane", weights, v) + self.out.bias
-        y = self.norm_attention(x[:, None] + self.dropout(attended))  # (B, A, N, D)
-        z = self.norm_feedforward(y + self.dropout(self.feedforward(y)))  # (B, A, N, D)
-        return (z.mean(2) * self.classifier).sum(-1) + self.bias  # (B, A)
+        """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""
+        *image, words, mask = self.inputs(tokens, pooled)
+        groups = list(zip(words.split(self.at_once), mask.split(self.at_once), strict=True))
+        z = 0
+        for fusions in self.fusions:
+            parts = zip(fusions if not self.shared else list(fusions) * len(groups), groups, strict=True)
+            again = self.shared and len(groups) > 1 and torch.is_grad_enabled()
+            run = functools.partial(checkpoint, use_reentrant=False) if again else lambda fusion, *given: fusion(*given)
+            z = z + torch.cat([run(fusion, *image, *group) for fusion, group in parts], 1)
+        logits = (self.mixer(z) * self.classifier).sum(-1) + self.bias  # (B, A, D) x (A, D) -> (B, A)
+        if self.pooled_residual is not None:
+            logits = logits + self.pooled_residual(pooled)
+        return self.within_sets(self.norm_logits(logits))
+
+    def within_sets(self, logits):
+        """Log-odds of a softmax within each exclusive set, with "none" as one more answer where none may hold."""
+        columns = list(logits.unbind(1))
+        for members, exactly_one in self.sets:
+            answers = logits[:, members] if exactly_one else F.pad(logits[:, members], (0, 1))  # (B, k or k + 1)
+            for i, column in enumerate(members):
+                others = [j for j in range(answers.shape[1]) if j != i]
+                columns[column] = answers[:, i] - answers[:, others].logsumexp(1)
+        return torch.stack(columns, 1)
 
     @torch.no_grad()
-    def attention(self, tokens):
-        """Where attributes look: (B, A, N), for each patch the attention on its prompt's most attended token."""
-        weights = self.attend(tokens)[1]  # (B, h, A, N, T)
-        return weights.mean(1).amax(-1)
+    def attention(self, tokens, pooled=None, attributes=slice(None)):
+        """Where attributes look: (B, A, N), the mean over heads. From prompts: the attention over patches, sum 1. From
+        patches: for each patch its attention on the prompt's most attended token. `attributes`: a slice of them."""
+        x, real, words, mask = self.inputs(tokens, pooled)
+        groups = zip(words[attributes].split(self.at_once), mask[attributes].split(self.at_once), strict=True)
+        fusions = self.fusions[-1]  # the prompts' where there are both
+        if not self.shared:
+            fusions = fusions[attributes]
+        weights = [fusions[i * (not self.shared)].attend(x, real, *group).mean(1) for i, group in enumerate(groups)]
+        return torch.cat([w if w.ndim == 3 else w.amax(-1) for w in weights], 1)
+
+    @torch.enable_grad()  # without it torch may take a fused layer that its counter does not see
+    def flops(self):
+        """Floating-point operations of one more image in a forward pass, as torch counts them (matrix products)."""
+        counts, training = [], self.training
+        self.eval()
+        for images in (1, 2):  # their difference leaves out what is computed once for all images
+            tokens = self.prompt_tokens.new_ones(images, self.patches, self.image_width)
+            with FlopCounterMode(display=False) as counter:
+                self(tokens, tokens.mean(1))
+            counts.append(counter.get_total_flops())
+        self.train(training)
+        return counts[1] - counts[0]
 
     def describe(self):
-        """One line: what attends to what, sizes, trained parameters."""
+        """One line: what attends to what, sizes, trained parameters, FLOPs an image."""
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        D, T = self.out.in_features, int(self.prompt_mask.sum(1).max())
-        patches = "all patches" if self.grid is None else f"{self.grid}x{self.grid} pooled patches"
-        words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens"
+        D, T = self.classifier.shape[1], int(self.prompt_mask.sum(1).max())
+        patches = "the pooled feature" if self.image == "pooled" else f"{self.patches} patches"
+        patches += f" pooled to {self.grid}x{self.grid}" if self.grid else ""
+        words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes"
+        both, first = len(self.fusions) == 2, self.fusions[0][0]
+        verb = "and, in turn, are queried by" if both else "query" if first.by_patches else "are queried by"
         return (
-            f"{patches} query {words} of {len(self.prompts)} attributes; "
-            f"width {D}, {self.heads} heads, {trained:,} trained parameters"
+            f"{patches} {verb} {words}; width {D}, {first.heads} heads, "
+            f"{trained:,} trained parameters, {self.flops() / 1e9:.3g} GFLOP an image"
         )
-
-    def _split(self, x):
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, h, L, d)
-
-    def pool_grid(self, tokens):
-        """Patch tokens (B, N, D) averaged to the head's grid, (B, grid * grid, D); unchanged without one."""
-        if self.grid is None:
-            return tokens
-        side = math.isqrt(tokens.shape[1])
-        if side * side != tokens.shape[1] or side % self.grid:
-            raise BadInput(f"{tokens.shape[1]} patches do not pool to a {self.grid}x{self.grid} grid; use grid=None")
-        maps = tokens.transpose(1, 2).unflatten(-1, (side, side))  # (B, D, side, side)
-        return F.avg_pool2d(maps, side // self.grid).flatten(2).transpose(1, 2)  # (B, grid * grid, D)

@@ -7,72 +7,43 @@ The same functions serve the commands and the notebooks. A run's folder holds `c
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from parlib.data import labels_of, load_benchmark, read_release
-from parlib.encode.encoder import load_encoder
-from parlib.encode.features import extract
+from parlib.encode.encoder import load_encoder, processes
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
-from parlib.files import digest, read_json, write_atomic
-from parlib.learn.baselines import constant, linear_probe, zero_shot
+from parlib.files import read_json, write_atomic
+from parlib.learn.baselines import PROBES, constant, linear_probe, zero_shot
 from parlib.learn.head import VLMPARHead
-from parlib.learn.train import TrainOptions, fit, predict
+from parlib.learn.losses import fit_temperature
+from parlib.learn.split import asked_schema, prepare
+from parlib.learn.train import TrainOptions, fit, logits_of, predict
 from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
-from parlib.schema import schema
 
 
-@dataclass
-class Split:
-    """One split ready to learn from or to score: its features, its labels and where both came from."""
-
-    store: object  # FeatureStore
-    labels: np.ndarray  # (n, A) int8
-    about: dict  # for records: benchmark, kind of tree, split, hash of the list of images
-
-    def __iter__(self):
-        return iter((self.store, self.labels))  # so that `fit(head, train, val)` takes it as it is
-
-    def __getitem__(self, index):
-        return (self.store, self.labels)[index]
-
-
-def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True):
-    """Load a split and its features (computed now, or found in `cache/features`) -> `Split`."""
-    dataset = load_benchmark(benchmark, root, split)
-    store = extract(dataset, encoder, Path(cache) / "features", f"{benchmark}-{split}", dtype, progress=progress)
-    about = {
-        "benchmark": benchmark,
-        "kind": tree_kind(benchmark, root, split),
-        "split": split,
-        "items_sha256": store.manifest["items_sha256"],
-        "labels_sha256": digest(labels_of(dataset).tolist()),
-    }
-    return Split(store, labels_of(dataset), about)
-
-
-def tree_kind(benchmark, root, split):
-    """What a tree is, for records: `rendered`, `official` (the release's own number of rows), or `other`."""
-    release = read_release(benchmark, root)
-    if (release.root / "rendered.json").is_file():
-        return "rendered"
-    return "other" if release.size_note([split]) else "official"
-
-
-def new_head(benchmark, encoder, seed=0, language="en", **options):
+def new_head(benchmark, encoder, seed=0, language="en", view=None, preset="paper", **options):
     """An untrained head for a benchmark's schema and default prompts; the seed draws its weights."""
     torch.manual_seed(seed)
-    about = schema(benchmark)
-    return VLMPARHead.for_encoder(encoder, about, load_prompts(about, language), **options).to(encoder.device)
+    about = asked_schema(benchmark, view)
+    prompts = load_prompts(about, language)
+    return VLMPARHead.for_encoder(encoder, about, prompts, preset, **options).to(encoder.device)
 
 
-def train_run(benchmark, root, encoder_name, seed, out, cache, options=None, revision=None, callback=None, **head):
+def train_run(
+    benchmark, root, encoder_name, seed, out, cache, options=None, revision=None, callback=None, view=None, **head
+):
     """Train a head on `train`, keep the best epoch on `val`, tune thresholds on `val`, and save the run to `out`.
+
+    A run that was killed goes on after its last whole epoch when it is asked for again: its checkpoint lies beside
+    `out` until that is written. Under `accelerate launch` one process writes.
+
+    Args:
+        view: train on the columns of a view of the schema, such as `upar-lite`.
+        head: `preset` and options of `VLMPARHead`.
 
     Returns:
         `History`.
@@ -80,26 +51,45 @@ def train_run(benchmark, root, encoder_name, seed, out, cache, options=None, rev
     Raises:
         BadInput: besides bad data or names, an `out` that already holds something.
     """
-    out, options = Path(out), options or TrainOptions()
+    out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
     encoder = load_encoder(encoder_name, revision=revision)
-    train, val = (prepare(benchmark, root, split, encoder, cache) for split in ("train", "val"))
-    model = new_head(benchmark, encoder, seed, **head)
-    history = fit(model, train, val, options, seed, callback)
+    views = ("plain", "mirrored") if options.mirrored else ("plain",)
+    train, val = (prepare(benchmark, root, s, encoder, cache, view=view, views=views) for s in ("train", "val"))
+    model = new_head(benchmark, encoder, seed, view=view, **head)
+    checkpoint = out.with_name(f".{out.name}.checkpoint")
+    history = fit(model, train, val, options, seed, callback, checkpoint)
     asked = {"benchmark": benchmark, "root": os.path.abspath(root), "cache": os.path.abspath(cache), "seed": seed}
-    save_run(out, model, encoder, val, {**asked, "training": options.to_dict(), "head": head}, history)
+    asked |= {"view": view, "training": options.to_dict(), "head": head}
+    if state.is_main_process:
+        save_run(out, model, encoder, val, asked, history, notes=label_notes(train, model))
+        checkpoint.unlink()
+    state.wait_for_everyone()
     return history
 
 
-def save_run(out, head, encoder, val, asked, history, replace=False):
-    """Tune the head's thresholds on val and write the run's folder, whole or not at all.
+def label_notes(train, head):
+    """What is wrong with training labels that training survives: one line an attribute, for the record."""
+    labels, names = np.asarray(train[1]), [a["name"] for a in head.schema["attributes"]]
+    yes, known = (labels == 1).sum(0), (labels >= 0).sum(0)
+    told = {
+        "all unknown": known == 0,
+        "no positive": (known > 0) & (yes == 0),
+        "no negative": (known > 0) & (yes == known),
+    }
+    return [f"{names[a]}: {what} in train" for what, where in told.items() for a in np.flatnonzero(where)]
+
+
+def save_run(out, head, encoder, val, asked, history, replace=False, notes=()):
+    """Calibrate the head and tune its thresholds on val, and write the run's folder, whole or not at all.
 
     `replace` puts it in the place of an earlier run, as a notebook that is run again does.
     """
-    out = Path(out)
+    out, mirrored = Path(out), asked["training"].get("mirrored", False)
     if not replace:
         _must_be_free(out)
-    head.thresholds.copy_(torch.as_tensor(tune_thresholds(val.labels, predict(head, val.store))))
+    head.temperature.fill_(fit_temperature(logits_of(head, val.store, mirrored=mirrored), val.labels))
+    head.thresholds.copy_(torch.as_tensor(tune_thresholds(val.labels, predict(head, val.store, mirrored=mirrored))))
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     head.save_pretrained(partial)
@@ -111,7 +101,10 @@ def save_run(out, head, encoder, val, asked, history, replace=False):
         "seed": asked["seed"],
         "head": asked["head"],
         "training": asked["training"],
+        "trained_on": {"benchmark": asked["benchmark"], "view": asked.get("view")},
+        "temperature": float(head.temperature),
         "best_epoch": history.best_epoch,
+        **({"notes": list(notes)} if notes else {}),
     }
     run = {"format": 1, "asked": asked, "setting": setting, "val": val.about, "history": history.epochs}
     write_atomic(partial / "run.json", json.dumps(run, indent=1, default=float))
@@ -120,8 +113,11 @@ def save_run(out, head, encoder, val, asked, history, replace=False):
     partial.rename(out)
 
 
-def evaluate_run(run, split="test", root=None, cache=None):
+def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
     """Score a saved run on a split of the tree it was trained on (or of another `root`) and record it in its folder.
+
+    With another `benchmark` than it was trained on, which takes a run trained on a view, the attributes scored are
+    those that both carry; `thresholds` stay those of the benchmark trained on.
 
     Returns:
         dict: the record, see `make_record`.
@@ -129,35 +125,61 @@ def evaluate_run(run, split="test", root=None, cache=None):
     run = Path(run)
     saved = read_json(run / "run.json", "run")
     asked, setting = saved["asked"], saved["setting"]
-    head = VLMPARHead.from_pretrained(str(run))
+    benchmark, view = benchmark or asked["benchmark"], asked.get("view")
+    crossed = benchmark != asked["benchmark"]
+    if crossed and not (view and root):
+        raise BadInput(
+            f"{run} was trained on {asked['benchmark']}: scoring it on {benchmark} takes training with a view "
+            "of shared attributes (`parlib train --view upar-lite`) and the --root of the other tree"
+        )
+    head, about = VLMPARHead.from_pretrained(str(run)), asked_schema(benchmark, view)
+    if [a["name"] for a in head.schema["attributes"]] != about.names:
+        raise BadInput(f"{run} was trained for other attributes than {about.name!r} has now; train it again")
     encoder = load_encoder(setting["encoder"], revision=setting["revision"])
     if encoder.weights_hash != setting["weights"]:
         raise BadInput(f"encoder {setting['encoder']!r} has other weights than the one {run} was trained with")
-    part = prepare(asked["benchmark"], root or asked["root"], split, encoder, cache or asked["cache"])
+    mirrored = asked["training"].get("mirrored", False)
+    views = ("plain", "mirrored") if mirrored else ("plain",)
+    place = (benchmark, root or asked["root"], split, encoder, cache or asked["cache"])
+    part = prepare(*place, view=view, views=views)
     torch.set_num_threads(asked["training"]["threads"])
-    scores = predict(head.to(encoder.device), part.store)
+    scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
+    unseen = [note.split(":")[0] for note in setting.get("notes", ()) if "all unknown" in note]
+    labels = np.where(np.isin(about.names, unseen), -1, part.labels)
     thresholds = head.thresholds.cpu().numpy()
-    names = schema(asked["benchmark"]).names
-    record = make_record("VLM-PAR head", setting, part.about, part.labels, scores, thresholds, names)
-    write_record(record, run / f"{split}.json")
+    record = make_record(head.method, setting, part.about, labels, scores, thresholds, about.names)
+    write_record(record, run / (f"{benchmark}-{split}.json" if crossed else f"{split}.json"))
     return record
 
 
-def baseline_records(train, val, test, encoder, language="en"):
-    """Records of the constant predictor, zero-shot and the linear probe on `test`, thresholds tuned on `val`.
+def baseline_records(train, val, test, encoder, language="en", seed=0, options=None):
+    """Records of all baselines on `test`, thresholds tuned on `val`.
 
     Args:
         train, val, test: `Split`.
         language: of the default prompts that zero-shot uses.
+        seed, options: of the probes that are trained by `fit`; `TrainOptions`.
     """
-    about = schema(test.about["benchmark"])
+    about = asked_schema(test.about["benchmark"], test.about.get("view"))
     prompts = load_prompts(about, language)
+    options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
     sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
+    asked = {**sized, "prompts": prompts}
     methods = {
         "constant predictor": ({"encoder": "none"}, [constant(train.labels, len(s.labels)) for s in (val, test)]),
-        "zero-shot": ({**sized, "prompts": prompts}, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
+        "zero-shot": (asked, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
         "linear probe": ({**sized, "C": 0.1}, linear_probe(train, [val.store, test.store])),
     }
+    if "view" not in test.about:  # a view has no negative prompts
+        negatives = load_prompts(about, language, negative=True)
+        pair = [zero_shot(encoder, s.store, prompts, negatives) for s in (val, test)]
+        methods["zero-shot pair"] = ({**asked, "negatives": negatives}, pair)
+    for method, probe in PROBES.items():
+        torch.manual_seed(seed)
+        made = probe(prompts, encoder.width).to(encoder.device)
+        fit(made, train, val, options, seed)
+        trained = {**sized, "seed": seed, "training": options.to_dict()}
+        methods[method] = (trained, [predict(made, s.store) for s in (val, test)])
     records = []
     for method, (setting, (on_val, on_test)) in methods.items():
         thresholds = tune_thresholds(val.labels, on_val)

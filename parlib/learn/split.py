@@ -1,0 +1,72 @@
+"""A split ready to learn from: its stored features, its labels in the columns asked for, and where both came from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from parlib.data import labels_of, load_benchmark, read_release
+from parlib.encode.features import extract
+from parlib.errors import BadInput
+from parlib.files import digest
+from parlib.schema import schema
+
+
+@dataclass
+class Split:
+    """One split ready to learn from or to score: its features, its labels and where both came from."""
+
+    store: object  # FeatureStore
+    labels: np.ndarray  # (n, A) int8
+    about: dict  # for records: benchmark, kind of tree, split, hash of the list of images
+
+    def __iter__(self):
+        return iter((self.store, self.labels))  # so that `fit(head, train, val)` takes it as it is
+
+    def __getitem__(self, index):
+        return (self.store, self.labels)[index]
+
+
+def asked_schema(benchmark, view=None):
+    """The attributes a head is trained for: the benchmark's own, or those of a view such as `upar-lite`.
+
+    A view's attributes have no prompts of their own: their meaning is the (English) prompt.
+    """
+    target = schema(benchmark).view(view).target if view else schema(benchmark)
+    if target is None:
+        raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
+    if not view:
+        return target
+    attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)
+    return replace(target, attributes=tuple(attributes))
+
+
+def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True, view=None, **options):
+    """Load a split and its features (computed now, or found in `cache/features`; `options` of `extract`) -> `Split`.
+
+    With a `view` the labels are asked in its columns; -1 where the benchmark does not carry one.
+    """
+    dataset = load_benchmark(benchmark, root, split)
+    place = (Path(cache) / "features", f"{benchmark}-{split}")
+    store = extract(dataset, encoder, *place, dtype, progress=progress, **options)
+    labels = labels_of(dataset)
+    if view:
+        asked_schema(benchmark, view)
+        labels = schema(benchmark).view(view)(labels)
+    about = {
+        "benchmark": benchmark,
+        "kind": tree_kind(benchmark, root, split),
+        "split": split,
+        "items_sha256": store.manifest["items_sha256"],
+        "labels_sha256": digest(labels.tolist()),
+        **({"view": view} if view else {}),
+    }
+    return Split(store, labels, about)
+
+
+def tree_kind(benchmark, root, split):
+    """What a tree is, for records: `rendered`, `official` (the release's own number of rows), or `other`."""
+    release = read_release(benchmark, root)
+    if (release.root / "rendered.json").is_file():
+        return "rendered"
+    return "other" if release.size_note([split]) else "official"
