@@ -12,7 +12,7 @@ _HOMES = {
     "load_benchmark": "parlib.data",
     "check": "parlib.data",
     "load_encoder": "parlib.encode.encoder",
-    "available_encoders": "parlib.encode.encoder",
+    "available_encoders": "parlib.encode.checkpoints",
     "load_prompts": "parlib.encode.prompts",
     "extract": "parlib.encode.features",
     "FeatureStore": "parlib.encode.features",
@@ -20,7 +20,15 @@ _HOMES = {
     "fit": "parlib.learn.train",
     "predict": "parlib.learn.train",
     "evaluate": "parlib.measure.metrics",
+    "PROTOCOLS": "parlib.measure.protocols",
+    "bootstrap": "parlib.measure.bootstrap",
+    "audit": "parlib.measure.audit",
     "benchmark_table": "parlib.measure.tables",
+    "AttributeExplorer": "parlib.show.explorers",
+    "DatasetExplorer": "parlib.show.explorers",
+    "PromptExplorer": "parlib.show.explorers",
+    "ThresholdExplorer": "parlib.show.explorers",
+    "ErrorExplorer": "parlib.show.explorers",
 }
 __all__ = ["BadInput", "profile", "schema", *_HOMES]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from parlib import BadInput, evaluate
 from parlib.measure.metrics import average_precision, tune_thresholds
@@ -89,6 +89,50 @@ def test_average_precision_equals_scikit_learn(seed):
     assert average_precision(labels[:, 0], scores[:, 0]) == pytest.approx(want)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_per_attribute_f1_and_auroc_equal_scikit_learn(seed):
+    labels, scores = random_case(seed)
+    table = evaluate(labels, scores).per_attribute
+    for a in range(labels.shape[1]):
+        truth, given = labels[labels[:, a] >= 0, a], scores[labels[:, a] >= 0, a]
+        assert table["AUROC"][a] == pytest.approx(roc_auc_score(truth, given))
+        assert table["F1"][a] == pytest.approx(f1_score(truth, given > 0.5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.2, 5))
+def test_ranking_scores_depend_on_the_order_of_scores_alone(seed, power):
+    labels, scores = random_case(seed)
+    plain, bent = (evaluate(labels, s).per_attribute[["AP", "AUROC"]] for s in (scores, scores**power))
+    assert np.allclose(plain, bent, equal_nan=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_mA_does_not_change_when_yes_and_no_change_places(seed):
+    labels, scores = random_case(seed)
+    scores = np.where(scores == 0.5, 0.51, scores)
+    turned = evaluate(np.where(labels >= 0, 1 - labels, -1), 1 - scores)
+    assert turned.mA == pytest.approx(evaluate(labels, scores).mA)
+    assert turned.plain_accuracy == pytest.approx(evaluate(labels, scores).plain_accuracy)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_images_counted_several_times_change_no_score(seed, times):
+    labels, scores = random_case(seed)
+    many = evaluate(np.tile(labels, (times, 1)), np.tile(scores, (times, 1))).summary()
+    assert many == pytest.approx(evaluate(labels, scores).summary())
+
+
+def test_an_attribute_nobody_labelled_is_nan_and_counted():
+    labels = LABELS.copy()
+    labels[:, 1] = -1
+    scores = evaluate(labels, SCORES)
+    assert scores.undefined == 1
+    assert scores.per_attribute.loc[1, ["mA", "AP", "AUROC", "plain_accuracy"]].isna().all()
+
+
 def test_a_constant_predictor_has_true_ma_of_one_half():
     labels = np.random.default_rng(0).integers(0, 2, (50, 4))
     majority = np.tile(labels.mean(0), (50, 1))
@@ -137,6 +181,7 @@ def test_tuned_thresholds_are_the_best_of_all_cuts(seed):
         (LABELS, SCORES * 3, r"in \[0, 1\]"),
         (LABELS, np.where(SCORES > 0.8, np.nan, SCORES), "without NaN"),
         (LABELS[:0], SCORES[:0], "no image"),
+        (LABELS * 0 - 1, SCORES, "every label is unknown"),
     ],
 )
 def test_bad_input_is_named(labels, scores, words):

@@ -1,8 +1,8 @@
 """Facts of the real annotation files: `python tools/real_facts.py DATA_ROOT` writes `parlib/assets/real_facts.json`.
 
 Only counts leave the files: positives and rates of each attribute and split, exclusive sets, co-occurrence,
-identities and the leak of PETA's partitions. DATA_ROOT holds `pa100k/annotation.mat`, `peta/PETA.mat` and
-`market1501/market_attribute.mat`.
+identities and the leak of PETA's partitions, and what `parlib audit` says of each benchmark. DATA_ROOT holds
+`pa100k/annotation.mat`, `peta/PETA.mat` and `market1501/market_attribute.mat`.
 """
 
 import argparse
@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from parlib.data import read_release
+from parlib.data.audit import audit_arrays
 from parlib.data.peta import leak
+from parlib.measure.audit import audit
 
 OUT = Path(__file__).parents[1] / "parlib" / "assets" / "real_facts.json"
 PARTITIONS = (0, 1, 2, 3, 4, "identity-disjoint-seed0")
@@ -72,6 +74,8 @@ def facts(root):
     # Without images a row is a person; the images a person has are in file names, which are not at hand.
     market = read_release("market1501", root / "market1501", images=False)
     out["market1501"] = describe(market, ("trainval", "test"))
+    for name in files:
+        out[name]["audit"] = audit(**audit_arrays(name, root / name))
     return out
 
 

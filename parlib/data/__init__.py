@@ -5,7 +5,16 @@ from dataclasses import replace
 from parlib.data.check import check
 from parlib.data.release import BENCHMARKS, labels_of, load_benchmark, read_release, schema_of
 
-__all__ = ["BENCHMARKS", "benchmark_root", "benchmark_roots", "check", "labels_of", "load_benchmark", "read_release", "schema_of"]
+__all__ = [
+    "BENCHMARKS",
+    "benchmark_root",
+    "benchmark_roots",
+    "check",
+    "labels_of",
+    "load_benchmark",
+    "read_release",
+    "schema_of",
+]
 
 
 def benchmark_root(profile):

@@ -15,6 +15,20 @@ SUMMARY = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy", "mAP
 
 
 @dataclass(frozen=True)
+class Bits:
+    """Decisions beside the truth, all bool: truth, known, decided (N, A); right, asked (N, Q), Q the questions asked.
+
+    Q is A unless a protocol asks several binaries as one question.
+    """
+
+    truth: np.ndarray
+    known: np.ndarray
+    decided: np.ndarray
+    right: np.ndarray
+    asked: np.ndarray
+
+
+@dataclass(frozen=True)
 class Scores:
     """All scores of one set of predictions.
 
@@ -40,7 +54,7 @@ class Scores:
 
 
 def evaluate(labels, scores, threshold=0.5, f1="harmonic", names=None):
-    """Score probabilities against labels.
+    """Score probabilities against labels; for the conventions of others see `PROTOCOLS`.
 
     Args:
         labels: (N, A) of 1, 0, -1 (unknown).
@@ -54,22 +68,26 @@ def evaluate(labels, scores, threshold=0.5, f1="harmonic", names=None):
         `Scores`.
 
     Raises:
-        BadInput: shapes that differ, labels other than 1, 0, -1, scores outside [0, 1] or NaN, unknown `f1`.
+        BadInput: shapes that differ, labels other than 1, 0, -1 or all unknown, scores outside [0, 1] or NaN, unknown
+            `f1`. Single attributes that are all unknown are `nan` and counted.
     """
-    labels, scores = _checked(labels, scores)
+    from parlib.measure.protocols import Protocol
+
+    return Protocol("evaluate", threshold, f1=f1)(labels, scores, names)
+
+
+def score(bits, scores, f1="harmonic", epsilon=False, drop_empty=False, names=None):
+    """`Scores` of decisions that are made; the options are those of `Protocol`, `scores` (N, A) give AP and AUROC."""
     if f1 not in ("harmonic", "per_image"):
         raise BadInput(f"unknown f1 flavour {f1!r}; known: harmonic, per_image")
-    threshold = np.asarray(threshold, dtype=scores.dtype)
-    if threshold.shape not in ((), (labels.shape[1],)):
-        raise BadInput(f"threshold has shape {threshold.shape}; expected a number or one for each attribute")
-    decided = scores > threshold
-    known, truth = labels >= 0, labels == 1
-    tp = (truth & decided).sum(0)
-    fp = (known & ~truth & decided).sum(0)
+    truth, known = bits.truth, bits.known
+    tp, fp = (truth & bits.decided).sum(0), (known & ~truth & bits.decided).sum(0)
     positives, negatives = truth.sum(0), (known & ~truth).sum(0)
-    tn = negatives - fp
-    tpr, tnr = _ratio(tp, positives), _ratio(tn, negatives)
-    ap = np.array([average_precision(labels[:, a], scores[:, a]) for a in range(labels.shape[1])])
+    tn, undefined = negatives - fp, 0.0 if epsilon else np.nan
+    tpr, tnr = ratio(tp, positives, undefined), ratio(tn, negatives, undefined)
+    columns = zip(truth.T, known.T, np.ascontiguousarray(scores.T), strict=True)
+    ranked = [_ranking(yes[seen], given[seen]) for yes, seen, given in columns]
+    ap, auroc = np.array(ranked).reshape(-1, 2).T
     table = pd.DataFrame(
         {
             "positives": positives,
@@ -77,24 +95,38 @@ def evaluate(labels, scores, threshold=0.5, f1="harmonic", names=None):
             "TPR": tpr,
             "TNR": tnr,
             "mA": (tpr + tnr) / 2,
-            "precision": _ratio(tp, tp + fp),
+            "precision": ratio(tp, tp + fp),
+            "F1": ratio(2 * tp, positives + tp + fp),
             "AP": ap,
-            "plain_accuracy": _ratio(tp + tn, known.sum(0)),
+            "AUROC": auroc,
+            "plain_accuracy": ratio(tp + tn, known.sum(0)),
         },
-        index=pd.Index(names if names is not None else range(labels.shape[1]), name="attribute"),
+        index=pd.Index(names if names is not None else range(truth.shape[1]), name="attribute"),
     )
-    accuracy, precision, recall, f1_value = _instance_based(truth, decided & known, f1)
+    parts = per_image(bits, drop_empty)
+    accuracy, precision, recall, f1_value, _ = parts.sum(0) / max(1, parts[:, -1].sum())
+    if f1 == "harmonic":
+        f1_value = ratio(2 * precision * recall, precision + recall, 0.0)
     return Scores(
         mA=_mean(table["mA"]),
-        accuracy=accuracy,
-        precision=precision,
-        recall=recall,
-        f1=f1_value,
-        plain_accuracy=float((tp + tn).sum() / max(1, known.sum())),
+        accuracy=float(accuracy),
+        precision=float(precision),
+        recall=float(recall),
+        f1=float(f1_value),
+        plain_accuracy=float(bits.right.sum() / bits.asked.sum()),
         mAP=_mean(ap),
-        undefined=int(np.isnan(table["mA"]).sum()),
+        undefined=int(((positives == 0) | (negatives == 0)).sum()),
         per_attribute=table,
     )
+
+
+def per_image(bits, drop_empty=False):
+    """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0."""
+    decided = bits.decided & bits.known
+    both, said, true = (bits.truth & decided).sum(1), decided.sum(1), bits.truth.sum(1)
+    parts = [ratio(both, said + true - both, 0.0), ratio(both, said, 0.0), ratio(both, true, 0.0)]
+    parts += [ratio(2 * both, said + true, 0.0), np.ones(len(both))]  # 2PR / (P + R) = 2 both / (said + true)
+    return np.stack(parts, axis=1) * ((true > 0) | (not drop_empty))[:, None]
 
 
 def average_precision(labels, scores):
@@ -103,15 +135,25 @@ def average_precision(labels, scores):
     nan when no label is positive. Images with equal scores count as one step.
     """
     known = labels >= 0
-    truth, scores = labels[known] == 1, scores[known]
+    return _ranking(labels[known] == 1, scores[known])[0]
+
+
+def _ranking(truth, scores):
+    """(average precision, area under the ROC curve) of one attribute; nan where it lacks a positive (or a negative)."""
     if not truth.any():
-        return np.nan
-    order = np.argsort(-scores, kind="stable")
+        return np.nan, np.nan
+    order = np.argsort(scores)[::-1]
     truth, scores = truth[order], scores[order]
     last_of_equal = np.append(np.diff(scores) != 0, True)
     hits = np.cumsum(truth)[last_of_equal]
     seen = np.arange(1, len(truth) + 1)[last_of_equal]
-    return float(np.sum(hits / seen * np.diff(hits, prepend=0)) / hits[-1])
+    new, misses = np.diff(hits, prepend=0), seen - hits
+    ap = float(np.sum(hits / seen * new) / hits[-1])
+    if not misses[-1]:
+        return ap, np.nan
+    # A negative stands below all hits before it and half of those that share its score.
+    below = np.sum(np.diff(misses, prepend=0) * (hits - new / 2))
+    return ap, float(below / (hits[-1] * misses[-1]))
 
 
 def tune_thresholds(labels, scores):
@@ -119,7 +161,7 @@ def tune_thresholds(labels, scores):
 
     Candidates lie midway between neighbouring scores. Attributes without both answers keep 0.5.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     best = np.full(labels.shape[1], 0.5)
     for a in range(labels.shape[1]):
         known = labels[:, a] >= 0
@@ -137,20 +179,8 @@ def tune_thresholds(labels, scores):
     return best
 
 
-def _instance_based(truth, decided, f1):
-    both, either = (truth & decided).sum(1), (truth | decided).sum(1)
-    accuracy = _ratio(both, either, 0.0).mean()
-    precision_of = _ratio(both, decided.sum(1), 0.0)
-    recall_of = _ratio(both, truth.sum(1), 0.0)
-    precision, recall = precision_of.mean(), recall_of.mean()
-    if f1 == "harmonic":
-        f1_value = _ratio(2 * precision * recall, precision + recall, 0.0)
-    else:
-        f1_value = _ratio(2 * precision_of * recall_of, precision_of + recall_of, 0.0).mean()
-    return float(accuracy), float(precision), float(recall), float(f1_value)
-
-
-def _ratio(a, b, undefined=np.nan):
+def ratio(a, b, undefined=np.nan):
+    """a / b, and `undefined` where b is 0."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     return np.divide(a, b, out=np.full(b.shape, undefined), where=b > 0)
 
@@ -160,7 +190,8 @@ def _mean(values):
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _checked(labels, scores):
+def checked(labels, scores):
+    """Both as arrays, or `BadInput` that says what is wrong with them."""
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape or labels.ndim != 2:
         raise BadInput(f"labels {labels.shape} and scores {scores.shape}: expected one shape (images, attributes)")
@@ -168,6 +199,8 @@ def _checked(labels, scores):
         raise BadInput("no image to score")
     if not np.isin(labels, (-1, 0, 1)).all():
         raise BadInput("labels must be 1, 0 or -1 (unknown)")
+    if not (labels >= 0).any():
+        raise BadInput("every label is unknown (-1): nothing to score; are these the attributes of this benchmark?")
     if not ((scores >= 0) & (scores <= 1)).all():  # false for NaN too
         raise BadInput("scores must be probabilities in [0, 1] without NaN; apply a sigmoid to logits first")
     return labels, scores

@@ -41,17 +41,34 @@ _ROWS = [
 VLM_PAR_CLAIM = {"pa100k": 92.88, "peta": 93.52, "market1501": 85.38}
 
 
+# Market-1501 has no table of instance-based scores to copy from: plain accuracy over 30 binaries is what is printed.
+_MARKET = {
+    "method": "ResNet-50",
+    "venue": "",
+    "backbone": "R50",
+    "scores": {"plain_accuracy": 93.61},
+    "protocol": "market-30",
+    "caveat": "prints F1 64.92 as the mean over attributes, which is no instance-based F1",
+}
+# The protocol of `parlib.measure.PROTOCOLS` a row was made with, where its authors' code is known to follow one.
+_PROTOCOL = {"DeepMAR": "deepmar", "Rethinking-of-PAR": "rethinking", "Rethinking-of-PAR + EMA": "rethinking"}
+_PROTOCOL |= dict.fromkeys(("PromptPAR", "SequencePAR", "LLM-PAR"), "openpar")
+
+
 def published(benchmark):
-    """Rows for one benchmark: dicts of method, venue, backbone, scores in percent (None: not printed), caveat."""
+    """Rows for one benchmark: dicts of method, venue, backbone, scores in percent, protocol, caveat.
+
+    A score that was not printed is None or absent; `protocol` is "not stated" where no code says it.
+    """
     column = {"pa100k": 3, "peta": 4}.get(benchmark)
-    rows = []
+    rows = [dict(_MARKET)] if benchmark == "market1501" else []
     for row in _ROWS if column else []:
         if row[column]:
-            scores = dict(zip(COLUMNS, row[column], strict=True))
-            rows.append({"method": row[0], "venue": row[1], "backbone": row[2], "scores": scores, "caveat": ""})
+            about = {"method": row[0], "venue": row[1], "backbone": row[2], "caveat": ""}
+            about["scores"] = dict(zip(COLUMNS, row[column], strict=True))
+            rows.append({**about, "protocol": _PROTOCOL.get(row[0], "not stated")})
     if benchmark in VLM_PAR_CLAIM:
         caveat = f'printed as "mA" {VLM_PAR_CLAIM[benchmark]}; {VLM_PAR_CAVEAT}'
-        rows.append(
-            {"method": "VLM-PAR", "venue": "2025", "backbone": "SigLIP 2 frozen", "scores": {}, "caveat": caveat}
-        )
+        about = {"method": "VLM-PAR", "venue": "2025", "backbone": "SigLIP 2 frozen", "scores": {}, "caveat": caveat}
+        rows.append({**about, "protocol": "not stated"})
     return rows

@@ -9,12 +9,13 @@ import numpy as np
 
 from parlib.errors import BadInput
 from parlib.files import digest, read_json, write_atomic
+from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import evaluate
 
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 
 
-def make_record(method, setting, data, labels, scores, thresholds, names):
+def make_record(method, setting, data, labels, scores, thresholds, names, identities=None):
     """Score predictions and say everything about how they came to be.
 
     Args:
@@ -24,9 +25,11 @@ def make_record(method, setting, data, labels, scores, thresholds, names):
         labels, scores: (N, A); see `evaluate`.
         thresholds: (A,) tuned on val, or None where there was nothing to tune on.
         names: the A attributes.
+        identities: N people, so that intervals are of another draw of people instead of images.
 
     Returns:
-        dict: the same for the same inputs on the same machine; it holds no time.
+        dict: the same for the same inputs on the same machine; it holds no time. `intervals` are 95 % bootstrap
+        intervals (low, high), `calibration` the bins of a reliability curve: both would need the scores again.
     """
     at_half = evaluate(labels, scores, names=names)
     record = {
@@ -36,6 +39,9 @@ def make_record(method, setting, data, labels, scores, thresholds, names):
         "setting": setting,
         "protocol": "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1",
         "scores": at_half.summary(),
+        "intervals": _intervals(labels, scores, identities),
+        "drawn": "images" if identities is None else "identities",
+        "calibration": _calibration(labels, scores),
         "undefined_attributes": at_half.undefined,
         "tuned": None,
         "per_attribute": _plain(at_half.per_attribute),
@@ -44,7 +50,10 @@ def make_record(method, setting, data, labels, scores, thresholds, names):
     }
     if thresholds is not None:
         tuned = evaluate(labels, scores, threshold=thresholds, names=names)
-        record["tuned"] = {**tuned.summary(), "thresholds": [round(float(t), 6) for t in thresholds]}
+        interval = _intervals(labels, scores, identities, thresholds).get("mA")
+        rounded = [round(float(t), 6) for t in thresholds]
+        each = {name: row["mA"] for name, row in _plain(tuned.per_attribute).items()}
+        record["tuned"] = {**tuned.summary(), "thresholds": rounded, "interval": interval, "per_attribute": each}
     record["sha256"] = digest(record)
     return record
 
@@ -88,6 +97,24 @@ def hardware():
         model = f"{len(lines)} x {lines[0].split(':')[1].strip()}" if lines else model
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"cpu": model, "gpu": gpu, "system": platform.system()}
+
+
+def _intervals(labels, scores, identities, threshold=None):
+    if len(labels) < 2 or (identities is not None and len(set(identities)) < 2):
+        return {}
+    table = bootstrap(labels, scores, identities=identities, threshold=threshold)
+    return {name: [round(float(row[bound]), 6) for bound in ("low", "high")] for name, row in table.iterrows()}
+
+
+def _calibration(labels, scores, bins=10):
+    """In equal bins of probability the labels that fall there, their mean probability and share of yes: three lists."""
+    known = np.asarray(labels) >= 0
+    given, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
+    place = np.minimum((given * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    sums = {"probability": np.bincount(place, given, bins), "yes": np.bincount(place, yes, bins)}
+    shares = {name: (total / np.maximum(1, count)).round(6).tolist() for name, total in sums.items()}
+    return {"count": count.tolist(), **shares}
 
 
 def _plain(table):

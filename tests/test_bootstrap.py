@@ -1,0 +1,89 @@
+"""Intervals: equal to resampling by hand, wider by people, narrower in pairs, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from parlib import PROTOCOLS, BadInput, bootstrap
+from parlib.measure.bootstrap import METRICS
+
+RNG = np.random.default_rng(0)
+LABELS = (RNG.random((200, 5)) < 0.3).astype(int)
+SCORES = np.clip(0.3 * LABELS + RNG.random(LABELS.shape) * 0.7, 0, 1)
+PEOPLE = np.repeat(np.arange(20), 10)
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if not name.startswith("market")])
+@pytest.mark.parametrize("identities", [None, PEOPLE])
+def test_every_draw_scores_as_its_images_would(protocol, identities):
+    """One resample: low = high = that draw, which is drawn again here by hand."""
+    got = bootstrap(LABELS, SCORES, identities=identities, protocol=protocol, resamples=1, seed=3)
+    units = len(LABELS) if identities is None else 20
+    drawn = np.random.default_rng(3).integers(units, size=units)
+    rows = drawn if identities is None else np.concatenate([np.flatnonzero(who == PEOPLE) for who in drawn])
+    sample, whole = (PROTOCOLS[protocol](LABELS[r], SCORES[r]).summary() for r in (rows, np.arange(len(LABELS))))
+    for name in METRICS:
+        assert got.loc[name, "value"] == pytest.approx(whole[name])
+        assert got.loc[name, "low"] == got.loc[name, "high"] == pytest.approx(sample[name]), name
+
+
+def test_plain_accuracy_of_market_questions_is_drawn_too():
+    labels = (RNG.random((50, 30)) < 0.2).astype(int)
+    scores = RNG.random((50, 30))
+    got = bootstrap(labels, scores, protocol="market-12", resamples=50).loc["plain_accuracy"]
+    assert got["value"] == pytest.approx(PROTOCOLS["market-12"](labels, scores).plain_accuracy)
+    assert got["low"] < got["value"] < got["high"]
+
+
+def test_the_interval_has_the_width_of_the_standard_error():
+    table = bootstrap(LABELS, SCORES, resamples=2000)
+    right = ((SCORES > 0.5) == (LABELS == 1)).mean(1)
+    error = right.std() / np.sqrt(len(right))
+    width = table.loc["plain_accuracy", "high"] - table.loc["plain_accuracy", "low"]
+    assert width == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_ten_copies_of_an_image_are_one_person_and_no_new_information():
+    labels, scores = np.repeat(LABELS, 10, axis=0), np.repeat(SCORES, 10, axis=0)
+    people = np.repeat(np.arange(len(LABELS)), 10)
+    once, by_person = bootstrap(LABELS, SCORES), bootstrap(labels, scores, identities=people)
+    assert np.allclose(once, by_person)
+    by_image = bootstrap(labels, scores)
+    assert (by_image["high"] - by_image["low"] < 0.5 * (once["high"] - once["low"])).all()
+
+
+def test_a_model_against_itself_differs_by_nothing():
+    assert (bootstrap(LABELS, SCORES, other=SCORES, resamples=50) == 0).all(axis=None)
+
+
+def test_pairs_are_narrower_than_two_models_apart():
+    better = np.where(RNG.random(SCORES.shape) < 0.05, LABELS, SCORES)
+    paired, alone = bootstrap(LABELS, better, other=SCORES), bootstrap(LABELS, better)
+    assert paired.loc["mA", "low"] > 0
+    widths = [t.loc["mA", "high"] - t.loc["mA", "low"] for t in (paired, alone)]
+    assert widths[0] < 0.7 * widths[1]
+
+
+def test_a_seed_gives_the_same_interval_and_another_another():
+    first, again, other = (bootstrap(LABELS, SCORES, seed=s, resamples=100) for s in (1, 1, 2))
+    assert first.equals(again) and not first.equals(other)
+
+
+def test_unknown_labels_enter_no_draw():
+    labels = np.where(RNG.random(LABELS.shape) < 0.2, -1, LABELS)
+    changed = np.where(labels == -1, 1 - SCORES, SCORES)
+    assert np.allclose(bootstrap(labels, SCORES, resamples=50), bootstrap(labels, changed, resamples=50))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"identities": PEOPLE[:-1]}, "199 identities for 200 images"),
+        ({"identities": PEOPLE * 0}, "nothing to draw from"),
+        ({"other": SCORES[:, 1:]}, "expected one shape"),
+        ({"protocol": "rap"}, "no protocol 'rap'"),
+        ({"resamples": 0}, "nothing to draw from"),
+    ],
+)
+def test_bad_input_is_named(options, words):
+    with pytest.raises(BadInput, match=words):
+        bootstrap(LABELS, SCORES, **options)

@@ -1,0 +1,72 @@
+"""Figures of measures show the numbers they are given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from parlib.measure.cross import cross_domain_losses
+from parlib.measure.records import make_record
+from parlib.measure.tables import attribute_table
+from parlib.show import figures
+
+RNG = np.random.default_rng(0)
+LABELS, SCORES = RNG.integers(0, 2, (60, 3)), RNG.random((60, 3))
+
+
+def record(method="VLM-PAR head", trained=None, benchmark="pa100k", scores=SCORES):
+    setting = {"encoder": "nano", "seed": 0, "trained_on": {"benchmark": trained, "view": trained and "upar-lite"}}
+    data = {"benchmark": benchmark, "kind": "rendered", "split": "test"} | ({"view": "upar-lite"} if trained else {})
+    return make_record(method, setting, data, LABELS, scores, None, list("abc"))
+
+
+def points(ax, label):
+    line = next(line for line in ax.lines if str(line.get_label()).startswith(label))
+    return np.stack([line.get_xdata(), line.get_ydata()], axis=1)
+
+
+def test_each_predictor_stands_at_its_two_numbers_and_the_printed_one_is_a_line():
+    made = figures.plain_against_mA({"PETA": ({"constant": (81.9, 50.0)}, 93.52), "other": ({"x": (90, 60)}, None)})
+    first, second = made.axes
+    assert (first.lines[0].get_xdata()[0], first.lines[0].get_ydata()[0]) == (81.9, 50.0)
+    assert first.lines[1].get_xdata()[0] == 93.52 and len(second.lines) == 1
+
+
+def test_copied_identities_draws_a_bar_and_a_dot_a_partition():
+    ax = figures.copied_identities([0.5, 0.6], {"mA": [0.8, 0.7]}).axes[0]
+    assert [bar.get_height() for bar in ax.patches] == [50, 60]
+    assert points(ax, "mA").tolist() == [[0, 80], [1, 70]]
+
+
+def test_flavours_draws_the_first_convention_on_top():
+    ax = figures.flavours(pd.DataFrame({"f1": [80.0, 82.0]}, index=["one", "two"])).axes[0]
+    assert points(ax, "f1").tolist() == [[80, 1], [82, 0]]
+
+
+def test_calibration_of_labels_drawn_from_the_probabilities_lies_on_the_diagonal():
+    scores = RNG.random((4000, 3))
+    labels = (RNG.random(scores.shape) < scores).astype(int)
+    good = make_record("good", {}, {}, labels, scores, None, list("abc"))
+    bad = make_record("bad", {}, {}, labels, 1 - scores, None, list("abc"))
+    ax = figures.calibration([good, bad]).axes[0]
+    assert np.abs(np.diff(points(ax, "good"))).max() < 0.05
+    errors = [float(t.get_text().split()[-1]) for t in ax.get_legend().get_texts()]
+    assert errors[0] < 2 and errors[1] == pytest.approx(50, abs=2)
+
+
+def test_strengths_draws_every_attribute_once_with_its_positives():
+    table = attribute_table([record(), record("linear probe", scores=1 - SCORES)], "pa100k")
+    ax = figures.strengths(table).axes[0]
+    names = [text.get_text().split()[0] for text in ax.get_yticklabels()]
+    assert sorted(names) == list("abc")
+    assert points(ax, "VLM-PAR head")[:, 0].tolist() == table.sort_values("lead")["VLM-PAR head"].tolist()
+
+
+def test_domain_losses_draws_home_against_away_one_panel_a_test_set():
+    records = [
+        record(trained=a, benchmark=b, scores=SCORES if a == b else 1 - SCORES)
+        for a in ("pa100k", "peta")
+        for b in ("pa100k", "peta")
+    ]
+    made = figures.domain_losses(cross_domain_losses(records))
+    assert [ax.get_title(loc="left") for ax in made.axes] == ["tested on peta", "tested on pa100k"]
+    assert len(points(made.axes[0], "from pa100k")) == 3
