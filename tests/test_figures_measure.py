@@ -6,14 +6,14 @@ import pytest
 
 from parlib.measure.cross import cross_domain_losses
 from parlib.measure.records import make_record
-from parlib.measure.tables import attribute_table
+from parlib.measure.tables import HEAD, attribute_table
 from parlib.show import figures
 
 RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(0, 2, (60, 3)), RNG.random((60, 3))
 
 
-def record(method="VLM-PAR head", trained=None, benchmark="pa100k", scores=SCORES):
+def record(method=HEAD, trained=None, benchmark="pa100k", scores=SCORES):
     setting = {"encoder": "nano", "seed": 0, "trained_on": {"benchmark": trained, "view": trained and "upar-lite"}}
     data = {"benchmark": benchmark, "kind": "rendered", "split": "test"} | ({"view": "upar-lite"} if trained else {})
     return make_record(method, setting, data, LABELS, scores, None, list("abc"))
@@ -58,7 +58,7 @@ def test_strengths_draws_every_attribute_once_with_its_positives():
     ax = figures.strengths(table).axes[0]
     names = [text.get_text().split()[0] for text in ax.get_yticklabels()]
     assert sorted(names) == list("abc")
-    assert points(ax, "VLM-PAR head")[:, 0].tolist() == table.sort_values("lead")["VLM-PAR head"].tolist()
+    assert points(ax, HEAD)[:, 0].tolist() == table.sort_values("lead")[HEAD].tolist()
 
 
 def test_domain_losses_draws_home_against_away_one_panel_a_test_set():

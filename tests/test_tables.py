@@ -9,7 +9,7 @@ import pytest
 from parlib import BadInput, benchmark_table
 from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import make_record
-from parlib.measure.tables import NOTE, attribute_table, render
+from parlib.measure.tables import HEAD, NOTE, attribute_table, render
 
 RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(0, 2, (30, 4)), RNG.random((30, 4))
@@ -87,7 +87,7 @@ def test_scores_on_a_shared_view_do_not_enter_a_benchmarks_table():
 
 
 def test_the_lead_of_the_head_is_over_the_best_of_the_others():
-    made = [record(), record("linear probe", shift=0.3), record("zero-shot", shift=-0.3)]
+    made = [record(HEAD), record("linear probe", shift=0.3), record("zero-shot", shift=-0.3)]
     table = attribute_table(made, "pa100k")
     for name in "abcd":
         mine, *others = (100 * r["per_attribute"][name]["mA"] for r in made)

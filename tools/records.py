@@ -48,15 +48,17 @@ def main():
 
 
 def within(benchmark, root, seed, args, out):
-    """Baselines and head, trained and tested on one benchmark."""
-    done = out / f"{benchmark}-head-seed{seed}.json"
-    if done.is_file():
+    """Baselines, the profile's head and the paper's in compact form, trained and tested on one benchmark."""
+    heads = {"recommended": settings("small").head, "compact": {"preset": "compact"}}
+    heads = {out / f"{benchmark}-{name}-head-seed{seed}.json": head for name, head in heads.items()}
+    if all(path.is_file() for path in heads):
         return
     encoder = load_encoder(args.encoder)
     parts = [prepare(benchmark, root, split, encoder, args.cache) for split in ("train", "val", "test")]
     for record in baseline_records(*parts, encoder, seed=seed):
         write_record(record, out / f"{benchmark}-{record['method'].replace(' ', '-')}-seed{seed}.json")
-    write_record(_trained(benchmark, root, seed, args, [(benchmark, root)])[0], done)
+    for path, head in heads.items():
+        write_record(_trained(benchmark, root, seed, args, [(benchmark, root)], head)[0], path)
 
 
 def across(benchmark, trees, seed, args, out):
@@ -64,16 +66,16 @@ def across(benchmark, trees, seed, args, out):
     targets = {other: out / f"{benchmark}-to-{other}-seed{seed}.json" for other in trees}
     if all(path.is_file() for path in targets.values()):
         return
-    records = _trained(benchmark, trees[benchmark], seed, args, trees.items(), view=SHARED)
+    records = _trained(benchmark, trees[benchmark], seed, args, trees.items(), settings("small").head, SHARED)
     for path, record in zip(targets.values(), records, strict=True):
         write_record(record, path)
 
 
-def _trained(benchmark, root, seed, args, tests, view=None):
+def _trained(benchmark, root, seed, args, tests, head, view=None):
     run, small = args.cache / "records-run", settings("small")
     shutil.rmtree(run, ignore_errors=True)
     options = TrainOptions(**small.training)
-    train_run(benchmark, root, args.encoder, seed, run, args.cache, options, view=view, **small.head)
+    train_run(benchmark, root, args.encoder, seed, run, args.cache, options, view=view, **head)
     return [evaluate_run(run, "test", tree, benchmark=other) for other, tree in tests]
 
 

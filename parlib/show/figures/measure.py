@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from parlib.measure.tables import HEAD
 from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE, figure
 
 
@@ -85,13 +86,12 @@ def calibration(records, title="", caption=""):
 def strengths(table, title="", caption=""):
     """The head against the best baseline, attribute by attribute; `table` from `attribute_table`, with `lead`."""
     table = table.sort_values("lead")
-    head = "VLM-PAR head"
-    others = [name for name in table if name not in (head, "lead", "positives")]
+    others = [name for name in table if name not in (HEAD, "lead", "positives")]
     made, ax = figure(7, 0.2 * len(table) + 1.4, title, caption)
     y, best = np.arange(len(table)), table[others].max(axis=1)
-    ax.hlines(y, best, table[head], color=GREY, lw=1)
+    ax.hlines(y, best, table[HEAD], color=GREY, lw=1)
     ax.plot(best, y, "o", color=ORANGE, ms=4, label="best baseline")
-    ax.plot(table[head], y, "o", color=BLUE, ms=4, label=head)
+    ax.plot(table[HEAD], y, "o", color=BLUE, ms=4, label=HEAD)
     ax.set_yticks(y, [f"{n} ({k:,})" for n, k in zip(table.index, table["positives"], strict=True)], fontsize=7)
     ax.set(xlabel="% (positives in test in brackets)")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
