@@ -37,7 +37,7 @@ def _parser():
     synth = commands.add_parser("synth", help="render a benchmark in its official file layout")
     synth.add_argument("benchmark")
     synth.add_argument("out", type=Path)
-    for split, images in (("train", 1600), ("val", 400), ("test", 400)):
+    for split, images in (("train", 3000), ("val", 600), ("test", 600)):
         synth.add_argument(f"--{split}", type=int, default=images, metavar="N", help=f"images (default {images})")
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument("--domain", help="whose people and cameras; default: the benchmark's own")

@@ -1,89 +1,249 @@
-"""Notebook 1 in JupyterLab, in a real Chromium: it runs from top to bottom and its pictures are on the page."""
+"""Notebooks in JupyterLab and explorers through voila, in a real Chromium: what a control does is seen on the page."""
 
 import json
 import os
+import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "01_data.ipynb"
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from screenshots import find_chromium, open_browser, serve, voila  # noqa: E402
+
+pytestmark = pytest.mark.browser
+SMALL = 'parlib.profile(sizes={"train": 60, "val": 40, "test": 40}, training={"epochs": 1, "batch_size": 16})'
 
 
 @pytest.fixture(scope="module")
-def page():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+def new_page():
+    if find_chromium() is None:
         reason = "no Chromium on this machine: install it (Debian: apt-get install chromium)"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        yield page
-        browser.close()
+    with open_browser() as new_page:
+        yield new_page
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """Address of a JupyterLab that serves notebook 1 without its outputs."""
+def places(tmp_path_factory):
+    """What is rendered, encoded and trained is shared by the tests of this module."""
+    folder = tmp_path_factory.mktemp("places")
+    return {"PARLIB_CACHE": str(folder / "cache"), "PARLIB_RUNS": str(folder / "runs"), "PARLIB_PROFILE": "small"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, places):
+    """Address of a JupyterLab that serves notebooks 1 and 6 without their outputs, 6 on fewer images."""
     folder = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.read(NOTEBOOK, 4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    nbformat.write(notebook, folder / "01_data.ipynb")
+    shutil.copytree(ROOT / "notebooks" / "images", folder / "images")
+    for name in ("01_data", "06_explore"):
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+            if name == "06_explore":
+                cell.source = cell.source.replace("parlib.profile(profile_name)", SMALL)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     # Every cell is kept on the page, so that what is below the window can be asked for too.
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"windowingMode": "none"}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    command = ["jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}"]
     command += ["--IdentityProvider.token=", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
-    environment = {**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
-    with open(folder / "log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        address = f"http://127.0.0.1:{port}/lab/tree/01_data.ipynb"
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/api", server)
-            yield address
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(20)
+    with serve(command, "/api", JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"), **places) as address:
+        yield f"{address}/lab/tree"
 
 
-def _wait_for(address, server, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert server.poll() is None, "JupyterLab ended before it answered"
-        try:
-            return urllib.request.urlopen(address, timeout=2)
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"JupyterLab did not answer within {seconds} s")
+@pytest.fixture(scope="module")
+def tabs(new_page, places, tmp_path_factory):
+    """The page of `make explore`, on fewer images."""
+    source = tmp_path_factory.mktemp("voila") / "explore.py"
+    source.write_text((ROOT / "tools" / "explore.py").read_text().replace("parlib.profile()", SMALL))
+    uploads = '--Voila.tornado_settings={{"websocket_max_message_size": 200000000}}'
+    with serve(voila(source, uploads), "/voila/static/voila.js", **places) as address:
+        page = new_page()
+        page.goto(address, timeout=300_000)
+        page.get_by_role("tab", name="One image").wait_for(timeout=300_000)
+        yield page
 
 
-@pytest.mark.browser
-def test_notebook_1_runs_in_jupyterlab(page, lab):
-    page.goto(lab, timeout=60_000)
-    page.get_by_role("heading", name="1 · Look at the people").wait_for(timeout=60_000)
+@pytest.fixture
+def tab(tabs, request):
+    """One explorer's tab, open; what it logged as an error by the end of the test fails it."""
+    name = request.param
+    tabs.get_by_role("tab", name=name).click()
+    explorer = tabs.locator(".par:visible")
+    explorer.wait_for()
+    yield explorer
+    assert tabs.errors == []
+
+
+def explorers(name):
+    return pytest.mark.parametrize("tab", [name], indirect=True)
+
+
+def run_all(page, address, title):
+    page.goto(address, timeout=60_000)
+    page.get_by_role("heading", name=title).wait_for(timeout=60_000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.get_by_text("usable True").wait_for(timeout=120_000)
-    page.wait_for_function("document.querySelectorAll('.jp-RenderedImage img').length == 5", timeout=20_000)
+    return page
+
+
+def no_error(page):
     assert page.locator(".jp-mod-error, .jp-RenderedText[data-mime-type*=stderr] .ansi-red-fg").count() == 0
     assert page.errors == []
+
+
+def slide(widget, keys="ArrowRight"):
+    """Move a slider by the keyboard."""
+    handle = widget.get_by_role("slider")
+    handle.focus()
+    handle.press(keys)
+
+
+def choose(tab, path):
+    """Upload a file as somebody does who presses the button."""
+    with tab.page.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Upload a picture").click()
+    chooser.value.set_files(path)
+
+
+@explorers("One image")
+def test_choosing_an_image_and_an_attribute(tab):
+    tab.get_by_text("000101.jpg").first.wait_for()
+    slide(tab.locator(".widget-hslider", has_text="Image"))
+    tab.get_by_text("000102.jpg").first.wait_for()
+    tab.get_by_role("button", name="Backpack").press("Enter")  # by keyboard, as a click would
+    tab.get_by_text("Backpack: attention").wait_for()
+    assert tab.locator("figure img").count() >= 2
+    assert all(image.evaluate("i => i.naturalWidth > 0") for image in tab.locator("figure img").all())
+
+
+@explorers("One image")
+def test_moving_a_threshold_for_all(tab):
+    tab.get_by_label("for all attributes").check()
+    slide(tab.locator(".widget-hslider", has_text="Threshold"), "Home")
+    tab.get_by_text("Impossible together").wait_for()
+    score = tab.get_by_role("button", name="view Front").evaluate("b => getComputedStyle(b, '::after').content")
+    assert "⚠" in score and re.search(r"0\.\d\d", score)
+
+
+@explorers("One image")
+def test_typing_a_phrase_shows_markup_as_text(tab):
+    box = tab.get_by_label("Any phrase")
+    box.fill("قبعة <b>bold</b> <img src=x onerror=alert(1)>")
+    box.press("Enter")
+    tab.get_by_text("<b>bold</b>").wait_for()
+    tab.get_by_text("Zero-shot score").wait_for()
+    assert tab.locator("img[src=x]").count() == 0
+
+
+@explorers("One image")
+def test_uploading_pictures_and_what_is_none(tab, tmp_path):
+    wide = tmp_path / "large.png"
+    Image.effect_noise((4000, 3500), 90).save(wide)  # more than the 10 MB that servers take by default
+    assert wide.stat().st_size > 10_000_000
+    (tmp_path / "none.png").write_text("no picture")
+    choose(tab, wide)
+    tab.get_by_text("large.png").first.wait_for()
+    tab.get_by_text("No truth is known").wait_for()
+    choose(tab, tmp_path / "none.png")
+    tab.get_by_text("is no image").wait_for()
+    slide(tab.locator(".widget-hslider", has_text="Image"))
+    tab.get_by_text(re.compile(r"^0001\d\d\.jpg")).first.wait_for()
+
+
+@explorers("Data")
+def test_filtering_and_turning_pages(tab):
+    tab.get_by_text("140 of 140 images").wait_for()
+    tab.get_by_label("Has", exact=True).select_option(["Female"])
+    tab.get_by_text(re.compile(r"^\d+ of 140 images")).wait_for()
+    tab.get_by_label("Page").fill("2")
+    tab.get_by_label("Page").press("Enter")
+    tab.get_by_text("Page 2 of").wait_for()
+    tab.get_by_label("Unknown").select_option(["Hat"])
+    tab.get_by_text("No image fits this filter").wait_for()
+    tab.get_by_label("Unknown").select_option([])
+    tab.get_by_text("Page 1 of").wait_for()
+
+
+@explorers("Prompts")
+def test_choosing_an_attribute_and_editing_a_wording(tab):
+    tab.get_by_label("Attribute").select_option("Backpack")
+    tab.get_by_role("cell", name="zaino").first.wait_for()
+    box = tab.get_by_label("Your wording")
+    box.fill("someone with a rucksack")
+    box.press("Enter")
+    tab.get_by_role("cell", name="someone with a rucksack").wait_for()
+    box.fill("")
+    box.press("Enter")
+    tab.get_by_text("An empty wording finds nothing").wait_for()
+
+
+@explorers("Thresholds")
+def test_moving_one_threshold(tab):
+    tab.get_by_label("Attribute").select_option("Trousers")
+    tab.get_by_text("Trousers: TPR and TNR").wait_for()
+    before = tab.get_by_role("row", name="Trousers alone").inner_text()
+    slide(tab.locator(".widget-hslider"), "End")
+    tab.page.wait_for_function("b => !document.body.innerText.includes(b)", arg=before)
+    assert tab.get_by_role("img").count() == 3
+
+
+@explorers("Errors")
+def test_errors_by_group_with_attention(tab):
+    tab.get_by_label("Attribute").select_option("UpperLogo")
+    tab.get_by_role("button", name="false negatives").click()
+    tab.get_by_text(re.compile("false negatives (among|of UpperLogo)")).wait_for()
+    tab.get_by_label("Attribute").select_option("Female")
+    tab.get_by_role("button", name="group").click()
+    tab.get_by_text(re.compile(r"wrong \(\d+ %\)|No false negatives")).first.wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_is_wider_than_the_page(tabs, width):
+    tabs.set_viewport_size({"width": width, "height": 900})
+    for tab in tabs.get_by_role("tab").all():
+        tab.click()
+        wide = tabs.locator(".par:visible").evaluate(
+            "e => [...e.querySelectorAll('*')].filter(x => x.getBoundingClientRect().right > innerWidth + 1).length"
+        )
+        assert wide == 0, tab.inner_text()
+
+
+def test_every_control_on_the_page_is_labelled(tabs):
+    for tab in tabs.get_by_role("tab").all():
+        tab.click()
+        for control in tabs.locator(".par:visible").locator("select, input:not([type=file]), button").all():
+            assert control.evaluate("e => e.labels?.length > 0 || e.innerText.trim() !== ''"), control.evaluate(
+                "e => e.outerHTML"
+            )
+
+
+def test_notebook_1_runs_in_jupyterlab(new_page, lab):
+    page = run_all(new_page(), f"{lab}/01_data.ipynb", "1 · Look at the people")
+    page.get_by_text("usable True").wait_for(timeout=300_000)
+    page.wait_for_function("document.querySelectorAll('.jp-RenderedImage img').length == 5", timeout=20_000)
+    no_error(page)
+
+
+def test_notebook_6_runs_in_jupyterlab_and_answers(new_page, lab):
+    page = run_all(new_page(), f"{lab}/06_explore.ipynb", "6 · Explore")
+    page.get_by_text("five explorers answer: True").wait_for(timeout=240_000)
+    first = page.locator(".par").first
+    first.get_by_role("button", name="Backpack").click()
+    first.get_by_text("Backpack: attention").wait_for()
+    box = first.get_by_label("Any phrase")
+    box.fill("a man in a red coat")
+    box.press("Enter")
+    first.get_by_text("Zero-shot score").wait_for()
+    threshold = page.locator(".par", has=page.get_by_text("whole model"))
+    slide(threshold.locator(".widget-hslider").first, "End")
+    threshold.get_by_text("1.00").first.wait_for()
+    no_error(page)

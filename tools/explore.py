@@ -1,6 +1,10 @@
-"""The page of `make explore`: voila runs this file and shows what its last line is."""
+"""The page of `make explore`, which voila serves: every explorer in a tab."""
+
+from IPython.display import clear_output, display
 
 import parlib
 from parlib.show.explorers import tabs
 
-tabs(parlib.profile())
+page = tabs(parlib.profile())
+clear_output()  # the progress bars of what had to be rendered, encoded and trained first
+display(page)

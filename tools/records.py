@@ -72,7 +72,7 @@ def across(benchmark, trees, seed, args, out):
 
 
 def _trained(benchmark, root, seed, args, tests, head, view=None):
-    run, small = args.cache / "records-run", settings("small")
+    run, small = args.cache / f"records-run-{benchmark}-{seed}", settings("small")
     shutil.rmtree(run, ignore_errors=True)
     options = TrainOptions(**small.training)
     train_run(benchmark, root, args.encoder, seed, run, args.cache, options, view=view, **head)

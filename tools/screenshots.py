@@ -1,7 +1,7 @@
 """Pictures of the explorers for readers on the web: the page of `make explore` in a real Chromium, one PNG a tab.
 
-    python tools/screenshots.py                          # notebooks/images/*.png
-    python tools/screenshots.py --out /tmp/look --width 800 --theme dark
+python tools/screenshots.py                          # notebooks/images/*.png
+python tools/screenshots.py --out /tmp/look --width 800 --theme dark
 """
 
 import argparse
@@ -17,6 +17,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 HERE = Path(__file__).parent
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -27,17 +29,24 @@ def find_chromium():
 
 
 @contextmanager
-def open_page(width=1280, height=900):
-    """A page of a new Chromium; what goes wrong in it is in its `errors`."""
+def open_browser():
+    """A Chromium, as a function that opens a page of it; what goes wrong in a page is in its `errors`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and page.errors.append(f"{line.text} {line.location}"))
-        yield page
+
+        def new_page(width=1280, height=900):
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(90_000)
+            page.errors = []
+            # Voila's template asks a CDN for an icon font that the explorers do not use; nothing else is asked for.
+            page.route(lambda url: "cdn.jsdelivr.net" in url, lambda route: route.fulfill(content_type="text/css"))
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.on("console", lambda line: line.type == "error" and page.errors.append(f"{line.text} {line.location}"))
+            return page
+
+        yield new_page
         browser.close()
 
 
@@ -84,15 +93,21 @@ def main():
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     command = voila(arguments.page, f"--theme={arguments.theme}")
-    with serve(command, "/voila/static/voila.js") as address, open_page(arguments.width) as page:
+    with serve(command, "/voila/static/voila.js") as address, open_browser() as new_page:
+        page = new_page(arguments.width, 2200)
         page.goto(address, timeout=600_000)
         page.get_by_role("tab").first.wait_for(timeout=600_000)
         for tab in page.get_by_role("tab").all():
             tab.click()
             page.locator(".par:visible").wait_for()
-            page.wait_for_timeout(500)
+            for label, phrase in (("Any phrase", "a person in trousers"), ("Your wording", "somebody female")):
+                for box in page.get_by_label(label).locator("visible=true").all():
+                    box.fill(phrase)
+                    box.press("Enter")
+            page.wait_for_timeout(1000)
             path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
-            page.screenshot(path=path, full_page=True)
+            page.locator(".widget-tab").screenshot(path=path)
+            Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
         print("\n".join(page.errors) or "no console error")
 

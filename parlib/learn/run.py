@@ -147,7 +147,7 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
     unseen = [note.split(":")[0] for note in setting.get("notes", ()) if "all unknown" in note]
     labels = np.where(np.isin(about.names, unseen), -1, part.labels)
     thresholds = head.thresholds.cpu().numpy()
-    record = make_record(head.method, setting, part.about, labels, scores, thresholds, about.names)
+    record = make_record(head.method, setting, part.about, labels, scores, thresholds, about.names, part.identity)
     write_record(record, run / (f"{benchmark}-{split}.json" if crossed else f"{split}.json"))
     return record
 
@@ -183,7 +183,8 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
     records = []
     for method, (setting, (on_val, on_test)) in methods.items():
         thresholds = tune_thresholds(val.labels, on_val)
-        records.append(make_record(method, setting, test.about, test.labels, on_test, thresholds, about.names))
+        given = (test.about, test.labels, on_test, thresholds, about.names, test.identity)
+        records.append(make_record(method, setting, *given))
     return records
 
 

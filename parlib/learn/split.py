@@ -19,6 +19,7 @@ class Split:
     store: object  # FeatureStore
     labels: np.ndarray  # (n, A) int8
     about: dict  # for records: benchmark, kind of tree, split, hash of the list of images
+    identity: list | None = None  # who is in each image, where the benchmark tells
 
     def __iter__(self):
         return iter((self.store, self.labels))  # so that `fit(head, train, val)` takes it as it is
@@ -61,7 +62,8 @@ def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True,
         "labels_sha256": digest(labels.tolist()),
         **({"view": view} if view else {}),
     }
-    return Split(store, labels, about)
+    identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
+    return Split(store, labels, about, identity)
 
 
 def tree_kind(benchmark, root, split):

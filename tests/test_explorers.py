@@ -1,0 +1,325 @@
+"""Explorers in process: every control moves the views it should, and no input ends one."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from parlib.data import labels_of, load_benchmark
+from parlib.encode.encoder import load_encoder
+from parlib.encode.features import extract
+from parlib.learn.run import new_head
+from parlib.learn.train import predict
+from parlib.measure.metrics import evaluate
+from parlib.schema import Schema, schema
+from parlib.show.explorers import (
+    AttributeExplorer,
+    DatasetExplorer,
+    ErrorExplorer,
+    PromptExplorer,
+    ThresholdExplorer,
+)
+
+PA100K = schema("pa100k")
+HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("nano")
+
+
+@pytest.fixture(scope="module")
+def splits(rendered):
+    return {split: load_benchmark("pa100k", rendered, split) for split in ("train", "val", "test")}
+
+
+@pytest.fixture(scope="module")
+def head(encoder):
+    return new_head("pa100k", encoder, preset="compact").eval()
+
+
+@pytest.fixture(scope="module")
+def store(splits, encoder, tmp_path_factory):
+    return extract(splits["test"], encoder, tmp_path_factory.mktemp("features"), "test", progress=False)
+
+
+@pytest.fixture
+def one(encoder, splits, head):
+    return AttributeExplorer(encoder, PA100K, splits["test"], labels_of(splits["test"]), head)
+
+
+@pytest.fixture
+def data(splits):
+    return DatasetExplorer(splits, PA100K)
+
+
+@pytest.fixture(scope="module")
+def scored(splits):
+    """Labels with every answer and scores that are right more often than not, (24, 26)."""
+    labels, draws = labels_of(splits["test"]).copy(), np.random.default_rng(0)
+    labels[::5, 3] = -1
+    return labels, (0.35 * (labels == 1) + 0.65 * draws.random(labels.shape)).astype(np.float32)
+
+
+def changed(view, act):
+    """Whether a view's value is another after `act()`."""
+    before = view.value
+    act()
+    return view.value != before
+
+
+def upload(explorer, content, name="me.png"):
+    """What a front end sends when somebody chooses a file."""
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": 0}
+    explorer.upload.set_state({"value": [file]})
+
+
+def encoded(image, kind="PNG", **options):
+    image.save(file := io.BytesIO(), kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["one", "data"])
+def test_every_control_has_a_name_and_waits_until_it_is_settled(name, request):
+    explorer = request.getfixturevalue(name)
+    controls = [
+        w for w in vars(explorer)["_trait_values"].get("children", ()) for w in walk(w) if hasattr(w, "description")
+    ]
+    inputs = [w for w in controls if not type(w).__name__.startswith("HTML")]
+    assert len(inputs) >= 6
+    assert all(w.description for w in inputs)
+    assert not any(w.continuous_update for w in inputs if w.has_trait("continuous_update"))
+
+
+def walk(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from walk(child)
+
+
+def test_another_image_attribute_or_phrase_shows_another_picture(one):
+    assert changed(one.crop, lambda: setattr(one.image, "value", 3))
+    assert "000068.jpg" in one.crop.value  # the fourth of test, after 40 + 24
+    assert changed(one.crop, lambda: setattr(one.attribute, "value", "Hat"))
+    assert "Hat: attention" in one.crop.value
+    assert changed(one.reply, lambda: setattr(one.prompt, "value", "eine Person mit Hut"))
+    assert "Zero-shot score" in one.reply.value and "<img" in one.reply.value
+    assert changed(one.reply, lambda: setattr(one.image, "value", 4)), "the phrase is asked of the new image too"
+
+
+def test_scores_are_those_of_the_head_and_thresholds_decide(one, head, store):
+    one.image.value = 7
+    assert np.allclose(one.scores, predict(head, store)[7], atol=2e-3)
+    assert np.allclose(one.thresholds, 0.5)
+    one.attribute.value = "Backpack"
+    one.threshold.value = 0.99
+    assert one.thresholds[PA100K.index("Backpack")] == 0.99 and (one.thresholds == 0.99).sum() == 1
+    one.attribute.value = "Hat"
+    assert one.threshold.value == 0.5, "the slider shows the threshold of the attribute chosen"
+    one.everywhere.value = True
+    one.threshold.value = 0.25
+    assert (one.thresholds == 0.25).all()
+
+
+def test_truth_and_impossible_combinations_are_marked(one):
+    one.everywhere.value = True
+    one.threshold.value = 0
+    assert "view: Front and Side and Back" in one.verdict.value and "⚠" in one.bars.value
+    one.threshold.value = 1
+    assert "view: none of Front, Side, Back" in one.verdict.value
+    right = int((np.asarray(one.truth) == 0).sum())
+    assert f"{right} of 26 answers are right" in one.verdict.value
+    assert one.bars.value.count("✗") == 26 - right
+
+
+def test_an_upload_is_scored_without_truth(one):
+    upload(one, encoded(Image.new("RGB", (60, 160), "red")))
+    assert "me.png" in one.crop.value and one.message.value == ""
+    assert "No truth is known" in one.verdict.value and "✗" not in one.bars.value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no picture at all", "is no image"),
+        (b"", "empty"),
+        (encoded(Image.new("L", (20_000, 10))), "20000 x 10 px is larger"),
+        (encoded(Image.effect_noise((60, 160), 50))[:3000], "cannot be decoded"),
+        (encoded(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 99)]), "2 frames"),
+    ],
+    ids=["text", "empty", "huge", "cut off", "animated"],
+)
+def test_a_bad_upload_is_a_message_and_the_explorer_lives(one, content, message):
+    upload(one, content, HOSTILE)
+    assert message in one.message.value and "<script" not in one.message.value + one.crop.value
+    one.image.value = 5
+    assert one.message.value == "" and "000070.jpg" in one.crop.value
+
+
+def test_transparency_becomes_white(one):
+    upload(one, encoded(Image.new("RGBA", (60, 160), (255, 0, 0, 0))))
+    assert one.shown.mode == "RGB" and one.shown.getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_markup_is_text_everywhere_it_can_come_from(one, data, encoder, splits, store):
+    one.prompt.value = HOSTILE
+    own = Schema.from_dict({"name": HOSTILE, "attributes": [{"name": HOSTILE, "group": HOSTILE, "prompt": HOSTILE}]})
+    labels = np.zeros((24, 1), np.int8)
+    with_own = [
+        AttributeExplorer(encoder, own, splits["test"], labels),
+        PromptExplorer(encoder, own, store.pooled, labels, ["en"], progress=False),
+        ThresholdExplorer(own, labels, np.full((24, 1), 0.4)),
+        ErrorExplorer(own, splits["test"], labels, np.full((24, 1), 0.9)),
+    ]
+    page = one.reply.value + "".join(w.value for e in with_own for w in walk(e) if type(w).__name__ == "HTML")
+    assert "&lt;script" in page and "<script" not in page and "<img src=x" not in page
+
+
+def test_long_empty_and_right_to_left_phrases(one):
+    one.prompt.value = "word " * 2000
+    assert "Only its first" in one.reply.value and len(one.reply.value) < 60_000
+    one.prompt.value = "شخص يرتدي قبعة"
+    assert '<bdi dir="auto">شخص' in one.reply.value
+    one.prompt.value = "   "
+    assert "Type a phrase" in one.reply.value
+
+
+def test_without_a_head_scores_and_pictures_are_the_encoders_own(encoder, splits):
+    explorer = AttributeExplorer(encoder, PA100K, splits["test"])
+    expected = encoder.zero_shot(encoder.encode_images([splits["test"][0]["image"]]).pooled, explorer.words)
+    assert np.allclose(explorer.scores, expected[0].numpy())
+    assert "patch similarity" in explorer.crop.value and "No truth is known" in explorer.verdict.value
+
+
+def test_a_patch_alone_pools_to_itself_whatever_the_others_are(one):
+    """The similarity map's feature of a patch is what the tower's pooling makes of that patch alone."""
+    tokens = one.encoder.encode_images([one.shown]).tokens
+    with torch.no_grad():
+        alone = one.encoder.model.vision_model.head(tokens[:, 5:6])[0]
+    assert torch.allclose(one.patches[5], alone / alone.norm(), atol=1e-5)
+
+
+def test_a_filter_keeps_what_it_says(data):
+    labels = np.concatenate([labels_of(part) for part in data.datasets.values()])
+    female, hat = PA100K.index("Female"), PA100K.index("Hat")
+    data.has.value, data.lacks.value = ("Female",), ("Hat",)
+    assert list(data.rows) == list(np.flatnonzero((labels[:, female] == 1) & (labels[:, hat] == 0)))
+    assert f"{len(data.rows):,} of 88 images" in data.counts.value
+    data.split.value = "val"
+    assert ((data.rows >= 40) & (data.rows < 64)).all() and len(data.rows)
+    assert "val 0000" in data.pictures.value and "train" not in data.pictures.value
+
+
+def test_pages_turn_and_a_filter_goes_back_to_the_first(data):
+    assert data.page.max == 6  # 88 images, 16 a page
+    assert changed(data.pictures, lambda: setattr(data.page, "value", 6)) and "Page 6 of 6" in data.pictures.value
+    data.has.value = ("Trousers",)
+    assert data.page.value == 1 and "Page 1 of" in data.pictures.value
+
+
+def test_a_filter_without_a_match_says_so_and_can_be_undone(data):
+    data.unknown.value = ("Hat",)
+    assert "No image fits" in data.message.value and data.counts.value == ""
+    data.unknown.value = ()
+    assert data.message.value == "" and "88 of 88" in data.counts.value
+
+
+def test_together_is_the_share_of_the_rows_images_with_the_column(data):
+    labels = data.labels[data.rows] == 1
+    both = (labels.T.astype(int) @ labels)[0] / labels[:, 0].sum()
+    assert data.together.value.startswith("<small>Of the images with the row")
+    assert both[0] == 1 and changed(data.together, lambda: setattr(data.has, "value", ("Hat",)))
+
+
+def test_identities_are_a_filter_where_they_are_known(rendered_market):
+    explorer = DatasetExplorer({"test": load_benchmark("market1501", rendered_market, "test")}, schema("market1501"))
+    someone = explorer.identities[0]
+    explorer.identity.value = f" {someone} "
+    assert (explorer.identities[explorer.rows] == someone).all() and ", 1 identities" in explorer.counts.value
+    explorer.identity.value = "nobody"
+    assert "No image fits" in explorer.message.value
+
+
+def test_prompts_are_ranked_by_average_precision(encoder, store, splits):
+    labels = labels_of(splits["test"])
+    explorer = PromptExplorer(encoder, PA100K, store.pooled, labels, ["en", "it"], progress=False)
+    assert changed(explorer.table, lambda: setattr(explorer.attribute, "value", "Trousers"))
+    a = PA100K.index("Trousers")
+    ap = {name: evaluate(labels[:, [a]], scores[:, None]).mAP for name, (_, scores) in explorer.found.items()}
+    assert f"<b>{max(ap, key=ap.get)} wins</b>" in explorer.table.value
+    assert explorer.wording.options == tuple(explorer.found)
+    assert changed(explorer.prompt, lambda: setattr(explorer.wording, "value", "it 1"))
+    assert "yours" not in explorer.table.value
+    explorer.prompt.value = "a person in trousers, seen from behind"
+    assert "yours" in explorer.table.value and "yours" in explorer.agreement.value
+    explorer.prompt.value = " "
+    assert "empty wording" in explorer.message.value
+
+
+def test_a_sweep_gives_what_evaluate_gives(scored):
+    labels, scores = scored
+    tuned = np.linspace(0.3, 0.7, 26)
+    explorer = ThresholdExplorer(PA100K, labels, scores, tuned)
+    for name in ("Female", "AgeLess18"):  # the second has unknown labels
+        a, at = PA100K.index(name), np.array([0.0, 0.31, float(scores[2, PA100K.index(name)]), 1.0])
+        found = explorer.sweep(a, at)
+        for i, threshold in enumerate(at):
+            expected = evaluate(labels, scores, np.where(np.arange(26) == a, threshold, tuned))
+            row = expected.per_attribute.iloc[a]
+            for mine, theirs in (
+                ("mA", expected.mA),
+                ("F1", expected.f1),
+                ("plain", expected.plain_accuracy),
+                ("TPR", row.TPR),
+                ("TNR", row.TNR),
+                ("precision", row.precision),
+                ("own", row.plain_accuracy),
+            ):
+                assert found[mine][i] == pytest.approx(theirs, nan_ok=True), (name, threshold, mine)
+
+
+def test_a_threshold_moves_curves_and_effect_and_is_kept(scored):
+    explorer = ThresholdExplorer(PA100K, *scored)
+    assert changed(explorer.curves, lambda: setattr(explorer.attribute, "value", "Trousers"))
+    assert changed(explorer.effect, lambda: setattr(explorer.threshold, "value", 0.9))
+    assert "to everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 3
+    explorer.attribute.value = "Female"
+    explorer.attribute.value = "Trousers"
+    assert explorer.threshold.value == 0.9
+
+
+def test_errors_are_errors_and_the_surest_come_first(scored, splits, head, store):
+    labels, scores = scored
+    explorer = ErrorExplorer(PA100K, splits["test"], labels, scores, 0.5, head, store)
+    explorer.attribute.value = "Trousers"
+    a = PA100K.index("Trousers")
+    for kind, truth in (("false positives", 0), ("false negatives", 1)):
+        explorer.kind.value = kind
+        rows = explorer.errors()
+        assert (labels[rows, a] == truth).all() and ((scores[rows, a] > 0.5) != truth).all()
+        sure = scores[rows, a] if truth == 0 else -scores[rows, a]
+        assert (np.diff(sure) <= 0).all() and len(rows)
+        assert f"{len(rows)} {kind} among" in explorer.pictures.value
+    assert (
+        changed(explorer.pictures, lambda: setattr(explorer.by, "value", "group"))
+        and " wrong (" in explorer.pictures.value
+    )
+    assert changed(explorer.pictures, lambda: setattr(explorer.attention, "value", False))
+
+
+def test_no_errors_are_a_message(scored, splits):
+    labels, _ = scored
+    explorer = ErrorExplorer(PA100K, splits["test"], labels, (labels == 1).astype(float))
+    assert "No false positives of Female" in explorer.message.value and explorer.pictures.value == ""
+    assert explorer.attention.disabled and "identity" not in explorer.by.options
+
+
+def test_errors_by_identity(rendered_market):
+    part = load_benchmark("market1501", rendered_market, "test")
+    labels = labels_of(part)
+    explorer = ErrorExplorer(schema("market1501"), part, labels, np.full(labels.shape, 0.9))
+    explorer.attribute.value, explorer.by.value = "hat", "identity"
+    assert "identity 0" in explorer.pictures.value and "(100 %)" in explorer.pictures.value
