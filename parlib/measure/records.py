@@ -41,7 +41,7 @@ def make_record(method, setting, data, labels, scores, thresholds, names, identi
         "scores": at_half.summary(),
         "intervals": _intervals(labels, scores, identities),
         "drawn": "images" if identities is None else "identities",
-        "calibration": _calibration(labels, scores),
+        "calibration": calibration_bins(labels, scores),
         "undefined_attributes": at_half.undefined,
         "tuned": None,
         "per_attribute": _plain(at_half.per_attribute),
@@ -106,7 +106,7 @@ def _intervals(labels, scores, identities, threshold=None):
     return {name: [round(float(row[bound]), 6) for bound in ("low", "high")] for name, row in table.iterrows()}
 
 
-def _calibration(labels, scores, bins=10):
+def calibration_bins(labels, scores, bins=10):
     """In equal bins of probability the labels that fall there, their mean probability and share of yes: three lists."""
     known = np.asarray(labels) >= 0
     given, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1

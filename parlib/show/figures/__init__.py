@@ -8,7 +8,7 @@ from parlib.show.figures.features import (
     patch_colours,
     similarity_maps,
 )
-from parlib.show.figures.learning import attention_overlay, reliability, training_curves
+from parlib.show.figures.learning import attention_overlay, training_curves
 from parlib.show.figures.measure import (
     calibration,
     copied_identities,
@@ -35,7 +35,6 @@ __all__ = [
     "neighbourhoods",
     "patch_colours",
     "plain_against_mA",
-    "reliability",
     "similarity_maps",
     "strengths",
     "training_curves",

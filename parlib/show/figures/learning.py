@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE, figure
+from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
 
 
 def training_curves(history, title="", caption=""):
@@ -44,25 +44,4 @@ def attention_overlay(images, maps, titles, title="", caption="", rows=1):
         ax.imshow(grid, extent=extent, cmap="inferno", alpha=0.55, interpolation="bicubic")
         ax.set_title(line, fontsize=7)
         ax.axis("off")
-    return made
-
-
-def reliability(labels, probabilities, title="", caption="", bins=10):
-    """How often an answer of p is right: share of yes against mean probability in equal bins of p.
-
-    Args:
-        labels: (N, A) of 1, 0, -1; unknown is left out.
-        probabilities: `{name: (N, A)}`; the legend gives each its expected calibration error.
-    """
-    known, edges = labels >= 0, np.linspace(0, 1, bins + 1)
-    made, ax = figure(4.6, 3.4, title, caption)
-    ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
-    for (name, values), colour in zip(probabilities.items(), COLOURS, strict=False):
-        table = pd.DataFrame({"p": values[known], "yes": labels[known] == 1})
-        binned = table.groupby(np.digitize(table["p"], edges[1:-1]))
-        mean = binned.mean()
-        error = (binned.size() / len(table) * (mean["p"] - mean["yes"]).abs()).sum()
-        ax.plot(mean["p"], mean["yes"], "o-", color=colour, ms=4, label=f"{name}, error {100 * error:.1f}")
-    ax.set(xlabel="probability given", ylabel="share that is yes")
-    ax.legend(frameon=False)
     return made

@@ -21,8 +21,8 @@ def plain_against_mA(panels, title="", caption=""):
         if printed is not None:
             ax.axvline(printed, color=GREY, lw=1, ls="--")
             ax.axhline(printed, color=GREY, lw=1, ls=":")
-            ax.text(77, printed + 0.7, f"printed: {printed:.2f}", fontsize=8, color=GREY)
-        ax.set(xlim=(76, 99), ylim=(45, 100), xlabel="plain accuracy, %")
+            ax.text(73, printed + 0.7, f"printed: {printed:.2f}", fontsize=8, color=GREY)
+        ax.set(xlim=(72, 99), ylim=(45, 100), xlabel="plain accuracy, %")
         ax.set_title(name, loc="left", fontsize=9)
     axes[0, 0].set_ylabel("mA, %")
     return made
