@@ -7,7 +7,7 @@ from parlib.errors import BadInput
 
 CROSS_NOTE = (
     "Percentage points; rows: trained on, columns: tested on; mean ± standard deviation over seeds. Diagonal: score in "
-    "its own domain over all its shared attributes. Elsewhere: score there, and in brackets the loss against a head "
+    "its own domain over all its shared attributes. Elsewhere: score there, and in brackets the difference from a head "
     "trained in that domain, on the same test images and over the attributes that both domains carry."
 )
 
@@ -48,11 +48,11 @@ def cross_domain_losses(records, column="mA"):
 def cross_domain_table(records, column="mA"):
     """The matrix of domains as text cells; `CROSS_NOTE` says how to read it. Arguments as `cross_domain_losses`."""
     means = cross_domain_losses(records, column).groupby(["trained_on", "tested_on", "seed"])[["home", "away"]].mean()
-    means["loss"] = means["home"] - means["away"]
+    means["change"] = means["away"] - means["home"]
     cells = {}
-    for (trained, tested), group in 100 * means.groupby(level=[0, 1]):
-        score, loss = (_spread(group[name]) for name in ("away", "loss"))
-        cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} (-{loss})"
+    for (trained, tested), group in (100 * means).groupby(level=[0, 1]):
+        score, change = _spread(group["away"], ""), _spread(group["change"], "+")
+        cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} ({change})"
     order = list(dict.fromkeys(means.index.get_level_values(0)))
     return pd.DataFrame(cells).reindex(index=order, columns=order).fillna("not run").rename_axis("trained on")
 
@@ -63,6 +63,6 @@ def _scores(record, column):
     return {name: row[column] for name, row in record["per_attribute"].items() if row[column] is not None}
 
 
-def _spread(values):
+def _spread(values, sign):
     values = np.asarray(values, float)
-    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+    return f"{values.mean():{sign}.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
