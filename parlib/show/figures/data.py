@@ -8,6 +8,7 @@ from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure
 
 def contact_sheet(images, titles=None, title="", caption="", columns=10):
     """Crops side by side at one height, so that their own aspect ratios show. `images`: PIL or arrays."""
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     made, axes = figure(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
@@ -28,9 +29,11 @@ def domains(by_name, title="", caption=""):
         10, 2.1 * len(by_name) + 0.8, title, caption, len(by_name), 2, squeeze=False, width_ratios=(4, 1)
     )
     for (sheet, dots), (name, (images, here, release)) in zip(axes, by_name.items(), strict=True):
-        height = 220  # px: enlarged or reduced to one height, widths in proportion
+        height = 100  # px: enlarged or reduced to one height, widths in proportion
         sized = [image.resize((round(image.width * height / image.height), height)) for image in images]
-        sheet.imshow(np.concatenate([np.asarray(image) for image in sized], axis=1))
+        strip = np.concatenate([np.asarray(image) for image in sized], axis=1)
+        # Few shades: grain is most of such a picture's size in a notebook.
+        sheet.imshow(strip // 12 * 12, interpolation="nearest")
         sheet.set_title(name, loc="left", fontsize=9)
         sheet.axis("off")
         dots.plot([1e-3, 1], [1e-3, 1], color=GREY, lw=0.8)
