@@ -1,6 +1,16 @@
-"""The nano encoder's model card, written from what was measured and from nothing else."""
+"""The nano encoder's model card, written from what was measured and from nothing else.
+
+python tools/nano_card.py       # writes it again, with the table of heads from `records/small`
+"""
 
 import json
+from pathlib import Path
+
+from parlib.encode.encoder import load_encoder
+from parlib.measure.records import read_records
+from parlib.measure.tables import OUR_METHODS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _CARD = """---
 license: mit
@@ -38,12 +48,12 @@ percent; a constant scores mA 50.
 
 {attributes}
 
-One run and one seed. Attributes with few positives in a test set of this size move by several points. What heads
-trained on these features score over several seeds stands in `records/` and in notebook 04.
+One run and one seed. Attributes with few positives in a test set of this size move by several points.
+{heads}
 """
 
 
-def write(folder, about, size):
+def write(folder, about):
     """Write `README.md` and `measured.json` into the encoder's folder from the figures in `about`."""
     each = about["scores"]
     first = next(iter(each.values()))
@@ -59,11 +69,12 @@ def write(folder, about, size):
     card = _CARD.format(
         **about,
         **first["images"],
-        size=size / 2**20,
+        size=sum(path.stat().st_size for path in folder.iterdir()) / 2**20,
         vocabulary=vocabulary,
         benchmarks=" | ".join(f"rendered {name}" for name in each),
         rule="|".join("---" for _ in each),
         rows="\n".join(lines),
+        heads=_heads(load_encoder(str(folder)).weights_hash),
         attributes="\n\n".join(_attributes(name, s["per_attribute"]) for name, s in each.items()),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -73,3 +84,33 @@ def write(folder, about, size):
 def _attributes(benchmark, scores):
     rows = [f"| {a} | {mA:.1f} | {scores['linear_probe'][a]:.1f} |" for a, mA in scores["zero_shot"].items()]
     return "\n".join([f"| rendered {benchmark}, mA | zero-shot (en) | linear probe |", "|---|---|---|", *rows])
+
+
+def _heads(weights):
+    """What is trained on these features, from kept records of these weights; empty without records."""
+    folder = ROOT / "records" / "small"
+    records = read_records(folder) if folder.is_dir() else []
+    means = {}
+    for record in records:
+        if record["setting"].get("weights", weights) == weights:
+            cell = means.setdefault(record["method"], {}).setdefault(record["data"]["benchmark"], [])
+            cell.append((100 * record["tuned"]["mA"], 100 * record["scores"]["mAP"]))
+    if not means:
+        return ""
+    benchmarks = list(next(iter(means.values())))
+    rows = [f"| tuned mA / mAP | {' | '.join(f'rendered {name}' for name in benchmarks)} |", "|---|---|---|---|"]
+    for method in sorted(means, key=OUR_METHODS.index):
+        cells = [" / ".join(_spread(scores) for scores in zip(*means[method][b], strict=True)) for b in benchmarks]
+        rows.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(["\nHeads and baselines on other trees, mean ± standard deviation over three seeds:\n", *rows])
+
+
+def _spread(values):
+    mean = sum(values) / len(values)
+    spread = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
+    return f"{mean:.1f} ± {spread:.1f}"
+
+
+if __name__ == "__main__":
+    nano = ROOT / "parlib/assets/siglip2-nano"
+    write(nano, json.loads((nano / "measured.json").read_text(encoding="utf-8")))

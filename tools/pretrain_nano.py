@@ -56,7 +56,7 @@ def main(argv=None):
         "scores": measure(model, run.processor.tokenizer, trees),
     }
     size = nano_model.save(args.out, model, run.processor)
-    nano_card.write(args.out, about, size)
+    nano_card.write(args.out, about)
     for benchmark, scores in about["scores"].items():
         print(benchmark, json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe")}))
     print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")
