@@ -89,7 +89,7 @@ def explorers(name):
 def run_all(page, address, title):
     page.goto(address, timeout=60_000)
     page.get_by_role("heading", name=title).wait_for(timeout=60_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]:visible").first.wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     return page
@@ -229,7 +229,7 @@ def test_every_control_on_the_page_is_labelled(tabs):
 def test_notebook_1_runs_in_jupyterlab(new_page, lab):
     page = run_all(new_page(), f"{lab}/01_data.ipynb", "1 · Look at the people")
     page.get_by_text("usable True").wait_for(timeout=300_000)
-    page.wait_for_function("document.querySelectorAll('.jp-RenderedImage img').length == 5", timeout=20_000)
+    page.wait_for_function("document.querySelectorAll('.jp-RenderedImage img').length == 6", timeout=20_000)
     no_error(page)
 
 

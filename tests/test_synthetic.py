@@ -27,7 +27,7 @@ def plain(view="front"):
 
 
 def seen(person, seed=3):
-    image = render_person(person, np.random.default_rng(seed), "pa100k", size=(100, 260))
+    image = render_person(person, np.random.default_rng(seed), "peta", size=(100, 260), camera=8)
     return np.asarray(image, np.int16)
 
 
