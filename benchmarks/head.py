@@ -53,14 +53,10 @@ def made(name):
     torch.manual_seed(0)
     preset = {"plain": "paper", "attention: plain": "paper", "attention": "paper"}.get(name, name)
     schema = {"name": "base", "attributes": [{"name": str(a)} for a in range(A)]}
-    head = VLMPARHead(schema, ["prompt"] * A, "base", D, D, T, **{**PRESETS[preset], "dropout": 0.0, **_fits(preset)})
+    head = VLMPARHead(schema, ["prompt"] * A, "base", D, D, T, **{**PRESETS[preset], "dropout": 0.0})
     tokens, mask = torch.randn(A, T, D), torch.arange(T).expand(A, T) < USED
     head.set_prompts(PromptFeatures(tokens, tokens[:, -1], mask))
     return Plain(head) if name.endswith("plain") else head
-
-
-def _fits(preset):
-    return {"grid": 7} if preset == "compact" else {}  # 14 x 14 patches do not average to 4 x 4
 
 
 def step(name, model, x):

@@ -237,8 +237,8 @@ def test_bad_options_are_named():
         VLMPARHead(SCHEMA, ["a", "b"], "toy", D, D_TEXT, T)
     with pytest.raises(BadInput, match="cannot be split over 5 heads"):
         head(heads=5)
-    with pytest.raises(BadInput, match="16 patches do not pool to a 3x3"):
-        head(grid=3)(images())
+    with pytest.raises(BadInput, match="16 patches do not pool to a 5x5"):
+        head(grid=5)(images())
     with pytest.raises(BadInput, match="unknown queries 'words' of a head; known: patches, prompts, both"):
         head(queries="words")
     with pytest.raises(BadInput, match="give tokens and pooled"):

@@ -75,11 +75,14 @@ class Fusion(nn.Module):
 
 
 def to_grid(tokens, grid):
-    """Patch tokens (B, N, D) of a square patch map averaged to (B, grid * grid, D); unchanged where grid is None."""
+    """Patch tokens (B, N, D) of a square patch map averaged to (B, grid * grid, D); unchanged where grid is None.
+
+    Where grid does not divide the side, neighbouring cells share patches (torch's adaptive average pooling).
+    """
     if grid is None:
         return tokens
     side = math.isqrt(tokens.shape[1])
-    if side * side != tokens.shape[1] or side % grid:
+    if side * side != tokens.shape[1] or side < grid:
         raise BadInput(f"{tokens.shape[1]} patches do not pool to a {grid}x{grid} grid; use grid=None")
     maps = tokens.transpose(1, 2).unflatten(-1, (side, side))  # (B, D, side, side)
-    return F.avg_pool2d(maps, side // grid).flatten(2).transpose(1, 2)  # (B, grid * grid, D)
+    return F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)  # (B, grid * grid, D)
