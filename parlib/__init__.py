@@ -19,6 +19,7 @@ _HOMES = {
     "VLMPARHead": "parlib.learn.head",
     "fit": "parlib.learn.train",
     "predict": "parlib.learn.train",
+    "load": "parlib.use.model",
     "evaluate": "parlib.measure.metrics",
     "PROTOCOLS": "parlib.measure.protocols",
     "bootstrap": "parlib.measure.bootstrap",

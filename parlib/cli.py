@@ -1,9 +1,10 @@
-"""The long jobs as commands, with no logic of their own: `parlib synth, check, extract, train, evaluate, audit, ...`.
+"""The long jobs as commands, with no logic of their own: `parlib synth, check, extract, train, predict, audit, ...`.
 
 A user's mistake is one line on stderr and exit code 2.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -64,6 +65,7 @@ def _parser():
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run, must not exist")
     train.add_argument("--profile", help="head and training options of small (default) or paper")
     train.add_argument("--preset", help="of the head: paper, compact or recommended (default: the profile's)")
+    train.add_argument("--language", help="of the prompts (default: en)")
     train.add_argument("--view", help="train on shared attributes, such as upar-lite, to score on other benchmarks")
     for option, kind in (("epochs", int), ("lr", float), ("batch-size", int), ("loss", str), ("sampling", str)):
         train.add_argument(f"--{option}", type=kind, help="default: the profile's")
@@ -72,6 +74,7 @@ def _parser():
 
     baselines = commands.add_parser("baselines", help="record the constant predictor, zero-shot and the probes")
     _data_arguments(baselines)
+    baselines.add_argument("--language", default="en", help="of the prompts (default: en)")
     baselines.add_argument("--view", help="score on shared attributes, such as upar-lite")
     baselines.add_argument("--out", type=Path, required=True, metavar="RECORDS", help="folder for the records")
     baselines.set_defaults(command=_baselines)
@@ -82,6 +85,29 @@ def _parser():
     evaluate.add_argument("--root", type=Path, help="default: the tree it was trained on")
     evaluate.add_argument("--benchmark", help="another than it was trained on; for runs trained with --view")
     evaluate.set_defaults(command=_evaluate)
+
+    predict = commands.add_parser("predict", help="what a trained model says of your images")
+    predict.add_argument("model", help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")
+    predict.add_argument("images", nargs="*", help="files, folders, patterns (default: the examples that ship)")
+    predict.add_argument("--attributes", metavar="NAMES", help="some only, joined by commas")
+    predict.add_argument(
+        "--phrase", action="append", default=[], metavar="NAME=TEXT", help="one more attribute, zero-shot; repeatable"
+    )
+    predict.add_argument("--boxes", metavar="FILE", help="people in full frames: CSV, Parquet or COCO JSON")
+    predict.add_argument("--language", help="of the prompts: en, zh, es, it, fr, ar; several joined by commas")
+    predict.add_argument("--threshold", type=float, help="one for all attributes (default: each one's own)")
+    predict.add_argument("--format", choices=("json", "csv", "parquet"), help="default: by --out's suffix, or json")
+    predict.add_argument("--out", type=Path, help="file, must not exist; a stopped job goes on (default: print)")
+    predict.add_argument("--annotate", type=Path, metavar="FOLDER", help="write each picture with its answers there")
+    predict.add_argument("--encoder", help="where the model's encoder lies, if not where the model says")
+    predict.add_argument("--workers", type=int, help="processes that decode (default: one a core but one)")
+    predict.set_defaults(command=_predict)
+
+    export = commands.add_parser("export", help="image tower and head of a model as one ONNX file")
+    export.add_argument("model", help="as for predict")
+    export.add_argument("out", type=Path, metavar="OUT.onnx")
+    export.add_argument("--encoder", help="where the model's encoder lies, if not where the model says")
+    export.set_defaults(command=_export)
 
     audit = commands.add_parser("audit", help="what a benchmark's labels give away without a pixel: one JSON object")
     audit.add_argument("--benchmark", default="pa100k", help="pa100k, peta or market1501")
@@ -152,6 +178,7 @@ def _train(arguments):
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     options = TrainOptions(**{**chosen.training, **given})
     head = {"preset": arguments.preset} if arguments.preset else chosen.head
+    head = {**head, "language": arguments.language} if arguments.language else head
     several = len(arguments.seeds) > 1
     for seed in arguments.seeds:
         out, bar = arguments.out / f"seed{seed}" if several else arguments.out, None
@@ -191,7 +218,7 @@ def _baselines(arguments):
     tree = (arguments.benchmark, arguments.root)
     splits = ("train", "val", "test")
     parts = [prepare(*tree, split, encoder, _cache(arguments), view=arguments.view) for split in splits]
-    for record in baseline_records(*parts, encoder):
+    for record in baseline_records(*parts, encoder, arguments.language):
         path = arguments.out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)
         print(path)
@@ -203,6 +230,41 @@ def _evaluate(arguments):
     record = evaluate_run(arguments.run, arguments.split, arguments.root, benchmark=arguments.benchmark)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
     print(json.dumps({**shown, "undefined_attributes": record["undefined_attributes"], "unit": "fraction"}, indent=1))
+
+
+def _predict(arguments):
+    from parlib.show.annotate import annotate
+    from parlib.use.model import EXAMPLES, load
+    from parlib.use.predict import Job, gather, write_predictions
+
+    model = load(arguments.model, encoder=arguments.encoder, language=arguments.language)
+    model = model.with_phrases(dict(_named(phrase) for phrase in arguments.phrase))
+    if not arguments.images and arguments.boxes is None:
+        print(f"parlib: note: no image given; these are the examples in {EXAMPLES}", file=sys.stderr)
+    crops, notes = gather(arguments.images or [EXAMPLES], arguments.boxes)
+    asked = arguments.attributes and arguments.attributes.split(",")
+    job = Job(model, crops, asked, arguments.threshold, arguments.workers)
+    seen = functools.partial(annotate, crops=crops, folder=arguments.annotate) if arguments.annotate else iter
+    people, unreadable = write_predictions(job, arguments.out, arguments.format, seen)
+    for note in notes:
+        print(f"parlib: note: {note}", file=sys.stderr)
+    for name, error in unreadable[:5]:
+        print(f"parlib: {name}: {error.removeprefix(f'{name}: ')}", file=sys.stderr)
+    if unreadable:
+        print(f"parlib: {len(unreadable)} of {people + len(unreadable)} images could not be read", file=sys.stderr)
+    return 0 if people else 1
+
+
+def _named(phrase):
+    name, equals, text = phrase.partition("=")
+    return (name.strip(), text.strip()) if equals else (phrase.strip(), phrase.strip())
+
+
+def _export(arguments):
+    from parlib.use.export import export_onnx
+    from parlib.use.model import load
+
+    print(export_onnx(load(arguments.model, encoder=arguments.encoder, device="cpu"), arguments.out))
 
 
 def _audit(arguments):

@@ -1,0 +1,113 @@
+"""New attributes for a trained model: from a phrase alone, from a phrase held against labels, or from a few labels."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from torch.nn import functional as F
+
+from parlib.errors import BadInput
+from parlib.measure.metrics import tune_thresholds
+from parlib.use.model import Added
+
+FOLDS = 5
+PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
+
+
+def zero_shot_attribute(encoder, name, phrases, pooled=None, labels=None):
+    """An attribute nobody trained, from what the checkpoint makes of a phrase.
+
+    Args:
+        encoder: the model's `Encoder`.
+        name: of the new attribute.
+        phrases: one or several, in any language; the mean of their normalised embeddings is used (prompt ensemble).
+        pooled, labels: pooled features (n, D) and labels (n,) of 1, 0, -1 of val. With them the probability is
+            calibrated (a logistic regression on the score, Platt's) and the threshold tuned for mA; without, it is the
+            checkpoint's own sigmoid and its threshold 0.5.
+
+    Returns:
+        `Added`, for `model.with_added`.
+
+    Raises:
+        BadInput: no phrase, labels that do not fit or lack a yes or a no.
+    """
+    phrases = _phrases(name, phrases)
+    weight, bias = _direction(encoder, phrases)
+    if labels is None:
+        return Added(name, phrases, weight, bias)
+    pooled, labels = _known(name, pooled, labels)
+    score = (pooled @ weight + bias).numpy()[:, None]
+    fitted = LogisticRegression(C=1e3).fit(score, labels)
+    a, b = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    threshold = tune_thresholds(labels[:, None], fitted.predict_proba(score)[:, 1:])[0]
+    how = f"zero-shot, calibrated on {len(labels)} labels ({int(labels.sum())} yes)"
+    return Added(name, phrases, weight * a, bias * a + b, float(threshold), True, how)
+
+
+def few_shot_attribute(encoder, name, pooled, labels, phrases=()):
+    """An attribute learnt from a few labelled crops on frozen features: logistic regression that starts at a phrase.
+
+    With a phrase its direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer
+    stays near zero-shot, with many it is a linear probe. The penalty is chosen by cross-validation on these labels, and
+    so is the threshold (for mA), from predictions of the parts left out.
+
+    Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
+
+    Returns:
+        `Added`. It is not called calibrated: too few labels to tell.
+    """
+    phrases = _phrases(name, phrases) if phrases else ()
+    pooled, labels = _known(name, pooled, labels, least=2)
+    direction = _direction(encoder, phrases)[0] if phrases else torch.zeros(encoder.width)
+    direction = F.normalize(direction, dim=0)
+    centre, spread = pooled.mean(0), pooled.std(0).mean().clamp(min=1e-6)
+    x = (pooled - centre) / spread  # (n, D)
+    features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
+    folds = StratifiedKFold(min(FOLDS, int(labels.sum()), int((1 - labels).sum())), shuffle=True, random_state=0)
+    tried = {}
+    with warnings.catch_warnings(action="ignore"):  # of a penalty that is too weak to converge; it scores badly
+        for C in (1e-4, 1e-3, 1e-2, 1e-1):
+            left_out = cross_val_predict(
+                LogisticRegression(C=C, max_iter=500, class_weight="balanced"),
+                *(features, labels),
+                cv=folds,
+                method="predict_proba",
+            )[:, 1]
+            loss = -np.log(np.clip(np.where(labels == 1, left_out, 1 - left_out), 1e-6, 1)).mean()
+            tried[C] = (loss, left_out)
+        C = min(tried, key=lambda C: tried[C][0])
+        fitted = LogisticRegression(C=C, max_iter=500, class_weight="balanced").fit(features, labels)
+    coefficients = torch.as_tensor(fitted.coef_[0], dtype=torch.float32)
+    weight = (coefficients[:-1] + PRIOR * coefficients[-1] * direction) / spread
+    bias = float(fitted.intercept_[0]) - float(weight @ centre)
+    threshold = tune_thresholds(labels[:, None], tried[C][1][:, None])[0]
+    how = f"learnt from {len(labels)} labels ({int(labels.sum())} yes)"
+    return Added(name, phrases, weight, bias, float(threshold), False, how)
+
+
+def _phrases(name, phrases):
+    phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
+    if not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
+        raise BadInput(f"attribute {name!r} needs a phrase, such as 'a person with a red scarf'")
+    return phrases
+
+
+def _direction(encoder, phrases):
+    """(D,) weight and bias of the checkpoint's own zero-shot logit, of the mean of several phrases."""
+    words = F.normalize(encoder.encode_prompts(list(phrases)).pooled.float(), dim=-1)
+    scale, bias = encoder.model.logit_scale.float().exp(), encoder.model.logit_bias.float()
+    return (scale * F.normalize(words.mean(0), dim=0)).cpu(), float(bias)
+
+
+def _known(name, pooled, labels, least=1):
+    """Normalised features (m, D) and labels (m,) of the images whose label is known."""
+    labels = np.asarray(labels).astype(int).ravel()
+    if pooled is None or len(pooled) != len(labels):
+        raise BadInput(f"{name!r}: {0 if pooled is None else len(pooled)} features for {len(labels)} labels")
+    known = labels >= 0
+    yes, no = int((labels == 1).sum()), int((labels == 0).sum())
+    if min(yes, no) < least:
+        raise BadInput(f"{name!r}: {yes} yes and {no} no among the labels; at least {least} of each are needed")
+    return F.normalize(torch.as_tensor(pooled).float().cpu(), dim=-1)[known], labels[known]

@@ -1,0 +1,251 @@
+"""A trained model in use: the encoder, the head, and attributes added since; from a folder, the hub, or the package."""
+
+import copy
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from safetensors.torch import load_file, save
+from torch.nn import functional as F
+
+from parlib.encode.encoder import hash_tensors, load_encoder
+from parlib.encode.prompts import languages, load_prompts
+from parlib.errors import BadInput
+from parlib.files import read_json, write_atomic
+from parlib.learn.head import VLMPARHead
+from parlib.measure.records import read_records, write_record
+from parlib.schema import Attribute, Schema
+from parlib.use.card import card
+
+_ASSETS = Path(__file__).parents[1] / "assets"
+SHIPPED = {"nano-pa100k": _ASSETS / "nano-pa100k"}
+EXAMPLES = _ASSETS / "examples"
+
+
+@dataclass(frozen=True)
+class Added:
+    """An attribute added to a trained model: a direction among the normalised pooled features.
+
+    Its probability is sigmoid(weight . pooled / |pooled| + bias). Made by `zero_shot_attribute`, `few_shot_attribute`.
+    """
+
+    name: str
+    phrases: tuple[str, ...]
+    weight: torch.Tensor  # (D,) float32
+    bias: float
+    threshold: float = 0.5
+    calibrated: bool = False
+    how: str = "zero-shot"
+
+
+class Model(ModelHubMixin):
+    """Images in, named decisions out: an `Encoder`, a `VLMPARHead` trained on it, and `Added` attributes.
+
+    `save_pretrained`, `from_pretrained` and `push_to_hub` carry safetensors, JSON and a model card, nothing else.
+
+    Args:
+        encoder: the very encoder whose features the head was trained on.
+        head: a trained `VLMPARHead`; its schema, thresholds and temperature are used.
+        run: what `run.json` holds of its training, {} where there was none.
+        records: file name -> record of an evaluation of the head.
+        added: of `Added`.
+        language: None for the prompts trained with, or codes joined by commas, whose scores are averaged. In other
+            words than those trained with the head is not calibrated, and says so.
+    """
+
+    def __init__(self, encoder, head, run=None, records=None, added=(), language=None):
+        self.encoder, self.head, self.run, self.records = encoder, head.eval(), run or {}, records or {}
+        self.added, self.language, self.heads = tuple(added), language, [self.head]
+        self.schema  # noqa: B018 (two attributes of one name are found here)
+        if language:
+            self.heads = [self._speaking(code.strip()) for code in language.split(",")]
+
+    def _speaking(self, language):
+        head = copy.deepcopy(self.head)
+        head.prompts = load_prompts(Schema.from_dict(head.schema), language)
+        return head.set_prompts(self.encoder.encode_prompts(head.prompts))
+
+    @cached_property
+    def schema(self):
+        """`Schema` of everything it answers: the head's attributes, then the added ones."""
+        trained = Schema.from_dict(self.head.schema)
+        added = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "added") for a in self.added)
+        return replace(trained, attributes=trained.attributes + added, permutations={}, questions={})
+
+    @property
+    def names(self):
+        """Names of the A attributes, in the order of `scores`: list of str."""
+        return self.schema.names
+
+    @property
+    def thresholds(self):
+        """(A,) float64; a probability above it is a yes."""
+        return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.added)])
+
+    @property
+    def calibrated(self):
+        """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
+        return np.array([not self.language] * len(self.head.prompts) + [a.calibrated for a in self.added])
+
+    @cached_property
+    def weights_hash(self):
+        """SHA-256 of all that determines its scores beside the encoder."""
+        tensors = {f"{i}.{k}": v for i, head in enumerate(self.heads) for k, v in head.state_dict().items()}
+        tensors |= {f"added.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.added}
+        return hash_tensors(tensors, self.encoder.weights_hash)
+
+    @torch.no_grad()
+    def scores(self, tokens, pooled):
+        """Patch tokens (B, N, D), pooled features (B, D) -> probabilities (B, A) float32."""
+        tokens, pooled = tokens.float(), pooled.float()
+        out = sum((head(tokens, pooled) / head.temperature).sigmoid() for head in self.heads) / len(self.heads)
+        if self.added:
+            weight = torch.stack([a.weight for a in self.added]).to(pooled.device)
+            bias = torch.tensor([a.bias for a in self.added], device=pooled.device)
+            out = torch.cat([out, (F.normalize(pooled, dim=-1) @ weight.T + bias).sigmoid()], 1)
+        return out
+
+    def __call__(self, images, **options):
+        """Predictions of images, as `parlib.use.predict.predict_images` gives them: a DataFrame."""
+        from parlib.use.predict import predict_images
+
+        return predict_images(self, images, **options)
+
+    def with_added(self, *attributes):
+        """The same model with more attributes, each an `Added`."""
+        for one in attributes:
+            if one.weight.shape != (self.encoder.width,):
+                raise BadInput(
+                    f"{one.name!r} was made for features of width {len(one.weight)}, this encoder's is "
+                    f"{self.encoder.width}: make it with the model's own encoder"
+                )
+        return Model(self.encoder, self.head, self.run, self.records, (*self.added, *attributes), self.language)
+
+    def with_phrases(self, phrases):
+        """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""
+        from parlib.use.added import zero_shot_attribute
+
+        return self.with_added(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
+
+    def save_pretrained(self, save_directory, **options):
+        """Write the whole model to a folder, or nothing: over an earlier model there, never over anything else."""
+        out = Path(save_directory)
+        if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()):
+            raise BadInput(f"{out} holds something that is no model: give a new folder")
+        partial = out.with_name(f".{out.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            done = super().save_pretrained(partial, **options)
+            shutil.rmtree(out, ignore_errors=True)
+            partial.rename(out)
+        except OSError as error:
+            raise BadInput(
+                f"model cannot be written to {out}: {error.strerror}; make room or choose another"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return done
+
+    def _save_pretrained(self, save_directory):
+        folder = Path(save_directory)
+        self.head.save_pretrained(folder)
+        asked = {k: v for k, v in self.run.get("asked", {}).items() if k not in ("root", "cache")}  # paths of a machine
+        run = {**self.run, "asked": asked, "setting": self.run.get("setting") or self._identity()}
+        write_atomic(folder / "run.json", json.dumps(run, indent=1, default=float) + "\n")
+        for name, record in self.records.items():
+            write_record(record, folder / name)
+        write_atomic(folder / "prompts.json", json.dumps(self._prompts(), indent=1, ensure_ascii=False) + "\n")
+        if self.added:
+            about = [{k: v for k, v in vars(a).items() if k != "weight"} for a in self.added]
+            write_atomic(folder / "added.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+            write_atomic(folder / "added.safetensors", save({"weight": torch.stack([a.weight for a in self.added])}))
+        write_atomic(folder / "README.md", card(self))
+
+    def _identity(self):
+        encoder = self.encoder
+        commit = getattr(encoder.model.config, "_commit_hash", None)
+        return {"encoder": encoder.name, "revision": commit, "weights": encoder.weights_hash}
+
+    def _prompts(self):
+        """Language -> the head's prompts in it; only those trained with where its schema is a user's own."""
+        out, schema = {"trained with": self.head.prompts}, Schema.from_dict(self.head.schema)
+        for language in languages():
+            try:
+                out[language] = load_prompts(schema, language)
+            except BadInput:
+                continue  # a user's own attributes, for which this language has no phrases
+        return out
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id, revision=None, encoder=None, device=None, language=None, **hub):
+        known = {k: hub[k] for k in ("cache_dir", "force_download", "local_files_only", "token") if k in hub}
+        return load(model_id, encoder=encoder, revision=revision, device=device, language=language, **known)
+
+
+def load(name="nano-pa100k", encoder=None, revision=None, device=None, language=None, **hub):
+    """A `Model`: `parlib.load(MODEL)(images)`.
+
+    Args:
+        name: one that ships (`nano-pa100k`), the folder of a run or of a saved model, or a hub id.
+        encoder: an `Encoder`, or where it lies if not where the model says; it must have the weights trained with.
+        revision: of a hub id.
+        device: default is this process's GPU where there is one.
+        language: see `Model`.
+
+    Raises:
+        BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
+    """
+    folder = _folder(str(name), revision, hub)
+    if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
+        raise BadInput(f"{name} holds no model: expected config.json, model.safetensors and run.json of `parlib train`")
+    run = read_json(folder / "run.json", "run of a model")
+    try:
+        head, setting = VLMPARHead.from_pretrained(str(folder)), run["setting"]
+        added = _read_added(folder)
+    # Whatever a damaged or foreign file trips safetensors and the constructor into.
+    except Exception as error:
+        raise BadInput(f"model {name} is damaged or of another version ({error}): fetch or train it again") from error
+    if encoder is None or isinstance(encoder, (str, os.PathLike)):
+        given = encoder is not None
+        encoder = load_encoder(encoder or setting["encoder"], None if given else setting.get("revision"), device)
+    if encoder.weights_hash != setting["weights"]:
+        raise BadInput(
+            f"model {name} was trained on encoder {setting['encoder']!r} (weights {setting['weights'][:12]}); "
+            f"{encoder.name!r} has others ({encoder.weights_hash[:12]}): a head reads its own encoder's features only"
+        )
+    names = [p.name for p in sorted(folder.glob("*.json"))]
+    names = [n for n in names if n not in ("config.json", "run.json", "prompts.json", "added.json")]
+    records = {n: read_records(folder / n)[0] for n in names}
+    return Model(encoder, head.to(encoder.device), run, records, added, language)
+
+
+def _folder(name, revision, hub):
+    if name in SHIPPED:
+        return SHIPPED[name]
+    if os.path.isdir(name):
+        return Path(name)
+    known = f"models that ship: {', '.join(SHIPPED)}; or the folder of a `parlib train` run, or a hub id"
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise BadInput(f"no model {name!r}; {known}")
+    try:
+        wanted = ["*.json", "*.safetensors", "README.md"]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **hub))
+    # The hub's client has a dozen classes for no network, no such name and no permission.
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(f"no folder {name!r}, and the hub gives no such model ({first}); {known}") from error
+
+
+def _read_added(folder):
+    if not (folder / "added.json").is_file():
+        return []
+    weights = load_file(folder / "added.safetensors")["weight"].float()
+    entries = json.loads((folder / "added.json").read_text(encoding="utf-8"))
+    return [Added(**{**e, "phrases": tuple(e["phrases"]), "weight": w}) for e, w in zip(entries, weights, strict=True)]

@@ -1,0 +1,290 @@
+"""Any number of images through a model: in pieces that are kept, so that a long job that was stopped goes on."""
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from parlib.encode.features import BATCH, BATCH_BYTES
+from parlib.errors import BadInput
+from parlib.files import digest, partial_of, sweep, write_atomic
+from parlib.use.boxes import read_boxes
+from parlib.use.sources import crops_of, find_images
+
+PIECE = 512  # crops that are computed, written and kept together
+FORMATS = ("json", "csv", "parquet")
+COLUMNS = {
+    **{"image": str, "x": float, "y": float, "width": float, "height": float},
+    **{"attribute": str, "probability": float, "decision": bool, "threshold": float, "calibrated": bool, "error": str},
+}
+
+
+def predict_images(model, images, boxes=None, attributes=None, threshold=None, workers=None, progress=True):
+    """What a model says of images.
+
+    Args:
+        model: `Model`.
+        images: a PIL image, a file, a folder, a glob pattern, or a list of these.
+        boxes: file of boxes (see `read_boxes`) that cut people out of full frames.
+        attributes: names to answer; all by default.
+        threshold: one for all attributes in place of each one's own.
+        workers: processes that decode; default is one a core but one, none for a handful of images.
+
+    Returns:
+        DataFrame, a row a person and attribute: `image`, with boxes `x, y, width, height` in pixels, `attribute`,
+        `probability` in [0, 1], `decision` (probability > threshold), `threshold`, `calibrated` (fitted to labels),
+        and `error`, which a row without an attribute has where an image could not be read.
+
+    Raises:
+        BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
+    """
+    crops, _ = gather(images, boxes)
+    job = Job(model, crops, attributes, threshold, workers, progress)
+    return pd.concat(list(job.pieces()), ignore_index=True)
+
+
+def gather(images, boxes=None):
+    """Everything to predict, checked before anything is computed: (list of `Crop`, notes)."""
+    images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
+    pictures = [image for image in images if isinstance(image, Image.Image)]
+    named = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
+    if len(pictures) < len(images):
+        named += find_images([image for image in images if not isinstance(image, Image.Image)])
+    if not named:
+        raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
+    found, notes = (None, []) if boxes is None else read_boxes(boxes)
+    crops, more = crops_of(named, found)
+    return crops, notes + more
+
+
+class Job:
+    """A prediction of many crops as tables of `PIECE` crops each, computed or, with a folder, found again.
+
+    Args: as `predict_images`; `crops` from `gather`.
+    """
+
+    def __init__(self, model, crops, attributes=None, threshold=None, workers=None, progress=True):
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
+        self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
+        self.columns = [model.schema.index(name.strip()) for name in dict.fromkeys(attributes or model.names)]
+        self.thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
+
+    @property
+    def key(self):
+        """Hash of all that determines the result: model, images with sizes and times, boxes, options."""
+        asked = [self.model.weights_hash, self.columns, self.thresholds.tolist(), PIECE]
+        files = {str(c.source): _stamp(c.source) for c in self.crops}
+        return digest([asked, [(c.name, files[str(c.source)], c.box and c.box[:5]) for c in self.crops]])
+
+    def pieces(self, folder=None):
+        """The tables in order; with a `folder`, those in it are read and the others written there."""
+        spans = [range(i, min(i + PIECE, len(self.crops))) for i in range(0, len(self.crops), PIECE)]
+        paths = [folder and folder / f"part-{i:06d}.parquet" for i in range(len(spans))]
+        todo = [i for i, path in enumerate(paths) if not (path and path.is_file())]
+        loaded = iter(self._loader([spans[i] for i in todo]))
+        hidden = None if self.progress else True  # None: shown on a terminal only
+        done = sum(len(span) for i, span in enumerate(spans) if i not in set(todo))
+        with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
+            for i, (span, path) in enumerate(zip(spans, paths, strict=True)):
+                if i not in todo:
+                    yield pd.read_parquet(path)
+                    continue
+                table = self._table(span, loaded, bar)
+                if path:
+                    write_atomic(path, table.to_parquet(index=False))
+                yield table
+
+    def _loader(self, spans):
+        encoder = self.model.encoder
+        size = max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
+        batches = [list(span[k : k + size]) for span in spans for k in range(0, len(span), size)]
+        spare = min(8, (os.cpu_count() or 1) - 1) if len(batches) > 1 else 0
+        workers = spare if self.workers is None else self.workers
+        return DataLoader(
+            _Pixels(self.crops, encoder),
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=encoder.device.type == "cuda",
+        )
+
+    def _table(self, span, loaded, bar):
+        scores, errors = np.full((len(span), len(self.columns)), np.nan), {}
+        at = 0
+        while at < len(span):
+            rows, inputs, failed = next(loaded)
+            if rows:
+                with torch.autocast("cuda", enabled=self.model.encoder.device.type == "cuda"):
+                    features = self.model.encoder.encode_images(inputs)
+                scores[[row - span[0] for row in rows]] = self.model.scores(*features).cpu().numpy()[:, self.columns]
+            errors |= failed
+            at += len(rows) + len(failed)
+            bar.update(len(rows) + len(failed))
+        return self._rows(span, scores, errors)
+
+    def _rows(self, span, scores, errors):
+        model, parts = self.model, {name: [] for name in COLUMNS}
+        names, limits = np.array(model.names, object)[self.columns], self.thresholds[self.columns]
+        told = model.calibrated[self.columns]
+        for row in span:
+            crop, p = self.crops[row], scores[row - span[0]]
+            n = 1 if row in errors else len(names)
+            corners = crop.box[1:5] if crop.box else (np.nan,) * 4
+            for name, value in zip(("image", "x", "y", "width", "height"), (crop.name, *corners), strict=True):
+                parts[name] += [value] * n
+            answers = (None,) * 5 if row in errors else (names, p.round(6), p > limits, limits.round(6), told)
+            for name, value in zip(list(COLUMNS)[5:10], answers, strict=True):
+                parts[name] += [None] if value is None else value.tolist()
+            parts["error"] += [errors.get(row)] * n
+        table = pd.DataFrame(parts).astype({"decision": "boolean", "calibrated": "boolean"})
+        table = table.astype({c: "str" for c in ("image", "attribute", "error")} | {"probability": float})
+        return table if any(crop.box for crop in self.crops) else table.drop(columns=["x", "y", "width", "height"])
+
+
+class _Pixels(torch.utils.data.Dataset):
+    """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others)."""
+
+    def __init__(self, crops, encoder):
+        self.crops, self.encoder, self.last = crops, encoder, (None, None)
+
+    def __len__(self):
+        return len(self.crops)
+
+    def __getitems__(self, rows):
+        images, errors = {}, {}
+        for row in rows:
+            crop = self.crops[row]
+            try:
+                if self.last[0] is not crop.source:  # the boxes of a frame follow one another
+                    self.last = (crop.source, crop.frame())
+                images[row] = crop.open(self.last[1])
+            except BadInput as error:
+                errors[row] = str(error)
+        return list(images), self.encoder.preprocess(images.values()) if images else None, errors
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _stamp(source):
+    if isinstance(source, Image.Image):
+        return digest([source.size, source.tobytes().hex()])
+    with contextlib.suppress(OSError):
+        about = os.stat(source)
+        return [str(source), about.st_size, about.st_mtime_ns]
+    return [str(source)]
+
+
+def write_predictions(job, out=None, format=None, seen=iter):
+    """Predict and write one file, whole or not at all; the pieces of a job that was stopped are found again.
+
+    Args:
+        job: `Job`.
+        out: file, must not exist; None prints to standard output.
+        format: one of `FORMATS`; default is by the suffix of `out`, or json.
+        seen: takes the iterator of tables and passes them on, such as `annotate`.
+
+    Returns:
+        (people answered, [(image, error)] of what could not be read).
+    """
+    format = format or (Path(out).suffix[1:].lower() if out else "") or "json"
+    if format not in FORMATS or (format == "parquet" and not out):
+        raise BadInput(f"format {format!r} cannot be written here; known: {', '.join(FORMATS)} (parquet needs --out)")
+    if not out:
+        return write_tables(seen(job.pieces()), sys.stdout.buffer, format)
+    out = Path(out)
+    if out.exists():
+        raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
+    folder, partial = out.with_name(f".{out.name}.{job.key[:12]}.parts"), partial_of(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadInput(f"another process is writing {out}: wait for it, or give another --out") from None
+            sweep(folder), sweep(out.parent)
+            try:
+                with open(partial, "wb") as file:
+                    counts = write_tables(seen(job.pieces(folder)), file, format)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(out)
+            finally:
+                partial.unlink(missing_ok=True)
+            for left in out.parent.glob(f".{glob.escape(out.name)}.*.parts"):  # and those of jobs asked otherwise
+                shutil.rmtree(left, ignore_errors=True)
+        return counts
+    except OSError as error:
+        raise BadInput(
+            f"{out} cannot be written: {error.strerror}; make room or choose another place, what is done is kept"
+        ) from error
+
+
+def write_tables(tables, file, format):
+    """Write tables one after another to an open binary file: (people read, [(image, error)])."""
+    people, unreadable, writer = 0, [], None
+    for number, table in enumerate(tables):
+        failed = table[table["error"].notna()]
+        unreadable += list(zip(failed["image"], failed["error"], strict=True))
+        if format == "csv":
+            file.write(_safe(table).to_csv(index=False, header=number == 0).encode())
+        elif format == "parquet":
+            part = pa.Table.from_pandas(table, preserve_index=False)
+            writer = writer or pyarrow.parquet.ParquetWriter(file, part.schema)
+            writer.write_table(part)
+        objects = list(_objects(table))
+        people += len(objects) - len(failed)
+        if format == "json":
+            lines = ",\n".join(json.dumps(o, ensure_ascii=False) for o in objects)
+            file.write((("[\n" if number == 0 else ",\n") + lines).encode())
+    if writer:
+        writer.close()
+    if format == "json":
+        file.write(b"\n]\n")
+    return people, unreadable
+
+
+def _safe(table):
+    """A table whose text no spreadsheet takes for a formula: a quote before what begins like one."""
+    risky = r"^([=+\-@\t\r])"
+    return table.assign(**{c: table[c].str.replace(risky, r"'\1", regex=True) for c in ("image", "attribute", "error")})
+
+
+def _objects(table):
+    """One plain dict a person: image, box where there is one, and attributes or an error."""
+    rows, current = table.to_dict("records"), None
+    for row in rows:
+        place = {"image": row["image"]}
+        if "x" in row and not np.isnan(row["x"]):
+            place["box"] = [row[c] for c in ("x", "y", "width", "height")]
+        if not pd.isna(row["error"]):
+            if current:
+                yield current
+                current = None
+            yield {**place, "error": row["error"]}
+            continue
+        # A person's rows follow one another; their first attribute coming again starts the next person.
+        if current is None or row["attribute"] in current["attributes"]:
+            if current:
+                yield current
+            current = {**place, "attributes": {}}
+        answer = {c: row[c] for c in ("probability", "decision", "threshold", "calibrated")}
+        current["attributes"][row["attribute"]] = {**answer, "decision": bool(answer["decision"])}
+    if current:
+        yield current
