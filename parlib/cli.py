@@ -233,23 +233,29 @@ def _evaluate(arguments):
 
 
 def _predict(arguments):
-    from parlib.show.annotate import annotate
     from parlib.use.model import EXAMPLES, load
     from parlib.use.predict import Job, gather, write_predictions
 
     model = load(arguments.model, encoder=arguments.encoder, language=arguments.language)
-    model = model.with_phrases(dict(_named(phrase) for phrase in arguments.phrase))
+    if arguments.phrase:
+        model = model.with_phrases(dict(_named(phrase) for phrase in arguments.phrase))
     if not arguments.images and arguments.boxes is None:
         print(f"parlib: note: no image given; these are the examples in {EXAMPLES}", file=sys.stderr)
     crops, notes = gather(arguments.images or [EXAMPLES], arguments.boxes)
     asked = arguments.attributes and arguments.attributes.split(",")
     job = Job(model, crops, asked, arguments.threshold, arguments.workers)
-    seen = functools.partial(annotate, crops=crops, folder=arguments.annotate) if arguments.annotate else iter
+    seen = iter
+    if arguments.annotate:  # drawing takes a second to import
+        from parlib.show.annotate import annotate
+
+        seen = functools.partial(annotate, crops=crops, folder=arguments.annotate)
     people, unreadable = write_predictions(job, arguments.out, arguments.format, seen)
     for note in notes:
         print(f"parlib: note: {note}", file=sys.stderr)
     for name, error in unreadable[:5]:
         print(f"parlib: {name}: {error.removeprefix(f'{name}: ')}", file=sys.stderr)
+    if arguments.out:
+        print(f"parlib: {people} people in {arguments.out}", file=sys.stderr)
     if unreadable:
         print(f"parlib: {len(unreadable)} of {people + len(unreadable)} images could not be read", file=sys.stderr)
     return 0 if people else 1

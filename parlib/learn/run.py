@@ -25,10 +25,10 @@ from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
 
 
-def new_head(benchmark, encoder, seed=0, language="en", view=None, preset="paper", **options):
-    """An untrained head for a benchmark's schema and default prompts; the seed draws its weights."""
+def new_head(asked, encoder, seed=0, language="en", preset="paper", **options):
+    """An untrained head for a schema (or a benchmark's, by name) and its prompts; the seed draws its weights."""
     torch.manual_seed(seed)
-    about = asked_schema(benchmark, view)
+    about = asked_schema(asked) if isinstance(asked, str) else asked
     prompts = load_prompts(about, language)
     return VLMPARHead.for_encoder(encoder, about, prompts, preset, **options).to(encoder.device)
 
@@ -56,7 +56,7 @@ def train_run(
     encoder = load_encoder(encoder_name, revision=revision)
     views = ("plain", "mirrored") if options.mirrored else ("plain",)
     train, val = (prepare(benchmark, root, s, encoder, cache, view=view, views=views) for s in ("train", "val"))
-    model = new_head(benchmark, encoder, seed, view=view, **head)
+    model = new_head(train.schema, encoder, seed, **head)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     history = fit(model, train, val, options, seed, callback, checkpoint)
     asked = {"benchmark": benchmark, "root": os.path.abspath(root), "cache": os.path.abspath(cache), "seed": seed}
@@ -132,7 +132,8 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
             f"{run} was trained on {asked['benchmark']}: scoring it on {benchmark} takes training with a view "
             "of shared attributes (`parlib train --view upar-lite`) and the --root of the other tree"
         )
-    head, about = VLMPARHead.from_pretrained(str(run)), asked_schema(benchmark, view)
+    head = VLMPARHead.from_pretrained(str(run))
+    about = asked_schema(benchmark, view, root or asked["root"])
     if [a["name"] for a in head.schema["attributes"]] != about.names:
         raise BadInput(f"{run} was trained for other attributes than {about.name!r} has now; train it again")
     encoder = load_encoder(setting["encoder"], revision=setting["revision"])
@@ -160,8 +161,7 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
         language: of the default prompts that zero-shot uses.
         seed, options: of the probes that are trained by `fit`; `TrainOptions`.
     """
-    about = asked_schema(test.about["benchmark"], test.about.get("view"))
-    prompts = load_prompts(about, language)
+    about, prompts = test.schema, load_prompts(test.schema, language)
     options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
     sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
     asked = {**sized, "prompts": prompts}
@@ -170,7 +170,7 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
         "zero-shot": (asked, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
         "linear probe": ({**sized, "C": 0.1}, linear_probe(train, [val.store, test.store])),
     }
-    if "view" not in test.about:  # a view has no negative prompts
+    if "view" not in test.about and test.about["benchmark"] != "folder":  # others have no negative prompts
         negatives = load_prompts(about, language, negative=True)
         pair = [zero_shot(encoder, s.store, prompts, negatives) for s in (val, test)]
         methods["zero-shot pair"] = ({**asked, "negatives": negatives}, pair)

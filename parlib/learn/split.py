@@ -19,6 +19,7 @@ class Split:
     store: object  # FeatureStore
     labels: np.ndarray  # (n, A) int8
     about: dict  # for records: benchmark, kind of tree, split, hash of the list of images
+    schema: object = None  # Schema of the A columns
     identity: list | None = None  # who is in each image, where the benchmark tells
 
     def __iter__(self):
@@ -28,15 +29,21 @@ class Split:
         return (self.store, self.labels)[index]
 
 
-def asked_schema(benchmark, view=None):
-    """The attributes a head is trained for: the benchmark's own, or those of a view such as `upar-lite`.
+def asked_schema(benchmark, view=None, root=None):
+    """The attributes a head is trained for: the benchmark's own, those of a view such as `upar-lite`, or, for `folder`,
+    those of the table in `root`.
 
-    A view's attributes have no prompts of their own: their meaning is the (English) prompt.
+    Where attributes have no prompts of their own, as in a view or a folder, their meaning is the (English) prompt.
     """
-    target = schema(benchmark).view(view).target if view else schema(benchmark)
+    if benchmark == "folder":
+        if root is None or view:
+            raise BadInput("a folder's attributes are those of its own table: give its root, and no view")
+        target = read_release(benchmark, root).schema
+    else:
+        target = schema(benchmark).view(view).target if view else schema(benchmark)
     if target is None:
         raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
-    if not view:
+    if not view and benchmark != "folder":
         return target
     attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)
     return replace(target, attributes=tuple(attributes))
@@ -47,12 +54,11 @@ def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True,
 
     With a `view` the labels are asked in its columns; -1 where the benchmark does not carry one.
     """
-    dataset = load_benchmark(benchmark, root, split)
+    dataset, target = load_benchmark(benchmark, root, split), asked_schema(benchmark, view, root)
     place = (Path(cache) / "features", f"{benchmark}-{split}")
     store = extract(dataset, encoder, *place, dtype, progress=progress, **options)
     labels = labels_of(dataset)
     if view:
-        asked_schema(benchmark, view)
         labels = schema(benchmark).view(view)(labels)
     about = {
         "benchmark": benchmark,
@@ -63,7 +69,7 @@ def prepare(benchmark, root, split, encoder, cache, dtype="fp16", progress=True,
         **({"view": view} if view else {}),
     }
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
-    return Split(store, labels, about, identity)
+    return Split(store, labels, about, target, identity)
 
 
 def tree_kind(benchmark, root, split):

@@ -10,7 +10,7 @@ from parlib.errors import BadInput
 from parlib.files import partial_of
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 
-HEIGHT, PANEL, LINE, ROWS, ABREAST = 480, 250, 17, 26, 4  # px of picture, panel and line; lines a panel, panels a row
+HEIGHT, PANEL, LINE, ROWS, ABREAST = 400, 230, 15, 25, 4  # px of picture, panel and line; lines a panel, panels a row
 
 
 def annotate(tables, crops, folder):
@@ -57,7 +57,7 @@ def annotated(frame, rows):
     columns, lines = min(ABREAST, len(people)), -(-len(people) // ABREAST)
     made = Image.new("RGB", (shown.width + columns * PANEL, max(HEIGHT, lines * HEIGHT)), "white")
     made.paste(shown)
-    draw, font = ImageDraw.Draw(made), ImageFont.load_default(13)
+    draw, font = ImageDraw.Draw(made), ImageFont.load_default(12)
     for i, person in enumerate(people):
         left, top = shown.width + i % ABREAST * PANEL + 10, i // ABREAST * HEIGHT + 8
         if corners:
@@ -78,9 +78,9 @@ def annotated(frame, rows):
 
 def _line(draw, font, left, top, row):
     """Name, a bar of the probability with its threshold as a mark, and the number; yes in blue."""
-    colour, start, width = BLUE if row.decision else GREY, left + 130, 70
+    colour, start, width = BLUE if row.decision else GREY, left + 122, 64
     name = row.attribute
-    while draw.textlength(name, font) > 122:
+    while draw.textlength(name, font) > 114:
         name = name[:-2].rstrip("…") + "…"
     draw.text((left, top), name, fill=colour, font=font)
     draw.rectangle((start, top + 5, start + width, top + 11), fill="#E6E6E6")

@@ -1,15 +1,17 @@
 """New attributes for a trained model: from a phrase alone, from a phrase held against labels, or from a few labels."""
 
+import itertools
 import warnings
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn import functional as F
 
 from parlib.errors import BadInput
-from parlib.measure.metrics import tune_thresholds
+from parlib.measure.metrics import evaluate, tune_thresholds
 from parlib.use.model import Added
 
 FOLDS = 5
@@ -85,6 +87,34 @@ def few_shot_attribute(encoder, name, pooled, labels, phrases=()):
     threshold = tune_thresholds(labels[:, None], tried[C][1][:, None])[0]
     how = f"learnt from {len(labels)} labels ({int(labels.sum())} yes)"
     return Added(name, phrases, weight, bias, float(threshold), False, how)
+
+
+def few_shot_curve(encoder, name, phrases, train, test, sizes=(16, 64, 256), draws=3):
+    """How good an attribute gets with how many labels, with its phrase to start from and without.
+
+    Args:
+        train, test: (pooled features (n, D), labels (n,)).
+        sizes: numbers of labelled crops, drawn from train without replacement, `draws` times each.
+
+    Returns:
+        DataFrame with `attribute`, `labels` (0: zero-shot), `start` (`phrase` or `nothing`), `draw`, `AP` on test. Draws
+        with fewer than two yes or two no are left out.
+    """
+    pooled, truth = F.normalize(torch.as_tensor(test[0]).float(), dim=-1), np.asarray(test[1])[:, None]
+    rows = []
+
+    def add(made, labels, start, draw):
+        scores = (pooled @ made.weight + made.bias).sigmoid().numpy()[:, None]
+        rows.append((name, labels, start, draw, evaluate(truth, scores).summary()["mAP"]))
+
+    add(zero_shot_attribute(encoder, name, phrases), 0, "phrase", 0)
+    for size, draw in itertools.product(sizes, range(draws)):
+        chosen = np.random.default_rng(draw).permutation(len(train[1]))[:size]
+        labels = np.asarray(train[1])[chosen]
+        if min((labels == 1).sum(), (labels == 0).sum()) >= 2:
+            for start, given in (("phrase", phrases), ("nothing", ())):
+                add(few_shot_attribute(encoder, name, train[0][chosen], labels, given), size, start, draw)
+    return pd.DataFrame(rows, columns=["attribute", "labels", "start", "draw", "AP"])
 
 
 def _phrases(name, phrases):

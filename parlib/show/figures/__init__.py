@@ -8,7 +8,7 @@ from parlib.show.figures.features import (
     patch_colours,
     similarity_maps,
 )
-from parlib.show.figures.learning import attention_overlay, training_curves
+from parlib.show.figures.learning import attention_overlay, few_shot_curves, training_curves
 from parlib.show.figures.measure import (
     calibration,
     copied_identities,
@@ -28,6 +28,7 @@ __all__ = [
     "copied_identities",
     "domain_losses",
     "domains",
+    "few_shot_curves",
     "flavours",
     "identity_leak",
     "label_rates",

@@ -45,3 +45,25 @@ def attention_overlay(images, maps, titles, title="", caption="", rows=1):
         ax.set_title(line, fontsize=7)
         ax.axis("off")
     return made
+
+
+def few_shot_curves(table, title="", caption=""):
+    """AP of new attributes over the number of labelled crops, from `few_shot_curve`; a dot a draw, lines their means."""
+    names = list(dict.fromkeys(table["attribute"]))
+    made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)
+    starts = (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing"))
+    for ax, name in zip(axes[0], names, strict=True):
+        part = table[table["attribute"] == name]
+        ax.axhline(100 * part.loc[part["labels"] == 0, "AP"].iloc[0], color=GREY, ls="--", lw=1, label="phrase alone")
+        for start, colour, label in starts:
+            drawn = part[(part["start"] == start) & (part["labels"] > 0)]
+            ax.plot(drawn["labels"], 100 * drawn["AP"], "o", color=colour, ms=3, alpha=0.5)
+            ax.plot(100 * drawn.groupby("labels")["AP"].mean(), color=colour, lw=1.5, label=label)
+        sizes = sorted(set(part["labels"]) - {0})
+        ax.set_xscale("log")
+        ax.set_xticks(sizes, map(str, sizes))
+        ax.minorticks_off()
+        ax.set(title=name, xlabel="labelled crops", ylim=(0, 100))
+    axes[0, 0].set_ylabel("average precision, %")
+    axes[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
+    return made
