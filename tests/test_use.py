@@ -18,8 +18,9 @@ from parlib.schema import schema
 from parlib.use.added import few_shot_attribute, zero_shot_attribute
 from parlib.use.boxes import read_boxes
 from parlib.use.model import EXAMPLES, SHIPPED, Model
-from parlib.use.predict import Job, gather, write_predictions
+from parlib.use.predict import Job, gather
 from parlib.use.sources import find_images
+from parlib.use.write import write_predictions
 
 
 @pytest.fixture(scope="module")

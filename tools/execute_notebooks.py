@@ -60,6 +60,8 @@ def clean(notebook):
             for output in cell.outputs:
                 if "data" in output:
                     output.data.pop("application/vnd.jupyter.widget-view+json", None)
+                    if "image/png" in output.data:
+                        output.data.pop("image/jpeg", None)  # Pillow's pictures come as both
             # Progress bars live on stderr and in widgets; a stored notebook keeps results.
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o.get("data", True)]
 

@@ -97,8 +97,8 @@ def few_shot_curve(encoder, name, phrases, train, test, sizes=(16, 64, 256), dra
         sizes: numbers of labelled crops, drawn from train without replacement, `draws` times each.
 
     Returns:
-        DataFrame with `attribute`, `labels` (0: zero-shot), `start` (`phrase` or `nothing`), `draw`, `AP` on test. Draws
-        with fewer than two yes or two no are left out.
+        DataFrame with `attribute`, `labels` (0: zero-shot), `start` (`phrase` or `nothing`), `draw`, `AP` on test.
+        Draws with fewer than two yes or two no are left out.
     """
     pooled, truth = F.normalize(torch.as_tensor(test[0]).float(), dim=-1), np.asarray(test[1])[:, None]
     rows = []

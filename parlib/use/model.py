@@ -67,9 +67,8 @@ class Model(ModelHubMixin):
             self.heads = [self._speaking(code.strip()) for code in language.split(",")]
 
     def _speaking(self, language):
-        head = copy.deepcopy(self.head)
-        head.prompts = load_prompts(Schema.from_dict(head.schema), language)
-        return head.set_prompts(self.encoder.encode_prompts(head.prompts))
+        head, prompts = copy.deepcopy(self.head), load_prompts(Schema.from_dict(self.head.schema), language)
+        return head.set_prompts(self.encoder.encode_prompts(prompts))
 
     @cached_property
     def schema(self):
@@ -112,7 +111,7 @@ class Model(ModelHubMixin):
         return out
 
     def __call__(self, images, **options):
-        """Predictions of images, as `parlib.use.predict.predict_images` gives them: a DataFrame."""
+        """Predictions of images, a DataFrame; see `predict_images`, which takes the options."""
         from parlib.use.predict import predict_images
 
         return predict_images(self, images, **options)

@@ -48,7 +48,7 @@ def attention_overlay(images, maps, titles, title="", caption="", rows=1):
 
 
 def few_shot_curves(table, title="", caption=""):
-    """AP of new attributes over the number of labelled crops, from `few_shot_curve`; a dot a draw, lines their means."""
+    """AP of new attributes over the number of labelled crops, from `few_shot_curve`; a dot a draw, lines the means."""
     names = list(dict.fromkeys(table["attribute"]))
     made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)
     starts = (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing"))
