@@ -146,14 +146,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         features = encoder.encode_prompts(prompts)
         _, length, text_width = features.tokens.shape
         sizes = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
-        head = cls(
-            schema.to_dict(),
-            list(prompts),
-            encoder.name,
-            patches=encoder.patches,
-            **{**sizes, **PRESETS[preset], **options},
-        )
-        return head.set_prompts(features)
+        given = {**sizes, "patches": encoder.patches, **PRESETS[preset], **options}
+        return cls(schema.to_dict(), list(prompts), encoder.name, **given).set_prompts(features)
 
     def set_prompts(self, features):
         """Take over encoded prompts (`PromptFeatures`), one an attribute, from the encoder the head was made for."""
@@ -179,11 +173,14 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             raise BadInput("this head reads pooled features: give tokens and pooled")
         tokens = to_grid(tokens, self.grid) if self.image == "patches" else pooled[:, None]
         x, real = self.project(self.norm_image(tokens)), (tokens != 0).any(-1)  # (B, N, D), (B, N)
-        # Positions that are padding in every prompt are left out before anything is computed on them.
+        return x, real, *self.words(x.dtype)
+
+    def words(self, dtype):
+        """What `inputs` gives of the prompts alone; positions that are padding in every prompt are left out first."""
         used = int(self.prompt_mask.any(0).nonzero().max()) + 1
         frozen = self.norm_text(self.prompt_tokens[:, :used])
-        words = torch.cat([frozen.to(x.dtype), self.learnable.to(x.dtype)], 1)  # (A, T, D_text)
-        return x, real, words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)
+        words = torch.cat([frozen.to(dtype), self.learnable.to(dtype)], 1)  # (A, T, D_text)
+        return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)
 
     def forward(self, tokens, pooled=None):
         """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""

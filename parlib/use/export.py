@@ -1,0 +1,117 @@
+"""A model as one ONNX file: image tower and fused head, the prompts folded in, for machines without Python."""
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import math
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from parlib.errors import BadInput
+from parlib.files import partial_of
+
+FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
+
+
+def export_onnx(model, path, opset=18):
+    """Write `pixel_values` (batch, 3, H, W) float32 -> `probabilities` (batch, A) float32 as one ONNX file.
+
+    The batch is dynamic. The text tower is not in it: what depends on prompts alone is computed here and becomes
+    constants. The file's metadata says what a user of it must know: `attributes`, `thresholds`, `calibrated`,
+    `preprocessing` (size, resampling, mean, standard deviation: the checkpoint's own), `encoder` and its `weights`.
+
+    Args:
+        model: `Model` on the CPU.
+        path: file, replaced whole or not at all.
+        opset: of ONNX.
+
+    Returns:
+        `path`.
+
+    Raises:
+        BadInput: a NaFlex encoder, a path that cannot be written, weights beyond one file, or ONNX not installed.
+    """
+    try:
+        import onnx
+        import onnxscript.optimizer
+    except ImportError as error:
+        raise BadInput(f"exporting needs {error.name}: pip install 'parlib[export]'") from None
+    encoder, path = model.encoder, Path(path)
+    if encoder.keeps_aspect:
+        raise BadInput(f"encoder {encoder.name!r} keeps the aspect ratio (NaFlex); only fixed sizes can be exported")
+    whole = _Fused(model).eval()
+    size = sum(t.numel() * t.element_size() for t in whole.state_dict().values())
+    if size >= FORMAT_LIMIT:
+        raise BadInput(f"{encoder.name!r} has {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB")
+    side = encoder.model.config.vision_config.image_size
+    for name in ("torch.onnx", "onnxscript"):  # they speak of their own steps
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        made = torch.onnx.export(
+            whole,
+            (torch.zeros(2, 3, side, side),),
+            dynamo=True,
+            opset_version=opset,
+            input_names=["pixel_values"],
+            output_names=["probabilities"],
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+        limit = math.prod(model.head.prompt_tokens.shape) * 64
+        onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
+    partial = partial_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = made.model_proto
+        onnx.helper.set_model_props(written, _about(model))
+        onnx.checker.check_model(written)
+        partial.write_bytes(written.SerializeToString())
+        partial.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}; make room or choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+    return path
+
+
+def _about(model):
+    encoder = model.encoder
+    return {
+        "attributes": json.dumps(model.names),
+        "thresholds": json.dumps([round(float(t), 6) for t in model.thresholds]),
+        "calibrated": json.dumps(model.calibrated.tolist()),
+        "preprocessing": json.dumps(encoder.preprocessing, default=str),
+        "encoder": encoder.name,
+        "weights": encoder.weights_hash,
+        "made_by": "parlib export",
+    }
+
+
+class _Fused(nn.Module):
+    """Image tower and heads in one module; each head's words are constants of the length in use."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.tower, self.model = model.encoder.model.vision_model, copy.copy(model)
+        self.model.heads = nn.ModuleList(_with_constant_words(head) for head in model.heads)
+
+    def forward(self, pixel_values):
+        """(B, 3, H, W) -> (B, A)."""
+        seen = self.tower(pixel_values=pixel_values)
+        return self.model.scores(seen.last_hidden_state, seen.pooler_output)
+
+
+def _with_constant_words(head):
+    """A copy of a head whose words and mask are constants."""
+    head = copy.deepcopy(head).eval()
+    with torch.no_grad():
+        words, mask = head.words(torch.float32)
+    head.words = lambda dtype: (words, mask)
+    return head
