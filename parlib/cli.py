@@ -73,7 +73,7 @@ def _parser():
 
     baselines = jobs.add_parser("baselines", help="record the constant predictor, zero-shot and the probes")
     _data_arguments(baselines)
-    baselines.add_argument("--language", default="en", help="of the prompts (default: en)")
+    baselines.add_argument("--language", default="en", help="of the prompts (default: en); en,zh,es adds an ensemble")
     baselines.add_argument("--view", help="score on shared attributes, such as upar-lite")
     baselines.add_argument("--out", type=Path, required=True, metavar="RECORDS", help="folder for the records")
     baselines.set_defaults(command=commands.baselines)

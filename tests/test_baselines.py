@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from parlib import load_encoder, load_prompts
-from parlib.learn.baselines import PROBES, constant, linear_probe, zero_shot
+from parlib.learn.baselines import PROBES, constant, embeddings, linear_probe, zero_shot
 from parlib.learn.run import baseline_records, prepare
 from parlib.learn.train import TrainOptions, fit, predict
 
@@ -16,6 +16,14 @@ def parts(rendered, tmp_path_factory):
     return encoder, [prepare("pa100k", rendered, s, encoder, cache, progress=False) for s in ("train", "val", "test")]
 
 
+def test_an_ensemble_is_the_mean_of_normalised_embeddings():
+    encoder = load_encoder("nano")
+    each = torch.nn.functional.normalize(encoder.encode_prompts(["a bag", "una bolsa"]).pooled, dim=-1)
+    torch.testing.assert_close(embeddings(encoder, [["a hat"], ["a bag", "una bolsa"]])[1], each.mean(0))
+    plain = encoder.encode_prompts(["a hat", "a bag"]).pooled
+    torch.testing.assert_close(embeddings(encoder, ["a hat", "a bag"]), plain)
+
+
 def test_constant_is_the_rate_among_known_labels():
     labels = np.array([[1, -1], [0, -1], [1, 0], [-1, 1]])
     assert constant(labels, 2).tolist() == pytest.approx(np.array([[2 / 3, 0.5]] * 2))
@@ -23,9 +31,11 @@ def test_constant_is_the_rate_among_known_labels():
 
 def test_every_baseline_gives_a_record_and_the_constant_scores_exactly_50(parts):
     encoder, splits = parts
-    records = {r["method"]: r for r in baseline_records(*splits, encoder, options=TrainOptions(epochs=1, threads=1))}
-    probes = ["linear probe", "MLP probe", "MAP probe"]
-    assert list(records) == ["constant predictor", "zero-shot", "linear probe", "zero-shot pair", *probes[1:]]
+    options = TrainOptions(epochs=1, threads=1)
+    records = {r["method"]: r for r in baseline_records(*splits, encoder, "en,zh", options=options)}
+    by_words = ["zero-shot ensemble", "zero-shot pair"]
+    assert list(records) == ["constant predictor", "zero-shot", "linear probe", *by_words, "MLP probe", "MAP probe"]
+    assert records["zero-shot ensemble"]["scores"] != records["zero-shot"]["scores"]
     assert records["constant predictor"]["scores"]["mA"] == records["constant predictor"]["tuned"]["mA"] == 0.5
     assert all(len(record["tuned"]["thresholds"]) == 26 for record in records.values())
 

@@ -26,15 +26,24 @@ def constant(train_labels, images):
 def zero_shot(encoder, store, prompts, negatives=None):
     """The checkpoint's own probability of each prompt: nothing is trained, no label is seen.
 
+    An attribute may have several wordings, a list in the place of its prompt: a prompt ensemble, see `embeddings`.
     With `negatives`, phrases that say the attribute is absent, the probability is a softmax over the pair: of
     scale * (cosine with the prompt, cosine with its negative).
     """
-    yes = encoder.encode_prompts(prompts).pooled
+    yes = embeddings(encoder, prompts)
     if negatives is None:
         return encoder.zero_shot(store.pooled, yes).cpu().numpy()
     images = F.normalize(store.pooled.to(encoder.device), dim=-1)  # (n, D)
     cosines = [images @ F.normalize(p.float(), dim=-1).T for p in (yes, encoder.encode_prompts(negatives).pooled)]
     return ((cosines[0] - cosines[1]) * encoder.model.logit_scale.float().exp()).sigmoid().cpu().numpy()
+
+
+def embeddings(encoder, prompts):
+    """(A, D) of A prompts; of several wordings of one attribute (a list of str) the mean of the normalised ones."""
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return encoder.encode_prompts(prompts).pooled
+    spoken = [encoder.encode_prompts(list(wordings)).pooled.float() for wordings in prompts]
+    return torch.stack([F.normalize(each, dim=-1).mean(0) for each in spoken])
 
 
 def linear_probe(train, stores, C=0.1):

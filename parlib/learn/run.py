@@ -4,6 +4,7 @@ The same functions serve the commands and the notebooks. A run's folder holds `c
 (the head), `run.json` (what was asked, so that it can be asked again), and `<split>.json` (a record an evaluation).
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -158,10 +159,12 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
 
     Args:
         train, val, test: `Split`.
-        language: of the default prompts that zero-shot uses.
+        language: of the default prompts that zero-shot uses; several joined by commas add an ensemble of all their
+            wordings.
         seed, options: of the probes that are trained by `fit`; `TrainOptions`.
     """
-    about, prompts = test.schema, load_prompts(test.schema, language)
+    about, (language, *others) = test.schema, language.split(",")
+    prompts = load_prompts(about, language)
     options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
     sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
     asked = {**sized, "prompts": prompts}
@@ -170,6 +173,11 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
         "zero-shot": (asked, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
         "linear probe": ({**sized, "C": 0.1}, linear_probe(train, [val.store, test.store])),
     }
+    if others:
+        spoken = [load_prompts(about, code.strip(), wording="all") for code in (language, *others)]
+        wordings = [list(itertools.chain(*each)) for each in zip(*spoken, strict=True)]
+        ensemble = [zero_shot(encoder, s.store, wordings) for s in (val, test)]
+        methods["zero-shot ensemble"] = ({**sized, "prompts": wordings}, ensemble)
     if "view" not in test.about and test.about["benchmark"] != "folder":  # others have no negative prompts
         negatives = load_prompts(about, language, negative=True)
         pair = [zero_shot(encoder, s.store, prompts, negatives) for s in (val, test)]

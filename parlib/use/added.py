@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn import functional as F
 
 from parlib.errors import BadInput
+from parlib.learn.baselines import embeddings
 from parlib.measure.metrics import evaluate, tune_thresholds
 from parlib.use.model import Added
 
@@ -126,9 +127,8 @@ def _phrases(name, phrases):
 
 def _direction(encoder, phrases):
     """(D,) weight and bias of the checkpoint's own zero-shot logit, of the mean of several phrases."""
-    words = F.normalize(encoder.encode_prompts(list(phrases)).pooled.float(), dim=-1)
     scale, bias = encoder.model.logit_scale.float().exp(), encoder.model.logit_bias.float()
-    return (scale * F.normalize(words.mean(0), dim=0)).cpu(), float(bias)
+    return (scale * F.normalize(embeddings(encoder, [phrases])[0], dim=0)).cpu(), float(bias)
 
 
 def _known(name, pooled, labels, least=1):

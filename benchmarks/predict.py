@@ -1,0 +1,56 @@
+"""Prediction against extraction of the same pictures, and memory at 1x and 4x: `python benchmarks/predict.py`.
+
+Both decode JPEGs from disk and run the image tower of nano; prediction adds head and table, extraction writes features.
+"""
+
+import tempfile
+from pathlib import Path
+
+import psutil
+from harness import side_by_side, write
+
+import parlib
+from parlib.data import load_benchmark
+from parlib.data.synthetic import synthesize
+from parlib.use.predict import Job, gather
+from parlib.use.write import write_predictions
+
+IMAGES = 2000
+
+
+def main():
+    """Ratio of images a second, and resident memory above what the model takes."""
+    model, process, out = parlib.load("nano-pa100k"), psutil.Process(), {}
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        root = synthesize("pa100k", place / "tree", train=1, val=1, test=IMAGES, progress=False)
+        dataset, count = load_benchmark("pa100k", root, "test"), iter(range(1000))
+        crops, _ = gather([path["path"] for path in _files(dataset)])
+
+        def extracted():
+            parlib.extract(dataset, model.encoder, place / str(next(count)), "t", progress=False)
+            return IMAGES
+
+        def predicted(many=1):
+            job = Job(model, crops * many, progress=False)
+            write_predictions(job, place / f"{next(count)}.parquet")
+            return IMAGES * many
+
+        out["speed"] = side_by_side({"extraction": extracted, "prediction": predicted}, 5)
+        for many in (1, 4):
+            before, most = process.memory_info().rss, 0
+            job = Job(model, crops * many, progress=False)
+            for _ in job.pieces():
+                most = max(most, process.memory_info().rss)
+            out[f"{many}x"] = {"images": IMAGES * many, "above_before_mb": (most - before) / 1e6}
+    write("predict", out)
+
+
+def _files(dataset):
+    import datasets
+
+    return dataset.cast_column("image", datasets.Image(decode=False))["image"]
+
+
+if __name__ == "__main__":
+    main()
