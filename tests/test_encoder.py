@@ -1,5 +1,6 @@
 """The encoder against transformers called directly, and against what users get wrong."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,7 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceTrainer
 from transformers import AutoModel, AutoProcessor, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.siglip.processing_siglip import SiglipProcessor
+from transformers.models.siglip.tokenization_siglip import SiglipTokenizer
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
@@ -21,10 +26,22 @@ TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "nu
 TEXTS = ["a person wearing a hat", "Una PERSONA con mochila", "背着背包的人"]
 
 
-def save_pair(place, naflex=False):
-    """A pair of random weights saved as any checkpoint is, with nano's tokenizer."""
+def first_generation(place):
+    """A processor of SigLIP's first generation: sentencepiece instead of a tokenizer.json, no mask of its own."""
+    vocabulary, words = io.BytesIO(), " ".join([*TEXTS, "abcdefghijklmnopqrstuvwxyz"]).lower().split()
+    sizes = {"vocab_size": 60, "pad_id": -1, "bos_id": -1, "eos_id": 1, "unk_id": 2, "minloglevel": 2}
+    options = {**sizes, "control_symbols": ["<s>"], "hard_vocab_limit": False}
+    SentencePieceTrainer.train(sentence_iterator=iter(words * 20), model_writer=vocabulary, **options)
+    (place / "spiece.model").write_bytes(vocabulary.getvalue())
+    pixels = SiglipImageProcessorPil(size={"height": 96, "width": 96})
+    return SiglipProcessor(pixels, SiglipTokenizer(str(place / "spiece.model")))
+
+
+def save_pair(place, naflex=False, first=False):
+    """A pair of random weights saved as any checkpoint is, with nano's tokenizer or one of the first generation."""
     torch.manual_seed(0)
-    processor = AutoProcessor.from_pretrained(NANO)
+    place.mkdir()
+    processor = first_generation(place) if first else AutoProcessor.from_pretrained(NANO)
     text = {**TOWER, "vocab_size": len(processor.tokenizer), "max_position_embeddings": 24, "projection_size": 32}
     if naflex:
         config = Siglip2Config(text_config=text, vision_config={**TOWER, "num_patches": 64, "patch_size": 16})
@@ -40,7 +57,8 @@ def save_pair(place, naflex=False):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("pairs")
-    return {"siglip": save_pair(place / "siglip"), "naflex": save_pair(place / "naflex", naflex=True), "nano": NANO}
+    made = {"siglip": save_pair(place / "siglip"), "naflex": save_pair(place / "naflex", naflex=True), "nano": NANO}
+    return {**made, "first": save_pair(place / "first", first=True)}
 
 
 @pytest.fixture
@@ -69,7 +87,7 @@ def called_directly(source, images, texts, **options):
 
 
 @pytest.mark.parametrize("batch", [[0], [0, 1, 2, 3, 4], [3, 0], [2, 2, 4]])
-@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano", "first"])
 def test_everything_equals_transformers_called_directly(name, batch, folders, images):
     encoder, chosen, texts = load_encoder(str(folders[name])), [images[i] for i in batch], TEXTS[: len(batch)]
     want, mask = called_directly(folders[name], chosen, texts)
@@ -84,7 +102,7 @@ def test_everything_equals_transformers_called_directly(name, batch, folders, im
     assert not seen.tokens[~there].any()
 
 
-@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano", "first"])
 def test_pixels_are_those_of_the_checkpoints_own_processor(name, folders, images):
     mine = load_encoder(str(folders[name])).preprocess(images)
     want = AutoProcessor.from_pretrained(folders[name]).image_processor(images=images, return_tensors="pt")
@@ -109,7 +127,7 @@ def test_a_processor_that_does_more_is_left_to_do_it(folder, images, tmp_path):
     assert torch.equal(encoder.preprocess(images)["pixel_values"], want)
 
 
-@pytest.mark.parametrize("name", ["siglip", "naflex", "nano"])
+@pytest.mark.parametrize("name", ["siglip", "naflex", "nano", "first"])
 def test_an_image_has_one_answer_in_any_batch(name, folders, images):
     encoder = load_encoder(str(folders[name]))
     together = encoder.encode_images(images)
