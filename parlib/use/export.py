@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import math
-import os
 import warnings
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from parlib.errors import BadInput
-from parlib.files import partial_of
+from parlib.files import write_atomic
 
 FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
 
@@ -41,7 +40,7 @@ def export_onnx(model, path, opset=18):
         import onnx
         import onnxscript.optimizer
     except ImportError as error:
-        raise BadInput(f"exporting needs {error.name}: pip install 'parlib[export]'") from None
+        raise BadInput(f"exporting needs {error.name}: pip install onnx onnxscript onnxruntime") from None
     encoder, path = model.encoder, Path(path)
     if encoder.keeps_aspect:
         raise BadInput(f"encoder {encoder.name!r} keeps the aspect ratio (NaFlex); only fixed sizes can be exported")
@@ -65,19 +64,10 @@ def export_onnx(model, path, opset=18):
         )
         limit = math.prod(model.head.prompt_tokens.shape) * 64
         onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
-    partial = partial_of(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = made.model_proto
-        onnx.helper.set_model_props(written, _about(model))
-        onnx.checker.check_model(written)
-        partial.write_bytes(written.SerializeToString())
-        partial.replace(path)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}; make room or choose another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
+    written = made.model_proto
+    onnx.helper.set_model_props(written, _about(model))
+    onnx.checker.check_model(written)
+    write_atomic(path, written.SerializeToString())
     return path
 
 
@@ -100,7 +90,7 @@ class _Fused(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.tower, self.model = model.encoder.model.vision_model, copy.copy(model)
-        self.model.heads = nn.ModuleList(_with_constant_words(head) for head in model.heads)
+        self.heads = self.model.heads = nn.ModuleList(_with_constant_words(head) for head in model.heads)
 
     def forward(self, pixel_values):
         """(B, 3, H, W) -> (B, A)."""
@@ -108,10 +98,17 @@ class _Fused(nn.Module):
         return self.model.scores(seen.last_hidden_state, seen.pooler_output)
 
 
+class _Pieces(list):
+    """A tensor split already: a Split in the graph would keep constants behind it from being folded."""
+
+    def split(self, size):
+        return self
+
+
 def _with_constant_words(head):
     """A copy of a head whose words and mask are constants."""
     head = copy.deepcopy(head).eval()
     with torch.no_grad():
-        words, mask = head.words(torch.float32)
-    head.words = lambda dtype: (words, mask)
+        pieces = [_Pieces(t.clone() for t in whole.split(head.at_once)) for whole in head.words(torch.float32)]
+    head.words = lambda dtype: pieces
     return head
