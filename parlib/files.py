@@ -61,8 +61,35 @@ def read_json(path, what):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(f"no {what} at {path}") from None
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{what} {path} cannot be read: {error}") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadInput(f"{what} {path} cannot be read: {one_line(error)}") from error
+
+
+def read_yaml(path, what):
+    """What a YAML file holds, of plain types only; `what` names it in the error where it is broken or a bomb.
+
+    Aliases are allowed, and each counts as what it stands for: a thousand lines may stand for more than any memory.
+    """
+    import yaml
+
+    try:
+        data, held = yaml.safe_load(Path(path).read_text(encoding="utf-8")), 0
+        waiting = [data]
+        while waiting:
+            node = waiting.pop()
+            held += 1
+            if held > 1_000_000:
+                raise ValueError("its aliases stand for more than a million entries")
+            if isinstance(node, (dict, list)):
+                waiting += [*node, *node.values()] if isinstance(node, dict) else node
+        return data
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise BadInput(f"{what} {path} cannot be read as YAML: {one_line(error)}") from error
+
+
+def one_line(error):
+    """An error as one line of bearable length."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def digest(content):

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from parlib.errors import BadInput
+from parlib.files import read_yaml
 
 _FOLDER = Path(__file__).parent / "assets" / "schemas"
 SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
@@ -170,7 +170,7 @@ class Schema:
         if name not in known:
             raise BadInput(f"{self.name} has no view {name!r}; it has {', '.join(known) or 'none'}")
         columns = []
-        for item in _read_yaml(_FOLDER / "upar-lite.yaml")["attributes"]:
+        for item in read_yaml(_FOLDER / "upar-lite.yaml", "schema")["attributes"]:
             terms = item["from"].get(self.name.removesuffix("105"), ())
             columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
         return View(name, self, tuple(columns), schema("upar-lite"))
@@ -208,7 +208,7 @@ class Schema:
     @classmethod
     def from_yaml(cls, path):
         """A schema from a YAML file; the layout is that of `parlib/assets/schemas/`."""
-        return cls.from_dict(_read_yaml(path), where=path)
+        return cls.from_dict(read_yaml(path, "schema"), where=path)
 
 
 @cache
@@ -236,10 +236,3 @@ def _ask(source, name):
         elif attribute not in inside:
             columns.append(Column(attribute, (attribute,)))
     return View(name, source, tuple(columns), None if sets else source)
-
-
-def _read_yaml(path):
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: cannot be read as a YAML schema: {error}") from error

@@ -1,10 +1,17 @@
 """Annotation files: MATLAB structs and tables, read without trust and turned into label matrices."""
 
+import os
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from parlib.errors import BadInput
+from parlib.files import one_line
+
+_MEMORY = 2 * 2**30  # bytes a MATLAB file may need to be read; PA-100K's needs a tenth of it
 
 
 def holds(folder):
@@ -55,22 +62,30 @@ def read_table(path):
             import pyarrow.parquet
 
             return pyarrow.parquet.read_table(path).to_pandas(ignore_metadata=True)
+        with open(path, "rb") as file:
+            if file.readline(2**20).count(b",") > 10_000:
+                raise ValueError("more than 10,000 columns")
         text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
         return pd.read_csv(path, dtype=text)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read as a table: {error}") from error
+    # pyarrow's errors are of many classes, only some of them ValueError.
+    except Exception as error:
+        raise BadInput(f"{path}: cannot be read as a table: {one_line(error)}") from error
 
 
 def read_mat(path):
     """Variables of a MATLAB file; BadInput where it is not one or is damaged.
 
-    The official files are compressed and carry checksums. In an uncompressed one, bytes altered on purpose can crash
-    scipy's reader, which is not hardened: take such files only from where you would take a program.
+    Altered bytes can crash scipy's reader or make it ask for any amount of memory, so a process of its own with limits
+    reads the file first; half a second, once a file.
     """
     from scipy.io import loadmat
 
     try:
+        about = os.stat(path)
+        _survives_reading(str(path), about.st_size, about.st_mtime_ns)
         found = loadmat(path)
+    except BadInput:
+        raise
     except FileNotFoundError:
         raise BadInput(f"no file {path}") from None
     except NotImplementedError:
@@ -81,6 +96,15 @@ def read_mat(path):
             f"{path}: is truncated or no MATLAB file ({type(error).__name__}: {error}); fetch it again"
         ) from error
     return {key: value for key, value in found.items() if not key.startswith("__")}
+
+
+@cache
+def _survives_reading(path, *version):
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY}, {_MEMORY}))\n"
+    code += "import sys, scipy.io\ntry: scipy.io.loadmat(sys.argv[1])\nexcept Exception: pass"  # told again here
+    run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, timeout=600, check=False)
+    if run.returncode:
+        raise BadInput(f"{path}: cannot be read safely (a trial run ended with {run.returncode}); fetch it again")
 
 
 def member(container, key, where):

@@ -3,9 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from parlib.errors import BadInput
+from parlib.files import read_yaml
 from parlib.schema import schema as named_schema
 
 _FOLDER = Path(__file__).parent / "prompts"
@@ -68,10 +67,7 @@ def _read(language):
 
 def check_prompts(path):
     """Read a file of prompts; BadInput names the schema and attribute that is missing, unknown or badly written."""
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: cannot be read as YAML: {error}") from error
+    data = read_yaml(path, "prompts")
     if not isinstance(data, dict) or not isinstance(data.get("language"), str):
         raise BadInput(f"{path}: expected `language: NAME` and a block of prompts for each schema")
     for name, block in data.items():
