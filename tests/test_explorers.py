@@ -170,12 +170,31 @@ def test_markup_is_text_everywhere_it_can_come_from(one, data, encoder, splits, 
     labels = np.zeros((24, 1), np.int8)
     with_own = [
         AttributeExplorer(encoder, own, splits["test"], labels),
-        PromptExplorer(encoder, own, store.pooled, labels, ["en"], progress=False),
+        PromptExplorer(encoder, own, store.pooled, labels, ["en"]),
         ThresholdExplorer(own, labels, np.full((24, 1), 0.4)),
         ErrorExplorer(own, splits["test"], labels, np.full((24, 1), 0.9)),
     ]
     page = one.reply.value + "".join(w.value for e in with_own for w in walk(e) if type(w).__name__ == "HTML")
     assert "&lt;script" in page and "<script" not in page and "<img src=x" not in page
+
+
+def test_ids_and_split_names_are_text_too(splits, scored):
+    hostile = splits["test"].remove_columns("image_id")
+    for column in ("image_id", "identity"):
+        hostile = hostile.add_column(column, [HOSTILE] * len(hostile))
+    labels = scored[0]
+    errors = ErrorExplorer(PA100K, hostile, labels, np.full(labels.shape, 0.9))
+    errors.by.value = "identity"
+    data = DatasetExplorer({HOSTILE: hostile}, PA100K)
+    for page in (errors.pictures.value, data.pictures.value):
+        assert "&lt;script" in page and "<script" not in page and "<img src=x" not in page
+
+
+def test_an_answer_that_takes_long_has_a_progress_bar(one):
+    seen = []
+    one.answer(lambda: seen.append(one.message.value), one.image)
+    one.image.value = 2
+    assert all("<progress" in message for message in seen) and len(seen) == 2 and one.message.value == ""
 
 
 def test_long_empty_and_right_to_left_phrases(one):
@@ -245,7 +264,7 @@ def test_identities_are_a_filter_where_they_are_known(rendered_market):
 
 def test_prompts_are_ranked_by_average_precision(encoder, store, splits):
     labels = labels_of(splits["test"])
-    explorer = PromptExplorer(encoder, PA100K, store.pooled, labels, ["en", "it"], progress=False)
+    explorer = PromptExplorer(encoder, PA100K, store.pooled, labels, ["en", "it"])
     assert changed(explorer.table, lambda: setattr(explorer.attribute, "value", "Trousers"))
     a = PA100K.index("Trousers")
     ap = {name: evaluate(labels[:, [a]], scores[:, None]).mAP for name, (_, scores) in explorer.found.items()}

@@ -104,6 +104,7 @@ def main():
                 for box in page.get_by_label(label).locator("visible=true").all():
                     box.fill(phrase)
                     box.press("Enter")
+            page.evaluate("document.activeElement.blur()")
             page.wait_for_timeout(1000)
             path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
             page.locator(".widget-tab").screenshot(path=path)

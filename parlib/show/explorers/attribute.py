@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from parlib.data.images import open_image
 from parlib.encode.prompts import load_prompts
-from parlib.show.explorers.panel import Explorer, control, overlay, picture, row, text
+from parlib.show.explorers.panel import Explorer, control, encode_phrases, overlay, picture, row, text
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 
 _NUMBERS = itertools.count()
@@ -32,11 +32,11 @@ class AttributeExplorer(Explorer):
     def __init__(self, encoder, schema, dataset, labels=None, head=None):
         self.encoder, self.schema, self.dataset, self.labels, self.head = encoder, schema, dataset, labels, head
         words = load_prompts(schema) if head is None else head.prompts
-        self.words = encoder.encode_prompts(words).pooled  # (A, D)
+        self.words = encode_phrases(encoder, words)  # (A, D)
         self.thresholds = np.full(len(schema), 0.5) if head is None else head.thresholds.cpu().numpy().astype(float)
         self.mark = f"par-{next(_NUMBERS)}"
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
-        self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*")
+        self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
         self.attribute = control(widgets.ToggleButtons, "Attributes", options=schema.names)
         self.threshold = control(widgets.FloatSlider, "Threshold", max=1, step=0.01, value=self.thresholds[0])
         self.everywhere = widgets.Checkbox(description="for all attributes", indent=False)

@@ -74,7 +74,7 @@ class DatasetExplorer(Explorer):
         own = both.diagonal()[:, None]
         matrix = np.divide(both, own, out=np.full_like(both, np.nan), where=own > 0)
         told = "Of the images with the row's attribute, the share that also has the column's"
-        self.together.value = heat(matrix, self.schema.names, f"{told}: dark none, bright all")
+        self.together.value = heat(matrix, self.schema.names, f"{told}: dark none, bright all, grey no such image")
 
     def _turn(self):
         start = (self.page.value - 1) * _PAGE

@@ -10,24 +10,35 @@ import io
 import ipywidgets as widgets
 import matplotlib
 import numpy as np
+import torch
 from PIL import Image
+from tqdm.auto import tqdm
 
 from parlib.errors import BadInput
-from parlib.show.figures.style import BLUE, COLOURS, GREY
+from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE
 
 # Sizes and frames only: colours of text and ground are the page's own, so light and dark themes both read.
 _BUSY = '<progress aria-label="at work"></progress>'  # seen where an answer takes longer than 0.3 s
-_STYLE = f"""<style>
+# Sliders and their readouts come without a name; only a script can give them their label's, also when drawn later.
+_NAMES = (
+    "const box = this.closest('.par'), name = () => box.querySelectorAll('[role=slider], .widget-readout').forEach("
+    "e => {e.role ??= 'textbox'; e.ariaLabel = e.closest('.widget-slider').querySelector('label').textContent});"
+    "new MutationObserver(name).observe(box, {childList: true, subtree: true}); name()"
+)
+_STYLE = f"""<style onload="{_NAMES}">
 .par .widget-html-content {{line-height: 1.35; width: 100%}} .par figure {{margin: 0 8px 8px 0; width: min-content}}
 .par figcaption, .par small {{font-size: 12px}} .par .flow {{display: flex; flex-flow: row wrap; gap: 4px 18px}}
 .par .bar {{display: grid; grid-template-columns: 9em 1fr 5em; gap: 6px; align-items: center; font-size: 12px}}
 .par .bar i {{height: 9px; background: linear-gradient(90deg, {BLUE} var(--v), #7F7F7F40 0); position: relative}}
 .par .bar i::after {{content: ""; position: absolute; left: var(--m); top: -2px; width: 2px; height: 13px;
   background: currentColor}} .par .bar span {{overflow: hidden; text-overflow: ellipsis; white-space: nowrap}}
-.par td, .par th {{padding: 1px 8px; text-align: left; max-width: 26em; overflow-wrap: anywhere}}
-.par svg {{font-size: 11px; max-width: 100%}} .par .notice {{border-left: 4px solid #D55E00; padding-left: 8px}}
+.par td, .par th {{padding: 1px 8px; text-align: left; max-width: 26em; overflow-wrap: break-word}}
+.par bdi {{overflow-wrap: anywhere}} .par svg {{font-size: 11px; max-width: 100%}}
+.par .notice {{border-left: 4px solid {ORANGE}; padding-left: 8px}}
 @keyframes par-late {{from {{visibility: hidden}} to {{visibility: visible}}}}
-.par progress {{animation: par-late 0s 0.3s both}}
+.par progress {{animation: par-late 0s 0.3s both}} .par .jupyter-widgets {{max-width: 100%}}
+.par.par.par :focus-visible {{outline: 2px solid {ORANGE} !important; outline-offset: 1px}}
+.par .widget-dropdown > select {{appearance: auto; background-image: none}}
 </style>"""
 text = html.escape
 
@@ -70,6 +81,12 @@ def control(kind, description, **traits):
     if made.has_trait("continuous_update"):
         made.continuous_update = False
     return made
+
+
+def encode_phrases(encoder, phrases):
+    """Pooled features (n, D) of n phrases, with a progress bar where they take longer than half a second."""
+    starts = tqdm(range(0, len(phrases), 16), desc="encode prompts", delay=0.5)
+    return torch.cat([encoder.encode_prompts(phrases[i : i + 16]).pooled for i in starts])
 
 
 def row(*children):

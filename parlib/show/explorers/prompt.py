@@ -2,14 +2,12 @@
 
 import ipywidgets as widgets
 import numpy as np
-import torch
-from tqdm.auto import tqdm
 
 from parlib.encode.prompts import languages as all_languages
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.measure.metrics import average_precision
-from parlib.show.explorers.panel import Explorer, control, heat, row, text
+from parlib.show.explorers.panel import Explorer, control, encode_phrases, heat, row, text
 
 
 class PromptExplorer(Explorer):
@@ -23,7 +21,7 @@ class PromptExplorer(Explorer):
         languages: codes; every prompt in them is encoded here, once.
     """
 
-    def __init__(self, encoder, schema, pooled, labels, languages=None, progress=True):
+    def __init__(self, encoder, schema, pooled, labels, languages=None):
         self.encoder, self.schema, self.pooled, self.labels = encoder, schema, pooled, np.asarray(labels)
         codes = languages or all_languages()
         listed = [load_prompts(schema, code, "all") for code in codes]
@@ -37,14 +35,12 @@ class PromptExplorer(Explorer):
             for a in range(len(schema))
         ]
         flat = [phrase for each in self.phrases for _, phrase in each]
-        starts = tqdm(range(0, len(flat), 16), desc="encode prompts", disable=not progress)
-        words = torch.cat([encoder.encode_prompts(flat[i : i + 16]).pooled for i in starts])
-        self.words = words.split([len(each) for each in self.phrases])
+        self.words = encode_phrases(encoder, flat).split([len(each) for each in self.phrases])
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.wording = control(widgets.Dropdown, "Start from", options=["en 1"])
         self.prompt = control(widgets.Text, "Your wording", layout={"width": "min(480px, 100%)"})
         self.table, self.agreement = widgets.HTML(), widgets.HTML()
-        self.table.layout = {"flex": "1 1 380px", "min_width": "300px"}
+        self.table.layout = {"flex": "0 1 auto", "margin": "0 40px 0 0"}
         super().__init__(row(self.attribute, self.wording, self.prompt), row(self.table, self.agreement))
         self.answer(self._choose, self.attribute)
         self.answer(self._start, self.wording)
@@ -73,9 +69,9 @@ class PromptExplorer(Explorer):
         yes, known = int((labels == 1).sum()), int((labels >= 0).sum())
         ap = {name: average_precision(labels, scores) for name, (_, scores) in found.items()}
         order = sorted(ap, key=lambda name: -np.nan_to_num(ap[name]))
-        best = f"<b>{order[0]} wins</b>" if yes else "<b>Nobody here has it, so no wording can win</b>"
+        best = f"<b>{text(order[0])} wins</b>" if yes else "<b>Nobody here has it, so no wording can win</b>"
         lines = "".join(
-            f'<tr><td>{name}</td><td><bdi dir="auto">{text(found[name][0][:120])}</bdi></td>'
+            f'<tr><td>{text(name)}</td><td><bdi dir="auto">{text(found[name][0][:120])}</bdi></td>'
             f"<td>{100 * ap[name]:.1f}</td><td>{found[name][1].mean():.3f}</td></tr>"
             for name in order
         )

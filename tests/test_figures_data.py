@@ -1,0 +1,87 @@
+"""Figures of a benchmark and of training draw what they are given."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from parlib.show import figures
+
+PEOPLE = [Image.new("RGB", (30, 80), colour) for colour in ("white", "gray", "black")]
+LABELS = np.array([[1, 0, 1], [1, 0, -1], [0, 1, 0], [1, 1, 0]], np.int8)
+
+
+def drawn(made, title):
+    """The axes of a figure that can be drawn and says what it was told to."""
+    made.canvas.draw()
+    assert made.get_suptitle() == title and made.get_supxlabel() == "Whose data"
+    return made.axes
+
+
+def told(title):
+    return {"title": title, "caption": "Whose data"}
+
+
+def test_contact_sheet_shows_every_crop_once_in_its_own_shape():
+    axes = drawn(figures.contact_sheet(PEOPLE, ["a", "b", "c"], **told("Three"), columns=2), "Three")
+    assert [len(ax.images) for ax in axes] == [1, 1, 1, 0]
+    assert axes[0].images[0].get_array().shape == (80, 30, 3) and axes[2].get_title() == "c"
+
+
+def test_domains_put_each_rate_beside_the_releases():
+    sheet, dots = drawn(figures.domains({"pa100k": (PEOPLE, [0.1, 0.5], [0.2, 0.4])}, **told("Alike")), "Alike")
+    assert sheet.images[0].get_array().shape[:2] == (100, 3 * 38)
+    assert dots.lines[1].get_xydata().tolist() == [[0.2, 0.1], [0.4, 0.5]] and dots.get_xlabel()
+
+
+def test_label_rates_leave_the_unknown_out_and_count_positives():
+    (ax,) = drawn(figures.label_rates(LABELS, LABELS, list("abc"), **told("Rare")), "Rare")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["c", "b", "a"]
+    train = next(line for line in ax.lines if line.get_label() == "train")
+    assert train.get_xdata() == pytest.approx([1 / 3, 0.5, 0.75])
+    assert [text.get_text() for text in ax.texts[:3]] == ["1", "2", "3"]
+
+
+def test_cooccurrence_is_the_correlation_of_what_is_known():
+    heat = drawn(figures.cooccurrence(LABELS, list("abc"), **told("Together")), "Together")[0]
+    values = heat.collections[0].get_array().reshape(3, 3)
+    assert values[0, 1] == pytest.approx(np.corrcoef(LABELS[:, 0], LABELS[:, 1])[0, 1])
+
+
+def test_aspect_ratios_count_every_crop():
+    axes = drawn(figures.aspect_ratios(PEOPLE[0], [[30, 80]] * 5, 224, **told("Squeezed")), "Squeezed")
+    assert "30 x 80 px" in axes[0].get_title() and axes[1].images[0].get_array().shape[:2] == (224, 224)
+    assert sum(bar.get_height() for bar in axes[2].patches) == 5
+
+
+def test_identity_leak_has_a_bar_a_partition_in_percent():
+    (ax,) = drawn(figures.identity_leak({"0": 0.58, "ours": 0.0}, **told("Known people")), "Known people")
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([58, 0])
+
+
+def test_training_curves_mark_the_epoch_that_was_kept():
+    epochs = [{"epoch": i, "loss": 1 / i, "mA": 0.5 + i / 10, "mAP": 0.4} for i in (1, 2, 3)]
+    loss, scores = drawn(
+        figures.training_curves(SimpleNamespace(epochs=epochs, best_epoch=3), **told("Better")), "Better"
+    )
+    assert loss.lines[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3])
+    assert scores.lines[0].get_ydata() == pytest.approx([60, 70, 80]) and scores.lines[2].get_xdata()[0] == 3
+
+
+def test_attention_overlay_lays_a_map_over_each_crop():
+    axes = drawn(figures.attention_overlay(PEOPLE, np.eye(3, 16), list("abc"), **told("Where")), "Where")
+    assert [ax.images[1].get_array().shape for ax in axes] == [(4, 4)] * 3
+    assert [int(ax.images[1].get_array().argmax()) for ax in axes] == [0, 1, 2]
+
+
+def test_few_shot_curves_draw_every_draw_and_the_phrase_alone():
+    rows = [
+        ("hat", "phrase", 0, 0.3),
+        *(("hat", s, n, ap) for s in ("phrase", "nothing") for n, ap in ((1, 0.4), (9, 0.6))),
+    ]
+    table = pd.DataFrame(rows, columns=["attribute", "start", "labels", "AP"])
+    (ax,) = drawn(figures.few_shot_curves(table, **told("Few labels")), "Few labels")
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(30)
+    assert ax.lines[1].get_ydata() == pytest.approx([40, 60]) and ax.get_ylabel().endswith("%")
