@@ -1,12 +1,21 @@
 """The ablation table: paired on the same images, one encoder, and it says what cannot be told."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from parlib import BadInput, schema
+from parlib import BadInput, load_encoder, schema
 from parlib.measure.ablation import ablation_table, impossible_share, paired_intervals
 from parlib.measure.metrics import evaluate
 from parlib.measure.records import make_record
+from parlib.use.model import EXAMPLES
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import ablations
 
 
 def record(method, seed, gap, weights="w"):
@@ -64,3 +73,13 @@ def test_impossible_answers_are_two_or_none_of_what_excludes_each_other():
     decided[2, pa100k.index("Front")] = False  # none of exactly one
     assert impossible_share(decided[:1], pa100k) == 0
     assert impossible_share(decided, pa100k) == pytest.approx(2 / 3)
+
+
+def test_the_naflex_row_has_the_very_weights_of_the_square_one(tmp_path):
+    square, wide = load_encoder(), ablations.naflex("nano", tmp_path / "wide")
+    crops = [Image.open(path).convert("RGB").resize((96, 96)) for path in sorted(EXAMPLES.glob("*.png"))[:3]]
+    torch.testing.assert_close(
+        square.encode_images(crops).tokens, wide.encode_images(crops).tokens, rtol=1e-4, atol=1e-4
+    )
+    assert torch.equal(square.encode_prompts(["a hat"]).tokens, wide.encode_prompts(["a hat"]).tokens)
+    assert wide.preprocess([Image.new("RGB", (50, 135))])["spatial_shapes"].tolist() == [[12, 5]]

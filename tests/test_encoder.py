@@ -293,3 +293,21 @@ def test_another_weight_is_another_hash(folder, tmp_path):
     weights["logit_bias"] = weights["logit_bias"] + 1
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     assert load_encoder(str(tmp_path)).weights_hash != load_encoder(str(folder)).weights_hash
+
+
+@pytest.mark.parametrize("name", ["siglip", "naflex"])
+def test_an_earlier_block_gives_its_patch_tokens_and_the_last_ones_summary(name, folders, images):
+    last, first = load_encoder(str(folders[name])), load_encoder(str(folders[name]), layer=1)
+    tower = first.model.vision_model
+    seen = {}
+    hook = tower.encoder.layers[0].register_forward_hook(lambda module, inputs, out: seen.update(out=out))
+    found, plain = first.encode_images(images), last.encode_images(images)
+    hook.remove()
+    want = tower.post_layernorm(seen["out"][0] if isinstance(seen["out"], tuple) else seen["out"])
+    torch.testing.assert_close(found.tokens[found.mask], want[found.mask])
+    assert torch.equal(found.mask, plain.mask) and not torch.allclose(found.tokens, plain.tokens)
+    assert torch.equal(found.pooled, plain.pooled)
+    same = load_encoder(str(folders[name]), layer=2).encode_images(images)
+    torch.testing.assert_close(same.tokens, plain.tokens)
+    with pytest.raises(BadInput, match="has no layer 3 of its image tower, only 1 to 2"):
+        load_encoder(str(folders[name]), layer=3)

@@ -266,3 +266,10 @@ def test_bad_input_is_named(dataset, make, tmp_path):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(BadInput, match=said):
             FeatureStore(folder)
+
+
+def test_features_of_an_earlier_block_are_another_store(make, encoder):
+    whole, early = make(), make(encoder=load_encoder("nano", layer=2))
+    assert whole.folder != early.folder and early.manifest["layer"] == 2 and "layer" not in whole.manifest
+    with pytest.raises(BadInput, match=r"made from other encoder.*layer differ"):
+        early.must_fit(encoder)

@@ -245,3 +245,10 @@ def test_bad_options_are_named():
         head(image="pooled")(images())
     with pytest.raises(BadInput, match="do not fit this head"):
         head().set_prompts(PromptFeatures(*(x[:2] for x in prompts())))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("queries", ["patches", "prompts", "both"])
+def test_attention_of_some_attributes_is_that_part_of_all(queries, shared):
+    model = head(queries=queries, shared=shared).eval()
+    torch.testing.assert_close(model.attention(images(), attributes=slice(1, 3)), model.attention(images())[:, 1:3])

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
+from transformers import Siglip2Config, Siglip2Model
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
 from parlib.encode.encoder import load_encoder
 from parlib.encode.prompts import load_prompts
@@ -34,6 +37,11 @@ OPTIONS = {
     "frozen prompt tokens only": {"learnable_tokens": 0},
     "each attribute another's prompt": {"prompts": "shifted"},
     "mixer over attributes": {"mixer": 1},
+    "patches averaged to 4 x 4": {"grid": 4},
+    "16 learnable tokens": {"learnable_tokens": 16},
+    "patches of block 2 of 4": {"encoder": {"layer": 2}},
+    "patches of block 3 of 4": {"encoder": {"layer": 3}},
+    "aspect ratio kept (NaFlex, same weights)": {"encoder": {"naflex": True}},
     "softmax within exclusive sets": {"exclusive": True},
     "no pooled residual": {"pooled_residual": False},
     "no LayerNorm on tokens": {"norm_tokens": False},
@@ -68,9 +76,33 @@ def _path(asked, name, seed=None):
     return asked.out / f"{words}{'' if seed is None else f'-seed{seed}'}.json"
 
 
-def _load(asked, progress=False):
+def naflex(source, folder):
+    """A NaFlex encoder of a fixed-resolution one's weights, nothing trained, saved to and loaded from `folder`.
+
+    The patch convolution becomes the linear map it is; positions are interpolated to each crop's shape.
+    """
+    plain = load_encoder(source)
+    config, weights = plain.model.config, plain.model.state_dict()
+    vision = {k: v for k, v in config.vision_config.to_dict().items() if k not in ("image_size", "model_type")}
+    vision["num_patches"] = plain.patches
+    made = Siglip2Model(Siglip2Config(text_config=config.text_config.to_dict(), vision_config=vision))
+    key = "vision_model.embeddings.patch_embedding.weight"
+    weights[key] = weights[key].permute(0, 2, 3, 1).flatten(1)  # (D, 3, P, P) -> (D, P * P * 3)
+    made.load_state_dict(weights)
+    made.save_pretrained(folder)
+    known = {k: plain.preprocessing[k] for k in ("image_mean", "image_std", "rescale_factor", "resample")}
+    pixels = Siglip2ImageProcessorPil(patch_size=plain.patch_size, max_num_patches=plain.patches, **known)
+    Siglip2Processor(pixels, plain.processor.tokenizer).save_pretrained(folder)
+    encoder = load_encoder(str(folder))
+    # transformers reads any NaFlex folder with Gemma's tokenizer class, which nano's vocabulary is not made for.
+    encoder.processor.tokenizer = plain.processor.tokenizer
+    return encoder
+
+
+def _load(asked, progress=False, **variant):
     torch.set_num_threads(1)
-    encoder = load_encoder(asked.encoder)
+    wide = variant.pop("naflex", False)
+    encoder = naflex(asked.encoder, asked.cache / "naflex") if wide else load_encoder(asked.encoder, **variant)
     views = {"views": ("plain", "mirrored"), "progress": progress}
     where = (asked.benchmark, asked.root)
     return encoder, [prepare(*where, split, encoder, asked.cache, **views) for split in ("train", "val", "test")]
@@ -88,9 +120,11 @@ def _start(asked):
 
 
 def _run(name, seed):
-    option, encoder = {**OPTIONS[name]}, job["encoder"]
+    option = {**OPTIONS[name]}
     training = {**settings("small").training, **option.pop("training", {}), "threads": 1}
     shifted, probe = option.pop("prompts", None), option.pop("probe", None)
+    variant = option.pop("encoder", None)
+    encoder, parts = _load(job["asked"], **variant) if variant else (job["encoder"], job["parts"])
     torch.manual_seed(seed)
     if probe:
         head = PROBES[probe](load_prompts(job["schema"]), encoder.width)
@@ -98,7 +132,7 @@ def _run(name, seed):
         head = new_head(job["asked"].benchmark, encoder, seed, **{"preset": "recommended", **option})
     if shifted:
         head.set_prompts(encoder.encode_prompts(head.prompts[1:] + head.prompts[:1]))
-    options, (train, val, test) = TrainOptions(**training), job["parts"]
+    options, (train, val, test) = TrainOptions(**training), parts
     fit(head, train, val, options, seed)
     scores = [predict(head, part.store, mirrored=options.mirrored) for part in (val, test)]
     _record(name, seed, {"head": OPTIONS[name], "training": options.to_dict(), "seed": seed}, *scores)

@@ -52,6 +52,7 @@ class Encoder:
     name: str
     model: torch.nn.Module
     processor: object
+    layer: int | None = None  # block of the image tower, from 1, whose patch tokens are given; None is the last
 
     @property
     def device(self):
@@ -128,8 +129,11 @@ class Encoder:
         inputs = images if isinstance(images, dict) else self.preprocess(images)
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        out = self.model.eval().vision_model(**inputs)
+        tower = self.model.eval().vision_model
+        out = tower(**inputs, output_hidden_states=self.layer is not None)
         tokens, mask = out.last_hidden_state, inputs.get("pixel_attention_mask")
+        if self.layer is not None:
+            tokens = tower.post_layernorm(out.hidden_states[self.layer])
         if mask is not None:
             tokens = tokens.masked_fill(mask[..., None] == 0, 0)
         return ImageFeatures(tokens, out.pooler_output)
@@ -189,7 +193,7 @@ def processes():
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
 
-def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32):
+def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32, layer=None):
     """Load a frozen SigLIP / SigLIP 2 pair.
 
     Args:
@@ -197,6 +201,7 @@ def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32):
         revision: commit, tag or branch of a hub id; local folders have none.
         device: default is this process's GPU where there is one.
         dtype: of the weights in memory; features are stored in the store's own dtype.
+        layer: see `Encoder`; the tower's last LayerNorm follows. The pooled feature is the last block's either way.
 
     Raises:
         BadInput: no such folder or hub id (or the hub cannot be reached), not a SigLIP model, no safetensors weights,
@@ -230,12 +235,13 @@ def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32):
             f"encoder {name!r}: config.json does not fit {len(lost)} of its weights, such as {lost[0]}; "
             "both must come from one checkpoint"
         )
-    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor)
+    depth = config.vision_config.num_hidden_layers
+    if layer is not None and not 1 <= layer <= depth:
+        raise BadInput(f"encoder {name!r} has no layer {layer} of its image tower, only 1 to {depth}")
+    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer)
     side, taken = config.vision_config.to_dict().get("image_size"), encoder.preprocessing.get("size") or {}
-    if side and taken.get("height", side) != side:
-        raise BadInput(
-            f"encoder {name!r}: its preprocessor makes {taken['height']} px, its image tower takes {side} px"
-        )
+    if side and (made := taken.get("height", side)) != side:
+        raise BadInput(f"encoder {name!r}: its preprocessor makes {made} px, its image tower takes {side} px")
     model.to(device or processes().device)
     return encoder
 

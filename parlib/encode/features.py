@@ -3,6 +3,7 @@
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,6 +73,7 @@ def extract(
         "dtype": dtype,
         "layout": layout,
         "views": sorted(views, reverse=True),
+        **({} if encoder.layer is None else {"layer": encoder.layer}),
         "patches": "varying" if encoder.keeps_aspect else encoder.patches,
         # The largest power of two that both limits allow.
         "shard": 1 << (max(1, min(SHARD, SHARD_BYTES // image_bytes)).bit_length() - 1),
@@ -168,7 +170,9 @@ class _Batches(torch.utils.data.Dataset):
     """Batches of preprocessed images, {view: inputs}, decoded in the worker that asked."""
 
     def __init__(self, dataset, encoder, views):
-        self.dataset, self.encoder, self.views = dataset.select_columns(["image"]), encoder, views
+        # Workers preprocess; the model would be copied, or on some systems pickled, for nothing.
+        self.encoder, self.views = replace(encoder, model=None), views
+        self.dataset = dataset.select_columns(["image"])
 
     def __len__(self):
         return len(self.dataset)

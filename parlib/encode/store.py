@@ -110,11 +110,12 @@ class FeatureStore:
         """Returns the store, or raises BadInput where it was made by another encoder or from other images."""
         asked = {}
         if encoder is not None:
-            asked["encoder"] = {"weights": encoder.weights_hash, "preprocessing": encoder.preprocessing}
+            same = {"weights": encoder.weights_hash, "preprocessing": encoder.preprocessing, "layer": encoder.layer}
+            asked["encoder"] = same
         if dataset is not None:
             asked["images"] = images_of(dataset)
         for what, wanted in asked.items():
-            differ = [key for key, value in wanted.items() if digest(self.manifest[key]) != digest(value)]
+            differ = [key for key, value in wanted.items() if digest(self.manifest.get(key)) != digest(value)]
             if differ:
                 raise BadInput(
                     f"{self.folder} was made from other {what} than given here ({', '.join(differ)} differ; its "

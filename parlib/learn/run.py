@@ -98,6 +98,7 @@ def save_run(out, head, encoder, val, asked, history, replace=False, notes=()):
         "encoder": encoder.name,
         "revision": getattr(encoder.model.config, "_commit_hash", None),
         "weights": encoder.weights_hash,
+        **({"layer": encoder.layer} if encoder.layer else {}),
         "prompts": head.prompts,
         "seed": asked["seed"],
         "head": asked["head"],
@@ -137,7 +138,7 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
     about = asked_schema(benchmark, view, root or asked["root"])
     if [a["name"] for a in head.schema["attributes"]] != about.names:
         raise BadInput(f"{run} was trained for other attributes than {about.name!r} has now; train it again")
-    encoder = load_encoder(setting["encoder"], revision=setting["revision"])
+    encoder = load_encoder(setting["encoder"], revision=setting["revision"], layer=setting.get("layer"))
     if encoder.weights_hash != setting["weights"]:
         raise BadInput(f"encoder {setting['encoder']!r} has other weights than the one {run} was trained with")
     mirrored = asked["training"].get("mirrored", False)

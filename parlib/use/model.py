@@ -212,9 +212,9 @@ def load(name="nano-pa100k", encoder=None, revision=None, device=None, language=
     except Exception as error:
         raise BadInput(f"model {name} is damaged or of another version ({error}): fetch or train it again") from error
     if encoder is None or isinstance(encoder, (str, os.PathLike)):
-        given = encoder is not None
-        encoder = load_encoder(encoder or setting["encoder"], None if given else setting.get("revision"), device)
-    if encoder.weights_hash != setting["weights"]:
+        source = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
+        encoder = load_encoder(*source, device, layer=setting.get("layer"))
+    if (encoder.weights_hash, encoder.layer) != (setting["weights"], setting.get("layer")):
         raise BadInput(
             f"model {name} was trained on encoder {setting['encoder']!r} (weights {setting['weights'][:12]}); "
             f"{encoder.name!r} has others ({encoder.weights_hash[:12]}): a head reads its own encoder's features only"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -150,7 +151,7 @@ class _Pixels(torch.utils.data.Dataset):
     """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others)."""
 
     def __init__(self, crops, encoder):
-        self.crops, self.encoder, self.last = crops, encoder, (None, None)
+        self.crops, self.encoder, self.last = crops, replace(encoder, model=None), (None, None)
 
     def __len__(self):
         return len(self.crops)
