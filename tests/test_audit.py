@@ -45,6 +45,19 @@ def test_consecutive_ids_are_right_only_where_an_id_is_its_position():
     assert found["agreement"] == 1.0, "of the ids that the mistake gives any label, both get their own"
 
 
+def test_the_mistake_agrees_only_where_labels_are_alike():
+    # Train rows are of 1, 3 and 4, read as 1, 2, 3: person 3 gets the labels of 4, who differs in one of 30 binaries.
+    labels = np.zeros((4, 30), np.int8)
+    labels[:, schema("market1501").index("adult")] = 1
+    labels[2, schema("market1501").index("hat")] = 1
+    ids = {"train": ["0001", "0003", "0004"], "test": ["0752"]}
+    out = audit("market1501", labels, [(np.arange(3), np.arange(3, 4))], [*ids["train"], *ids["test"]], ids)
+    found = out["consecutive_id_mistake"]
+    assert (found["train_right"], found["train_total"]) == (1, 3)
+    # Compared are persons 1, 3 and 752: one of 90 labels is another's.
+    assert found["agreement"] == round(89 / 90, 6)
+
+
 def test_a_constant_predictor_names_the_most_frequent_colour():
     labels = np.zeros((12, 30), np.int8)
     labels[:, schema("market1501").index("upred")] = [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1]

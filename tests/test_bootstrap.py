@@ -1,5 +1,7 @@
 """Intervals: equal to resampling by hand, wider by people, narrower in pairs, the same for the same seed."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,44 @@ def test_pairs_are_narrower_than_two_models_apart():
 def test_a_seed_gives_the_same_interval_and_another_another():
     first, again, other = (bootstrap(LABELS, SCORES, seed=s, resamples=100) for s in (1, 1, 2))
     assert first.equals(again) and not first.equals(other)
+
+
+def test_drawing_in_blocks_changes_nothing(monkeypatch):
+    at_once = bootstrap(LABELS, SCORES, other=SCORES[::-1], resamples=100)
+    monkeypatch.setattr("parlib.measure.bootstrap.BLOCK", 8 * len(LABELS) * 7)  # seven draws at a time
+    assert np.allclose(at_once, bootstrap(LABELS, SCORES, other=SCORES[::-1], resamples=100), rtol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_number_of_draws(monkeypatch):
+    labels = (RNG.random((20_000, 4)) < 0.3).astype(int)
+    monkeypatch.setattr("parlib.measure.bootstrap.BLOCK", 2**22)
+    tracemalloc.start()
+    bootstrap(labels, RNG.random(labels.shape), resamples=300)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 40e6, "all draws at once would be 48 MB beside the rest"
+
+
+def test_each_model_may_have_its_own_thresholds():
+    alone = [bootstrap(LABELS, SCORES, threshold=t, resamples=1).loc["mA", "value"] for t in (0.4, 0.6)]
+    paired = bootstrap(LABELS, SCORES, other=SCORES, threshold=0.4, other_threshold=0.6, resamples=1)
+    assert paired.loc["mA", "value"] == pytest.approx(alone[0] - alone[1]) != 0
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_intervals_cover_the_truth_as_often_as_they_say(clustered):
+    """300 studies of 40 people, five images of each alike: about 95 % by people, far fewer by images."""
+    truth, inside = 0.7, 0
+    for study in range(300):
+        rng = np.random.default_rng(study)
+        people = np.repeat(np.arange(40), 5)
+        right = (rng.random(40) < truth)[people]
+        labels = rng.integers(0, 2, (200, 1))
+        scores = np.where(right[:, None], labels, 1 - labels) * 0.8 + 0.1
+        row = bootstrap(labels, scores, identities=people if clustered else None, resamples=200, seed=study)
+        low, high = row.loc["plain_accuracy", ["low", "high"]]
+        inside += low <= truth <= high
+    assert (0.90 < inside / 300 < 0.98) if clustered else inside / 300 < 0.75
 
 
 def test_unknown_labels_enter_no_draw():

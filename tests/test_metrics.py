@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from parlib import BadInput, evaluate
 from parlib.measure.metrics import average_precision, tune_thresholds
@@ -87,6 +95,19 @@ def test_average_precision_equals_scikit_learn(seed):
     known = labels[:, 0] >= 0
     want = average_precision_score(labels[known, 0], scores[known, 0])
     assert average_precision(labels[:, 0], scores[:, 0]) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_instance_scores_equal_scikit_learns_samples_average(seed):
+    labels, scores = random_case(seed)
+    labels = labels.clip(0)  # scikit-learn knows no unknown
+    got, decided = evaluate(labels, scores, f1="per_image"), scores > 0.5
+    wanted = {"accuracy": jaccard_score, "precision": precision_score, "recall": recall_score, "f1": f1_score}
+    for name, score in wanted.items():
+        assert getattr(got, name) == pytest.approx(score(labels, decided, average="samples", zero_division=0)), name
+    assert got.mA == pytest.approx(
+        np.mean([balanced_accuracy_score(*pair) for pair in zip(labels.T, decided.T, strict=True)])
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

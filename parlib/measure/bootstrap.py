@@ -7,6 +7,7 @@ from parlib.errors import BadInput
 from parlib.measure.metrics import checked, per_image, ratio
 from parlib.measure.protocols import PROTOCOLS
 
+BLOCK = 2**27  # bytes of draws held at a time
 METRICS = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy")
 
 
@@ -14,6 +15,7 @@ def bootstrap(
     labels,
     scores,
     other=None,
+    other_threshold=None,
     identities=None,
     protocol="parlib",
     threshold=None,
@@ -27,6 +29,7 @@ def bootstrap(
         labels, scores: (N, A), as for `evaluate`.
         other: (N, A) scores of a second model on the same images: the intervals are then of its difference from the
             first, `scores` minus `other`, in the same draws for both.
+        other_threshold: of the second model, such as one tuned on val; None is the first's.
         identities: N identities; whole people are drawn, as images of one person are not independent.
         protocol, threshold: see `PROTOCOLS` and `Protocol.__call__`.
         resamples, seed, level: draws, their seed, and the share of draws between the bounds.
@@ -49,13 +52,21 @@ def bootstrap(
     units = int(groups.max()) + 1
     if units < 2 or resamples < 1:
         raise BadInput(f"{units} image(s) or people and {resamples} resample(s): nothing to draw from")
-    rng = np.random.default_rng(seed)
-    draws = np.stack([np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(resamples)])
-    draws = np.concatenate([np.ones((1, units)), draws])  # (resamples + 1, units): first the sample itself
-    values = _scores(_sums(protocol.bits(labels, scores, threshold), protocol, groups, units), draws, protocol)
+    sums = [_sums(protocol.bits(labels, scores, threshold), protocol, groups, units)]
     if other is not None:
-        _, other = checked(labels, other)
-        values -= _scores(_sums(protocol.bits(labels, other, threshold), protocol, groups, units), draws, protocol)
+        limit = threshold if other_threshold is None else other_threshold
+        sums.append(_sums(protocol.bits(*checked(labels, other), limit), protocol, groups, units))
+    rng, left, parts = np.random.default_rng(seed), resamples, []
+    draws = np.ones((1, units))  # first the sample itself, then so many draws at a time as fit the memory set aside
+    while True:
+        scored = [_scores(each, draws, protocol) for each in sums]
+        parts.append(scored[0] - scored[1] if other is not None else scored[0])
+        if not left:
+            break
+        now = min(left, max(1, BLOCK // (8 * units)))
+        draws = np.stack([np.bincount(rng.integers(units, size=units), minlength=units) for _ in range(now)])
+        left -= now
+    values = np.concatenate(parts)
     tail = 50 * (1 - level)
     low, high = np.nanpercentile(values[1:], [tail, 100 - tail], axis=0)
     return pd.DataFrame({"value": values[0], "low": low, "high": high}, index=pd.Index(METRICS, name="score"))

@@ -1,7 +1,8 @@
 """How the field computes its scores, each convention by name and as data.
 
 Sources: valencebond/Rethinking_of_PAR, Event-AHU/OpenPAR, dangweili/pedestrian-attribute-recognition-pytorch (DeepMAR),
-ldb0071/VLM-PAR, vana77/Market-1501_Attribute. Numbers of two protocols do not belong in one column.
+ldb0071/VLM-PAR, vana77/Market-1501_Attribute. Numbers of two protocols do not belong in one column. The VLM-PAR code
+averages over batches, which weighs a last, short batch as a whole one; ours are over all images.
 """
 
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ PROTOCOLS = _Protocols(
         Protocol("rethinking", epsilon=True, about="Rethinking-of-PAR and what is built on it"),
         Protocol("openpar", 0.45, f1="per_image", epsilon=True, about="OpenPAR family"),
         Protocol("deepmar", comparison=">=", epsilon=True, drop_empty=True, about="DeepMAR code: logit >= 0"),
-        Protocol("vlm-par-code", headline="plain_accuracy", about="the VLM-PAR authors' public code"),
+        Protocol("vlm-par-code", headline="plain_accuracy", about="the authors' code, but over images, not batches"),
         Protocol("market-12", view="12", headline="plain_accuracy", about="official: each colour and age one question"),
         Protocol("market-27", view="27", headline="plain_accuracy", about="27 attributes, age one question of four"),
         Protocol("market-30", view="30", headline="plain_accuracy", about="30 binaries, age as four"),
