@@ -46,7 +46,7 @@ OPTIONS = {
     "no pooled residual": {"pooled_residual": False},
     "no LayerNorm on tokens": {"norm_tokens": False},
     "BatchNorm on logits": {"norm_logits": True},
-    "EMA of weights": {"training": {"ema": 0.99}},
+    "no EMA of weights": {"training": {"ema": 0.0}},
     "mirrored views": {"training": {"mirrored": True}},
     "label-balanced sampling": {"training": {"sampling": "balanced"}},
     **{f"loss {loss}": {"training": {"loss": loss}} for loss in LOSSES if loss != settings("small").training["loss"]},
