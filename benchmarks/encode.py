@@ -166,19 +166,20 @@ def run(parts, group, text):
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--root", type=Path, help="a PA-100K tree (default: one is rendered)")
     parser.add_argument("--encoder", nargs="+", default=["nano", "base-224"], help="nano, base-224, so400m-384")
-    parser.add_argument("--images", type=int, help="default: 1000 for nano, else 64, for memory 256")
+    parser.add_argument("--images", type=int, help="default: 1000 for nano, for extraction 4000; else 64, for memory 256")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     root = given.root or Path(tempfile.gettempdir()) / "parlib-benchmark-tree"
     if not root.is_dir():
-        synthesize("pa100k", root, train=1000, val=8, test=8, progress=False)
+        synthesize("pa100k", root, train=4000, val=8, test=8, progress=False)
     tree = load_benchmark("pa100k", root, "train")
     for part in given.parts or parts:
         out, start = {}, time.perf_counter()
         for name in given.encoder:
             # Memory and reading depend on the width alone: one layer shows them sooner.
             encoder = encoder_of(name, layers=1 if part in ("memory", "reading") else None)
-            count = given.images or (1000 if name == "nano" else 256 if part == "memory" else 64)
+            most = {"nano": {"extraction": 4000}}.get(name, {"memory": 256}).get(part, 1000 if name == "nano" else 64)
+            count = given.images or most
             out[name] = parts[part](encoder, tree.select(range(min(count, len(tree)))), given.repeats)
         print(f"{part}: {time.perf_counter() - start:.0f} s")
         write(f"{group}-{part}", out)
