@@ -30,7 +30,7 @@ def first(rendered, tmp_path_factory):
 
 def test_one_seed_gives_the_same_features_weights_and_record(first, rendered, tmp_path):
     again, record = once(rendered, tmp_path, 1)
-    assert len(again) == 5 and again == first[0]
+    assert len(again) == 5 and again == first[0], "three shards, the head and its record"
     assert json.dumps(record) == json.dumps(first[1])
 
 

@@ -15,11 +15,10 @@ from parlib.use.model import load
 from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
 
-features.SHARD, predicting.PIECE = 2, 4
-
 
 def run_extract(root, place):
     """A store of 20 shards in `place`."""
+    features.SHARD = 2
     torch.set_num_threads(1)
     extract(load_benchmark("pa100k", root, "train"), load_encoder(), place, "t", workers=0, progress=False)
 
@@ -35,6 +34,7 @@ def run_train(root, place):
 
 def run_predict(root, place):
     """Answers for the test images, ten pieces, in `place/out.csv`."""
+    predicting.PIECE = 4
     torch.set_num_threads(1)
     if not (Path(place) / "out.csv").exists():
         crops, _ = gather([root])

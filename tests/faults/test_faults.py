@@ -30,6 +30,7 @@ JOBS = {"extract": jobs.run_extract, "train": jobs.run_train, "predict": jobs.ru
 @pytest.fixture(scope="module")
 def server():
     """Starts a job in a fresh fork of a process that has imported everything."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where the server finds what it imports first
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jobs"])
 
