@@ -84,6 +84,7 @@ def test_some_attributes_and_one_threshold(model, folder):
     table = model(folder, attributes=["Hat", "Female"], threshold=0.0)
     assert list(table["attribute"]) == ["Hat", "Female"] * 4
     assert (table["threshold"] == 0).all() and table["decision"].all()
+    assert list(model(folder, attributes=["hat", "female"])["attribute"]) == ["Hat", "Female"] * 4, "in any case"
     assert list(parlib.load().thresholds) == list(model.thresholds), "nothing changed for others"
 
 

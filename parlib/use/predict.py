@@ -72,7 +72,10 @@ class Job:
         if threshold is not None and not 0 <= threshold <= 1:
             raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
         self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
-        self.columns = [model.schema.index(name.strip()) for name in dict.fromkeys(attributes or model.names)]
+        lower = {name.lower(): name for name in model.names}
+        asked = [name.strip() for name in attributes or model.names]
+        asked = [name if name in model.names else lower.get(name.lower(), name) for name in asked]
+        self.columns = [model.schema.index(name) for name in dict.fromkeys(asked)]
         self.thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
 
     @property
