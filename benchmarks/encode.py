@@ -166,7 +166,7 @@ def run(parts, group, text):
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--root", type=Path, help="a PA-100K tree (default: one is rendered)")
     parser.add_argument("--encoder", nargs="+", default=["nano", "base-224"], help="nano, base-224, so400m-384")
-    parser.add_argument("--images", type=int, help="default: 1000 for nano, for extraction 4000; else 64, for memory 256")
+    parser.add_argument("--images", type=int, help="default: nano 1000, extraction 4000; else 64, memory 256")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     root = given.root or Path(tempfile.gettempdir()) / "parlib-benchmark-tree"
