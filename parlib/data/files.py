@@ -1,17 +1,13 @@
 """Annotation files: MATLAB structs and tables, read without trust and turned into label matrices."""
 
-import os
 import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from parlib.data import mat
 from parlib.errors import BadInput
 from parlib.files import one_line
-
-_MEMORY = 2 * 2**30  # bytes a MATLAB file may need to be read; PA-100K's needs a tenth of it
 
 
 def holds(folder):
@@ -73,38 +69,13 @@ def read_table(path):
 
 
 def read_mat(path):
-    """Variables of a MATLAB file; BadInput where it is not one or is damaged.
-
-    Altered bytes can crash scipy's reader or make it ask for any amount of memory, so a process of its own with limits
-    reads the file first; half a second, once a file.
-    """
-    from scipy.io import loadmat
-
+    """Variables of a MATLAB file as `scipy.io.loadmat` gives them; BadInput where it is not one or is damaged."""
+    if not Path(path).is_file():
+        raise BadInput(f"no file {path}")
     try:
-        about = os.stat(path)
-        _survives_reading(str(path), about.st_size, about.st_mtime_ns)
-        found = loadmat(path)
-    except BadInput:
-        raise
-    except FileNotFoundError:
-        raise BadInput(f"no file {path}") from None
-    except NotImplementedError:
-        raise BadInput(f"{path}: is a MATLAB 7.3 (HDF5) file; save it again with `save -v7`") from None
-    # scipy's parser raises whatever a truncated or foreign file trips it with: a dozen classes have been seen.
-    except Exception as error:
-        raise BadInput(
-            f"{path}: is truncated or no MATLAB file ({type(error).__name__}: {error}); fetch it again"
-        ) from error
-    return {key: value for key, value in found.items() if not key.startswith("__")}
-
-
-@cache
-def _survives_reading(path, *version):
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY}, {_MEMORY}))\n"
-    code += "import sys, scipy.io\ntry: scipy.io.loadmat(sys.argv[1])\nexcept Exception: pass"  # told again here
-    run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, timeout=600, check=False)
-    if run.returncode:
-        raise BadInput(f"{path}: cannot be read safely (a trial run ended with {run.returncode}); fetch it again")
+        return mat.read(path)
+    except (ValueError, OSError, subprocess.TimeoutExpired) as error:
+        raise BadInput(f"{path}: {error}; fetch it again") from error
 
 
 def member(container, key, where):
