@@ -1,8 +1,8 @@
 """Every option of the head over several seeds, a record each: `python tools/ablations.py --root TREE`.
 
 Records that are there are kept, so a stopped run goes on; remove one to make it anew. `ablation_table` refuses a folder
-in which records of several encoders or trees lie. Rows of an earlier block or of NaFlex stand in one table with the others
-under the hash of the encoder they were made from; the variant is in their `setting.head`.
+in which records of several encoders or trees lie. Rows of an earlier block or of NaFlex stand in one table with the
+others, under the hash of the encoder that they were made from; the variant is in their `setting.head`.
 """
 
 import argparse
