@@ -67,7 +67,8 @@ lock:
 	rm -rf $(PARLIB_CACHE)/lock && $(PYTHON) -m venv $(PARLIB_CACHE)/lock
 	$(PARLIB_CACHE)/lock/bin/pip install --quiet --disable-pip-version-check ".[test]"
 	{ echo "# Made by make lock from pyproject.toml. Do not edit."; \
-	  $(PARLIB_CACHE)/lock/bin/pip freeze --exclude parlib | sed 's/+cpu$$//'; } > requirements.lock
+	  $(PARLIB_CACHE)/lock/bin/pip freeze --exclude parlib \
+	    | sed "s/+cpu$$//; s/^atheris==.*/&; sys_platform == 'linux'/"; } > requirements.lock
 	rm -rf $(PARLIB_CACHE)/lock
 
 clean:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import parlib
 
@@ -19,8 +20,11 @@ def name_of(requirement):
 
 
 def pins():
+    """What is locked for this system: {name: version}."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
+    locked = [Requirement(line) for line in lines if not line.startswith("#")]
+    here = [pin for pin in locked if pin.marker is None or pin.marker.evaluate()]
+    return {pin.name.lower().replace("_", "-"): str(pin.specifier).removeprefix("==") for pin in here}
 
 
 def test_the_three_dependency_files_agree():
