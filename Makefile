@@ -10,7 +10,7 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo nogit)$(shell g
 RUN ?= $(CURDIR)/runs/$(shell date +%Y-%m-%d)-$(COMMIT)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test install lab explore notebooks records lint lock clean
+.PHONY: reproduce test install lab explore notebooks records lint mutate lock clean
 
 install: $(VENV)/installed
 
@@ -41,7 +41,11 @@ ifeq ($(CHROMIUM),)
 endif
 
 lint: install
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Every small change of the scores and the protocols has to fail a test, or be explained in tests/survivors.yaml.
+mutate: install
+	$(BIN)/python tools/mutate.py
 
 # Records of three seeds: of the rendered benchmarks, or of a real tree with ROOT=/a/real/tree BENCHMARK=pa100k NAME=sample.
 BENCHMARK ?= pa100k

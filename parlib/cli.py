@@ -83,6 +83,7 @@ def _parser():
     evaluate.add_argument("--split", default="test")
     evaluate.add_argument("--root", type=Path, help="default: the tree it was trained on")
     evaluate.add_argument("--benchmark", help="another than it was trained on; for runs trained with --view")
+    evaluate.add_argument("--cache", type=Path, help="where features are kept (default: where they were in training)")
     evaluate.set_defaults(command=commands.evaluate)
 
     predict = jobs.add_parser("predict", help="what a trained model says of your images")

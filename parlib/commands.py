@@ -8,11 +8,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from parlib.errors import BadInput
 
 
 def synth(arguments):
+    """Render a benchmark; prints its root."""
     from parlib.data.synthetic import synthesize
 
     sizes = {split: getattr(arguments, split) for split in ("train", "val", "test")}
@@ -21,10 +23,11 @@ def synth(arguments):
 
 
 def check(arguments):
+    """Report on a tree or a feature store; 1 where it cannot be used."""
     if (arguments.root / "manifest.json").is_file():
         from parlib.encode.store import check_store as check
     else:
-        from parlib.data import check
+        from parlib.data import check  # type: ignore[assignment]  # both are called with a root alone
 
     report = check(arguments.root)
     print(json.dumps(report.to_dict(), indent=1) if arguments.json else report.to_text())
@@ -32,6 +35,7 @@ def check(arguments):
 
 
 def extract(arguments):
+    """Store the features of a split; prints the store's folder."""
     from parlib.encode.encoder import load_encoder, processes
     from parlib.learn.run import prepare
 
@@ -45,6 +49,7 @@ def extract(arguments):
 
 
 def train(arguments):
+    """Train a head for each seed; prints the folders of the runs."""
     from tqdm import tqdm
 
     from parlib.encode.encoder import processes
@@ -89,6 +94,7 @@ def _tensorboard(folder):
 
 
 def baselines(arguments):
+    """Record every baseline on test; prints the paths of the records."""
     from parlib.encode.encoder import load_encoder
     from parlib.learn.run import baseline_records, prepare
     from parlib.measure.records import write_record
@@ -96,22 +102,24 @@ def baselines(arguments):
     encoder = load_encoder(arguments.encoder, revision=arguments.revision)
     tree = (arguments.benchmark, arguments.root)
     splits = ("train", "val", "test")
-    parts = [prepare(*tree, split, encoder, _cache(arguments), view=arguments.view) for split in splits]
-    for record in baseline_records(*parts, encoder, arguments.language):
+    train, val, test = (prepare(*tree, split, encoder, _cache(arguments), view=arguments.view) for split in splits)
+    for record in baseline_records(train, val, test, encoder, arguments.language):
         path = arguments.out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)
         print(path)
 
 
 def evaluate(arguments):
+    """Score a run, keep the record in it and print its scores."""
     from parlib.learn.run import evaluate_run
 
-    record = evaluate_run(arguments.run, arguments.split, arguments.root, benchmark=arguments.benchmark)
+    record = evaluate_run(arguments.run, arguments.split, arguments.root, arguments.cache, arguments.benchmark)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
     print(json.dumps({**shown, "undefined_attributes": record["undefined_attributes"], "unit": "fraction"}, indent=1))
 
 
 def predict(arguments):
+    """Write or print what a model says of images, notes of what was left out on stderr; 1 where none could be read."""
     from parlib.use.model import EXAMPLES, load
     from parlib.use.predict import Job, gather
     from parlib.use.write import write_predictions
@@ -124,7 +132,7 @@ def predict(arguments):
     crops, notes = gather(arguments.images or [EXAMPLES], arguments.boxes)
     asked = arguments.attributes and arguments.attributes.split(",")
     job = Job(model, crops, asked, arguments.threshold, arguments.workers)
-    seen = iter
+    seen: Any = iter
     if arguments.annotate:  # drawing takes a second to import
         from parlib.show.annotate import annotate
 
@@ -147,6 +155,7 @@ def _named(phrase):
 
 
 def export(arguments):
+    """Write a model as ONNX."""
     from parlib.use.export import export_onnx
     from parlib.use.model import load
 
@@ -154,6 +163,7 @@ def export(arguments):
 
 
 def audit(arguments):
+    """Print the audit of a benchmark's labels."""
     from parlib.data.audit import audit_arrays
     from parlib.measure.audit import audit
 
@@ -161,6 +171,7 @@ def audit(arguments):
 
 
 def table(arguments):
+    """Print the table of a benchmark, or of all pairs of them."""
     from parlib.measure.cross import CROSS_NOTE, cross_domain_table
     from parlib.measure.records import read_records
     from parlib.measure.tables import NOTE, benchmark_table, render

@@ -1,9 +1,15 @@
-"""Files written whole or not at all, and told apart by their bytes."""
+"""Files written whole or not at all, by one process at a time, and told apart by their bytes."""
 
+import contextlib
+import fcntl
+import glob
 import hashlib
 import json
+import math
 import os
 import platform
+import re
+import shutil
 from pathlib import Path
 
 from parlib.errors import BadInput
@@ -38,11 +44,65 @@ def partial_of(path):
 
 
 def sweep(folder):
-    """Remove what killed processes of this machine left half-written in `folder`."""
-    for left in Path(folder).glob(f".*.{platform.node()}.*"):
+    """Remove what killed processes of this machine left half-written in `folder`: files and folders."""
+    for left in Path(folder).glob(f".*.{glob.escape(platform.node())}.*"):
         pid = left.suffix[1:]
         if pid.isdigit() and not _runs(int(pid)):
-            left.unlink(missing_ok=True)
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(out):
+    """A folder to fill, which takes the place of `out` when it is whole; only then does what was there leave.
+
+    Raises:
+        BadInput: the disk is full, or the place cannot be written to; what was there stays as it was.
+    """
+    from safetensors import SafetensorError
+
+    sweep(out.parent)
+    partial, old = partial_of(out), partial_of(partial_of(out))
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:  # safetensors tells a full disk by an error of its own
+        raise BadInput(f"{out} cannot be written: {one_line(error)}; make room or choose another place") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_one(path, lock):
+    """Hold the file `lock` while `path` is made; it is removed at the end. BadInput where another process holds it."""
+    try:
+        file = open(lock, "w")  # noqa: SIM115
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}; choose another place") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink == 0:  # its holder removed it while we opened it
+                raise BlockingIOError
+        except BlockingIOError:
+            raise BadInput(f"another process is writing {path}: wait for it, or choose another place") from None
+        try:
+            yield
+        finally:
+            Path(lock).unlink(missing_ok=True)
+
+
+def may_read(path):
+    """The path; BadInput where it may not be read, which safetensors and pyarrow would call a missing or broken file."""
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        raise BadInput(f"{path} cannot be read: Permission denied; allow it (chmod u+r) and run the same again")
+    return path
 
 
 def _runs(pid):
@@ -55,36 +115,102 @@ def _runs(pid):
     return True
 
 
-def read_json(path, what):
-    """The JSON object in `path`; `what` names it in the error when it is missing or broken."""
+def read_json(path, what, shape=dict):
+    """What a JSON file holds, of a `shape` (see `must_be`); `what` names it in the error where it is broken."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(sized(path)).read_text(encoding="utf-8")
+        data = bearable(json.loads(text))
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text: nothing could write it
     except FileNotFoundError:
         raise BadInput(f"no {what} at {path}") from None
     except (ValueError, OSError, RecursionError) as error:
         raise BadInput(f"{what} {path} cannot be read: {one_line(error)}") from error
+    must_be(data, shape, f"{what} {path}")
+    return data
 
 
 def read_yaml(path, what):
     """What a YAML file holds, of plain types only; `what` names it in the error where it is broken or a bomb.
 
     Aliases are allowed, and each counts as what it stands for: a thousand lines may stand for more than any memory.
+    More than 256 kB are refused: PyYAML reads 100 kB a second.
     """
     import yaml
 
     try:
-        data, held = yaml.safe_load(Path(path).read_text(encoding="utf-8")), 0
-        waiting = [data]
-        while waiting:
-            node = waiting.pop()
-            held += 1
-            if held > 1_000_000:
-                raise ValueError("its aliases stand for more than a million entries")
-            if isinstance(node, (dict, list)):
-                waiting += [*node, *node.values()] if isinstance(node, dict) else node
-        return data
+        return bearable(yaml.safe_load(Path(sized(path, 2**18)).read_text(encoding="utf-8")), 1_000_000)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{what} {path} cannot be read as YAML: {one_line(error)}") from error
+
+
+def sized(path, most=2**26):
+    """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
+    if os.stat(path).st_size > most or not os.path.isfile(path):
+        raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
+    return path
+
+
+def bearable(data, most=math.inf):
+    """The data itself; ValueError where lists and dicts lie more than 100 deep or hold more than `most` entries."""
+    nodes, held = [data], 0
+    for _ in range(100):
+        nodes = [node for node in nodes if isinstance(node, (dict, list, tuple, set))]
+        held += sum(map(len, nodes))
+        if held > most:
+            raise ValueError("its aliases stand for more than a million entries")
+        if not nodes:
+            return data
+        nodes = [one for node in nodes for one in (node.values() if isinstance(node, dict) else node)]
+    raise ValueError("it lies more than 100 deep")
+
+
+def must_be(value, shape, where):
+    """BadInput that names the place where a value out of a file is not of `shape`.
+
+    A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key, or
+    `(shape,)` of what may be missing.
+    """
+    if isinstance(shape, tuple):
+        if value is None:
+            return
+        shape = shape[0]
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for key, inner in shape.items():
+            for name in value if key is str else (key,):
+                must_be(value.get(name), inner, f"{where}, {name}")
+    elif isinstance(shape, list) and isinstance(value, (list, tuple)):
+        for i, one in enumerate(value):
+            must_be(one, shape[0], f"{where}, {i + 1}")
+    elif isinstance(shape, (dict, list)) or not (isinstance(value, shape) if isinstance(shape, type) else shape(value)):
+        found = "nothing" if value is None else f"{str(value)[:40]!r}"
+        raise BadInput(f"{where}: {found} cannot stand there; take the file as it was written")
+
+
+def is_name(value):
+    """Whether a value out of a file names something: text, or a number, but not YAML's yes, no and null."""
+    return type(value) in (str, int, float) and bool(str(value).strip())
+
+
+def number(value):
+    """Whether a value out of a file is None, NaN or a number of bearable size: a shape for `must_be`."""
+    return value is None or (isinstance(value, (int, float)) and not abs(value) > 1e9)
+
+
+def pair(value):
+    """Whether a value out of a file is a list of two numbers, such as an interval: a shape for `must_be`."""
+    return isinstance(value, list) and len(value) == 2 and all(number(one) and one is not None for one in value)
+
+
+def plain_cell(text):
+    """Text for a cell of CSV: a quote before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", text) else text
+
+
+def markdown_cell(text):
+    """Text for a cell of a Markdown table: no markup, link or new column out of what a file brought."""
+    text = " ".join(str(text).split()).replace("\\", "\\\\")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").replace("`", "'")
 
 
 def one_line(error):

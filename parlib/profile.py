@@ -3,8 +3,11 @@
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from parlib.errors import BadInput
+
+Dtype = Literal["fp16", "bf16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -21,18 +24,18 @@ class Profile:
     seed: int = 0
     head: dict = field(default_factory=dict)  # options of VLMPARHead
     training: dict = field(default_factory=dict)  # TrainOptions
-    dtype: str = "fp16"  # of stored features
+    dtype: Dtype = "fp16"  # of stored features
     cache: Path = Path("~/.cache/parlib")
     runs: Path = Path("~/.cache/parlib/runs")
 
     @property
-    def root(self):
+    def root(self) -> Path | None:
         """Root of the benchmark's real tree, or None where one is to be rendered."""
         if self.data is None:
             return None
         return self.data / self.benchmark if self.name == "paper" else self.data
 
-    def __str__(self):
+    def __str__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "cache", "runs")}
         shown["data"] = "rendered here" if self.data is None else "real images"
         return "\n".join(f"{key:9s} {value}" for key, value in shown.items())
@@ -62,14 +65,14 @@ _PROFILES = {
 }
 
 
-def settings(name):
+def settings(name: str) -> Profile:
     """The names and sizes of a profile as they stand here, before any environment variable and without its data."""
     if name not in _PROFILES:
         raise BadInput(f"unknown profile {name!r}; known: {', '.join(_PROFILES)}")
     return _PROFILES[name]
 
 
-def profile(name=None, **changes):
+def profile(name: str | None = None, **changes: Any) -> Profile:
     """The profile named, or by `PARLIB_PROFILE`, or `small`.
 
     `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` fill in the rest; `changes`
@@ -94,7 +97,8 @@ def profile(name=None, **changes):
     if given.get("encoder", base.encoder) != base.encoder:
         given.setdefault("revision", None)  # the pinned commit is of the profile's own encoder
     made = replace(base, **given)
-    paths = {k: Path(v).expanduser().resolve() for k in ("data", "cache", "runs") if (v := getattr(made, k))}
+    places = {k: v for k in ("data", "cache", "runs") if (v := getattr(made, k))}
+    paths: dict[str, Any] = {k: Path(v).expanduser().resolve() for k, v in places.items()}
     made = replace(made, **paths)
     if name != "small" and (made.root is None or not made.root.is_dir()):
         wanted = "the folder that holds pa100k/, peta/, market1501/" if name == "paper" else "the root of one real tree"

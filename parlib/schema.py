@@ -1,17 +1,25 @@
 """What a benchmark's columns mean: attributes in the release's order, groups, exclusive sets, column orders, views."""
 
 import difflib
-from collections.abc import Mapping
+from collections import Counter
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import read_yaml
+from parlib.files import is_name, must_be, read_yaml
 
 _FOLDER = Path(__file__).parent / "assets" / "schemas"
+_SHAPE = {
+    **{"name": (is_name,), "permutations": ({str: [int]},), "views": ({str: [str]},)},
+    **{"attributes": list, "exclusive": ([{"name": is_name, "members": [is_name], "exactly_one": (bool,)}],)},
+}
+_ATTRIBUTE = {"name": is_name, "meaning": (str,), "group": (str,), "prompt": (str,)}
 SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
 
 
@@ -62,7 +70,7 @@ class View:
     columns: tuple[Column, ...]
     target: "Schema | None" = None
 
-    def __call__(self, labels):
+    def __call__(self, labels: np.ndarray) -> np.ndarray:
         """Labels (N, A) int8 in the source schema -> (N, len(columns)) int8.
 
         A question's value is 0..k-1, k where none of its k answers holds, -1 where that cannot be told. A binary is 1,
@@ -110,33 +118,35 @@ class Schema:
         names = self.names
         if not names:
             raise BadInput(f"schema {self.name!r} has no attributes")
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise BadInput(f"schema {self.name!r} names these attributes twice: {', '.join(twice)}")
         for group in self.exclusive:
-            for member in group.members:
+            if not group.members:
+                raise BadInput(f"schema {self.name!r}: its set {group.name!r} has no members")
+            for member in sorted(set(group.members) - set(names)):
                 self.index(member)
         for name, order in self.permutations.items():
             if sorted(order) != list(range(len(names))):
                 raise BadInput(f"schema {self.name!r}: {name!r} is no permutation of 0..{len(names) - 1}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.attributes)
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the columns, in order: list of str."""
         return [attribute.name for attribute in self.attributes]
 
     @property
-    def groups(self):
+    def groups(self) -> dict[str, list[str]]:
         """Group -> names of its attributes, in column order."""
-        groups = {}
+        groups: dict[str, list[str]] = {}
         for attribute in self.attributes:
             groups.setdefault(attribute.group, []).append(attribute.name)
         return groups
 
-    def index(self, name):
+    def index(self, name: str) -> int:
         """Column of an attribute; BadInput with the nearest names for an unknown one."""
         names = self.names
         if name not in names:
@@ -146,13 +156,13 @@ class Schema:
             raise BadInput(f"{self.name} has no attribute {name!r}; {hint}")
         return names.index(name)
 
-    def permutation(self, name):
+    def permutation(self, name: str) -> tuple[int, ...]:
         """A named column order, as a tuple of column indices."""
         if name not in self.permutations:
             raise BadInput(f"{self.name} has no column order {name!r}; it has {', '.join(self.permutations) or 'none'}")
         return self.permutations[name]
 
-    def subset(self, name, names):
+    def subset(self, name: str, names: Sequence[str]) -> "Schema":
         """The schema of some of the columns, in the order of `names`; a set that loses a member is not exactly-one."""
         kept = tuple(self.attributes[self.index(n)] for n in names)
         sets = []
@@ -162,7 +172,7 @@ class Schema:
                 sets.append(ExclusiveSet(group.name, members, group.exactly_one and members == group.members))
         return Schema(name, kept, tuple(sets))
 
-    def view(self, name):
+    def view(self, name: str) -> View:
         """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
         if name in self.questions:
             return _ask(self, name)
@@ -175,19 +185,21 @@ class Schema:
             columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
         return View(name, self, tuple(columns), schema("upar-lite"))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
         out = asdict(self)
         out["views"] = out.pop("questions")
         return {key: value for key, value in out.items() if value}
 
     @classmethod
-    def from_dict(cls, data, where="this schema"):
+    def from_dict(cls, data: Mapping[str, Any], where: str | os.PathLike = "this schema") -> "Schema":
         """A schema from `to_dict`, or from a user's YAML; BadInput names what is missing or unknown in it."""
+        must_be(data, _SHAPE, where)
         try:
-            attributes = []
+            attributes: list[Attribute] = []
             for item in data["attributes"]:
                 item = {"name": item} if isinstance(item, str) else {k: v for k, v in item.items() if k != "from"}
+                must_be(item, _ATTRIBUTE, f"{where}, attribute {len(attributes) + 1}")
                 item["name"] = str(item["name"])
                 attributes.append(Attribute(**{"meaning": item.get("prompt") or item["name"], **item}))
             sets = [{**s, "members": tuple(map(str, s["members"]))} for s in data.get("exclusive") or ()]
@@ -206,13 +218,13 @@ class Schema:
             ) from error
 
     @classmethod
-    def from_yaml(cls, path):
+    def from_yaml(cls, path: str | os.PathLike) -> "Schema":
         """A schema from a YAML file; the layout is that of `parlib/assets/schemas/`."""
         return cls.from_dict(read_yaml(path, "schema"), where=path)
 
 
 @cache
-def schema(name):
+def schema(name: str) -> Schema:
     """The schema of a benchmark: `pa100k` (26), `peta` (35), `peta105`, `market1501` (30), `upar-lite` (25)."""
     if name not in SCHEMAS:
         raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")

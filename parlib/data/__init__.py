@@ -1,9 +1,11 @@
 """The benchmarks as they are really released, and anyone's own: each split is a `datasets.Dataset`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from parlib.data.check import check
 from parlib.data.release import BENCHMARKS, labels_of, load_benchmark, read_release, schema_of
+from parlib.profile import Profile
 
 __all__ = [
     "BENCHMARKS",
@@ -17,7 +19,7 @@ __all__ = [
 ]
 
 
-def benchmark_root(profile):
+def benchmark_root(profile: Profile) -> Path:
     """Root of the tree a `Profile` works on: the real one it names, or one rendered into its cache, once."""
     if profile.root is not None:
         return profile.root
@@ -28,10 +30,10 @@ def benchmark_root(profile):
     return synthesize(profile.benchmark, profile.cache / "rendered" / name, **profile.sizes, seed=profile.seed)
 
 
-def benchmark_roots(profile):
+def benchmark_roots(profile: Profile) -> dict[str, Path]:
     """Benchmark -> root of each that a `Profile` has: all three rendered, the real ones present, or the one sample."""
     if profile.data is None:
         return {name: benchmark_root(replace(profile, benchmark=name)) for name in BENCHMARKS if name != "folder"}
     if profile.name == "paper":
         return {path.name: path for path in sorted(profile.data.iterdir()) if path.name in BENCHMARKS}
-    return {profile.benchmark: profile.root}
+    return {profile.benchmark: benchmark_root(profile)}

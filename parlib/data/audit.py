@@ -1,5 +1,8 @@
 """What `parlib.measure.audit` is computed from: the labels and identities of a benchmark, from its annotation file."""
 
+import os
+from typing import Any
+
 import numpy as np
 
 from parlib.data import market1501
@@ -7,7 +10,7 @@ from parlib.data.release import read_release
 from parlib.errors import BadInput
 
 
-def audit_arrays(benchmark, root):
+def audit_arrays(benchmark: str, root: str | os.PathLike) -> dict[str, Any]:
     """Keyword arguments of `audit` for `pa100k`, `peta` or `market1501` below `root`; no image is opened.
 
     For Market-1501 a row is a person: the images of a person are known from file names alone.
@@ -31,8 +34,6 @@ def audit_arrays(benchmark, root):
     releases = [read_release(benchmark, root, images=False, partition=i, attributes="105") for i in range(5)]
     whole = releases[0].listing("all")
     place = {name: row for row, name in enumerate(whole.names)}
-    rows = [
-        tuple(np.array([place[name] for name in release.listing(split).names]) for split in ("trainval", "test"))
-        for release in releases
-    ]
-    return {"benchmark": benchmark, "labels": whole.labels, "partitions": rows, "identities": whole.identity}
+    lists = [[release.listing(split).names for split in ("trainval", "test")] for release in releases]
+    partitions = [tuple(np.array([place[name] for name in names]) for names in both) for both in lists]
+    return {"benchmark": benchmark, "labels": whole.labels, "partitions": partitions, "identities": whole.identity}

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,13 +35,16 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def usable(self):
+    def usable(self) -> bool:
+        """Whether `load_benchmark` would take the tree."""
         return not self.problems
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
+        """All of it and `usable`, as plain types for JSON."""
         return {**self.__dict__, "usable": self.usable}
 
-    def to_text(self):
+    def to_text(self) -> str:
+        """Lines for people: a split each, then problems and notes, then the verdict."""
         lines = [
             f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
         ]
@@ -51,7 +55,9 @@ class Report:
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
 
 
-def check(root, images=True, decode=DECODED, kind=None, **options):
+def check(
+    root: str | os.PathLike, images: bool = True, decode: int | None = DECODED, kind: str | None = None, **options: Any
+) -> Report:
     """Read the tree at `root` and report counts, faults and oddities.
 
     Args:
@@ -91,7 +97,7 @@ def check(root, images=True, decode=DECODED, kind=None, **options):
     return report
 
 
-def recognise(root):
+def recognise(root: Path) -> str | None:
     """Which benchmark a tree or an annotation file is, by its files; None for none."""
     files = {root.name} if root.is_file() else set(os.listdir(root)) if root.is_dir() else set()
     if files & {"market_attribute.mat", "bounding_box_train", "Market-1501-v15.09.15"}:

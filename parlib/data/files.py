@@ -7,7 +7,7 @@ import numpy as np
 
 from parlib.data import mat
 from parlib.errors import BadInput
-from parlib.files import one_line
+from parlib.files import one_line, sized
 
 
 def holds(folder):
@@ -54,18 +54,46 @@ def read_table(path):
     import pandas as pd
 
     try:
-        if Path(path).suffix == ".parquet":
-            import pyarrow.parquet
-
-            return pyarrow.parquet.read_table(path).to_pandas(ignore_metadata=True)
-        with open(path, "rb") as file:
-            if file.readline(2**20).count(b",") > 10_000:
-                raise ValueError("more than 10,000 columns")
-        text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
-        return pd.read_csv(path, dtype=text)
+        if Path(sized(path)).suffix == ".parquet":
+            frame = _read_parquet(path)
+        else:
+            with open(sized(path), encoding="utf-8", errors="replace") as file:
+                if max((line.count(",") for line in file), default=0) > 10_000:
+                    raise ValueError("more than 10,000 columns")
+            text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
+            frame = pd.read_csv(path, dtype=text)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("a row has more cells than the first one")
+        if not frame.columns.is_unique:
+            raise ValueError("two columns have one name")
+        return frame
     # pyarrow's errors are of many classes, only some of them ValueError.
     except Exception as error:
         raise BadInput(f"{path}: cannot be read as a table: {one_line(error)}") from error
+
+
+def _read_parquet(path):
+    """A Parquet file as a DataFrame; ValueError for what would not fit the memory, told before it is made."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        about, fields = file.metadata, file.schema_arrow
+        sizes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        if about.num_columns > 10_000 or about.num_rows * about.num_columns > 5e7 or sizes > 2**28:
+            raise ValueError("more than 10,000 columns, 50 million cells or 256 MB")
+        if any(pa.types.is_nested(field.type) for field in fields):
+            raise ValueError("cells that hold several values")
+    # One long text may stand in a million rows: it is counted before it is written out in each.
+    texts = [f.name for f in fields if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    table = pq.read_table(path, read_dictionary=texts)
+    for name in texts:
+        for chunk in table[name].chunks:
+            if (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0) > 2**28:
+                raise ValueError(f"more than 256 MB of text in {name}")
+    dense = pa.schema([(f.name, pa.string() if f.name in texts else f.type) for f in fields])
+    return table.cast(dense).to_pandas(ignore_metadata=True)
 
 
 def read_mat(path):
@@ -74,8 +102,8 @@ def read_mat(path):
         raise BadInput(f"no file {path}")
     try:
         return mat.read(path)
-    except (ValueError, OSError, subprocess.TimeoutExpired) as error:
-        raise BadInput(f"{path}: {error}; fetch it again") from error
+    except (ValueError, OSError, RecursionError, subprocess.TimeoutExpired) as error:
+        raise BadInput(f"{path}: {one_line(error)}; fetch it again") from error
 
 
 def member(container, key, where):

@@ -46,7 +46,7 @@ def read(root, images=True, table=None, schema=None):
     identity = _texts(frame["identity"]) if "identity" in frame else None
     notes = []
     if "split" in frame:
-        rows = {}
+        rows: dict[str, list[int]] = {}
         for row, split in enumerate(_texts(frame["split"])):
             if not split:
                 raise BadInput(f"{source}: row {row + 1} has no split; write train, val or test in each")

@@ -127,7 +127,8 @@ class RGBImage(datasets.Image):
 
     mode: str | None = "RGB"
 
-    def decode_example(self, value, token_per_repo_id=None):
+    def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
+        """`{"path", "bytes"}` of a picture -> upright RGB."""
         if isinstance(value, dict) and self.decode and (value["path"] or value["bytes"] is not None):
             return open_image(value["path"] or "picture without a name", value["bytes"])
         return super().decode_example(value, token_per_repo_id)

@@ -33,7 +33,8 @@ def read(root, images=True, seed=0):
     """
     root = Path(root)
     source, base = _find(root)
-    splits, notes = {}, []
+    splits: dict[str, Listing] = {}
+    notes: list[str] = []
     for half, folder in FOLDERS.items():
         people = _people(source, half)
         if images:
@@ -42,12 +43,13 @@ def read(root, images=True, seed=0):
             splits[half] = Listing(list(people), np.array(list(people.values()), np.int8).reshape(-1, 30), list(people))
     whole = splits.pop("train")
     # Dealt out by person, so that the same people are val with and without images.
-    ids = sorted(set(whole.identity))
+    whose = whole.identity or []
+    ids = sorted(set(whose))
     val_size = min(VAL_IDENTITIES, len(ids) // 4)
     val = {ids[i] for i in disjoint(ids, {"val": val_size, "train": 0}, seed)["val"]} if val_size else set()
     for split, inside in (("train", False), ("val", True)):
-        rows = [i for i, person in enumerate(whole.identity) if (person in val) == inside]
-        part = Listing([whole.names[i] for i in rows], whole.labels[rows], [whole.identity[i] for i in rows])
+        rows = [i for i, person in enumerate(whose) if (person in val) == inside]
+        part = Listing([whole.names[i] for i in rows], whole.labels[rows], [whose[i] for i in rows])
         splits[split] = part
     notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
     splits = {split: splits[split] for split in ("train", "val", "test")}
@@ -101,12 +103,12 @@ def _join(path, folder, people, source, notes):
     names, identity, left = [], [], {"junk (-1)": 0, "distractors (0000)": 0, "without labels": 0, "other files": 0}
     for name in found:
         match = _NAME.fullmatch(name)
-        person = match[1] if match else None
+        person = match[1] if match else ""
         if person in people:
             names.append(f"{folder}/{name}")
             identity.append(person)
         else:
-            kind = {None: "other files", "-1": "junk (-1)", "0000": "distractors (0000)"}.get(person, "without labels")
+            kind = {"": "other files", "-1": "junk (-1)", "0000": "distractors (0000)"}.get(person, "without labels")
             left[kind] += 1
     if not names:
         raise BadInput(

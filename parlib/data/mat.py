@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 MEMORY = 2 * 2**30  # bytes the reading process may take; PA-100K's file needs a tenth of it
+MOST = 2**28  # bytes it may hand over
 
 
 def read(path):
@@ -64,7 +65,10 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         found = loadmat(sys.argv[1])
-        json.dump({name: _encoded(value) for name, value in found.items() if not name.startswith("__")}, sys.stdout)
+        said = json.dumps({name: _encoded(value) for name, value in found.items() if not name.startswith("__")})
+        if len(said) > MOST:
+            raise ValueError("more than 256 MB in it")
+        sys.stdout.write(said)
     except NotImplementedError:
         sys.exit("is a MATLAB 7.3 (HDF5) file; save it again with `save -v7`")
     # scipy's parser raises whatever a truncated or foreign file trips it with: a dozen classes have been seen.

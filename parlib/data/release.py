@@ -2,11 +2,13 @@
 
 import inspect
 import json
+import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -27,8 +29,8 @@ class Listing:
     labels: np.ndarray
     identity: list[str] | None = None
 
-    def __add__(self, other):
-        identity = None if self.identity is None else self.identity + other.identity
+    def __add__(self, other: "Listing") -> "Listing":
+        identity = None if self.identity is None or other.identity is None else self.identity + other.identity
         return Listing(self.names + other.names, np.concatenate([self.labels, other.labels]), identity)
 
 
@@ -53,7 +55,8 @@ class Release:
     expected: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def listing(self, split):
+    def listing(self, split: str) -> Listing:
+        """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
         if split == "trainval" and {"train", "val"} <= set(self.splits):
             return self.splits["train"] + self.splits["val"]
         if split == "all":
@@ -64,7 +67,7 @@ class Release:
             raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(known)}")
         return self.splits[split]
 
-    def size_note(self, splits):
+    def size_note(self, splits: list[str]) -> list[str]:
         """[one line] where sizes are not the official ones, else []; a rendered tree says itself what it is."""
         sizes = {split: (len(self.listing(split).names), self.expected.get(split)) for split in splits}
         other = [f"{split} {have:,} ({want:,})" for split, (have, want) in sizes.items() if want not in (None, have)]
@@ -73,7 +76,7 @@ class Release:
             return []
         return [f"{self.source}: rows (official release in brackets): {', '.join(other)}; {about}"]
 
-    def dataset(self, split, images=True):
+    def dataset(self, split: str, images: bool = True) -> datasets.Dataset:
         """The `Dataset` of a split; BadInput for a faulty list or for images that are not there."""
         broken = faults(self)
         if broken:
@@ -122,9 +125,10 @@ class Release:
         return [found.paths[name] for name in names]
 
 
-def faults(release):
+def faults(release: Release) -> list[str]:
     """Why a listing cannot be used, one line each: empty names, a name twice in a split, a name in two splits."""
-    out, homes = [], {}
+    out: list[str] = []
+    homes: dict[str, list[str]] = {}
     for split, listing in release.splits.items():
         where, counts = f"{release.source}: {split}", Counter(listing.names)
         if counts.pop("", 0):
@@ -146,13 +150,13 @@ def faults(release):
     return out
 
 
-def labels_of(dataset):
+def labels_of(dataset: datasets.Dataset) -> np.ndarray:
     """The labels of a benchmark's `Dataset` as (N, A) int8: 1 yes, 0 no, -1 unknown."""
     column = dataset.select_columns("labels").with_format("arrow")[:]["labels"].combine_chunks()
     return column.flatten().to_numpy().reshape(len(dataset), -1)
 
 
-def schema_of(dataset):
+def schema_of(dataset: datasets.Dataset) -> Schema:
     """The `Schema` of the labels of a `Dataset` from `load_benchmark`."""
     text = dataset.features["labels"].feature.id
     if not text:
@@ -160,7 +164,9 @@ def schema_of(dataset):
     return Schema.from_dict(json.loads(text))
 
 
-def load_benchmark(name, root, split=None, images=True, **options):
+def load_benchmark(
+    name: str, root: str | os.PathLike, split: str | None = None, images: bool = True, **options: Any
+) -> datasets.Dataset:
     """One split of a benchmark.
 
     Args:
@@ -184,7 +190,7 @@ def load_benchmark(name, root, split=None, images=True, **options):
     return release.dataset(split or "all", images)
 
 
-def read_release(name, root, images=True, **options):
+def read_release(name: str, root: str | os.PathLike, images: bool = True, **options: Any) -> Release:
     """Every split of a benchmark as listed, faults and all: a `Release`."""
     if name not in BENCHMARKS:
         raise BadInput(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")

@@ -4,7 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from parlib.data.files import read_table
 from parlib.errors import BadInput
+from parlib.files import read_json
 
 
 def disjoint(keys, sizes, seed):
@@ -20,10 +22,10 @@ def disjoint(keys, sizes, seed):
     Returns:
         split -> list of row numbers, ascending.
     """
-    rows = {}
+    rows: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
-    out = {split: [] for split in sizes}
+    out: dict[str, list[int]] = {split: [] for split in sizes}
     order = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
     splits = list(sizes)
     current = 0
@@ -40,6 +42,10 @@ def index_hash(names):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _is_image(value):
+    return type(value) in (int, str)
+
+
 def read_index(path, names):
     """A published index (PETA_ZS, RAP_ZS, your own) from JSON `{"train": [...], ...}` or CSV `image,split`.
 
@@ -52,27 +58,22 @@ def read_index(path, names):
         BadInput: a pickle (reading one runs the code in it), another layout, an image that `names` does not have.
     """
     path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"no split index {path}: {error.strerror}") from error
-    if path.suffix not in (".json", ".csv") or raw[:1] == b"\x80":
+    if not path.is_file():
+        raise BadInput(f"no split index {path}: No such file or directory")
+    with open(path, "rb") as file:
+        pickled = file.read(1) == b"\x80"
+    if path.suffix not in (".json", ".csv") or pickled:
         raise BadInput(
             f"{path}: only .json and .csv indices are read, as a pickle runs the code inside it: where you trust it, "
             'save json.dumps({"train": [...], "val": [...], "test": [...]}), images counted from 1'
         )
-    try:
-        if path.suffix == ".json":
-            found = {str(split): list(images) for split, images in json.loads(raw).items()}
-        else:
-            import pandas as pd
-
-            table = pd.read_csv(path, dtype=str)
-            found = {split: group["image"].tolist() for split, group in table.groupby("split", sort=False)}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BadInput(
-            f'{path}: expected JSON {{"train": [...], "val": [...], "test": [...]}} or CSV image,split ({error})'
-        ) from error
+    if path.suffix == ".json":
+        found = read_json(path, "split index (expected JSON {split: [image, ...]})", {str: [_is_image]})
+    else:
+        table = read_table(path)
+        if not {"image", "split"} <= set(table.columns) or table[["image", "split"]].isna().any(axis=None):
+            raise BadInput(f"{path}: expected CSV image,split with both in each row")
+        found = {str(split): group["image"].tolist() for split, group in table.groupby("split", sort=False)}
     place = {name: row for row, name in enumerate(names)}
     place.update({str(row + 1): row for row in range(len(names)) if str(row + 1) not in place})
     out = {}

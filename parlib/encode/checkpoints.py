@@ -24,7 +24,7 @@ class Known(NamedTuple):
     width: int
 
 
-def available_encoders():
+def available_encoders() -> dict[str, Known]:
     """Names `load_encoder` knows by heart: `{name: Known}`; any other hub id or folder of the family works too."""
     known = {"nano": Known("the embedded default, rendered people only", 96, 64, 128)}
     for family, listing in _FIXED.items():
@@ -41,7 +41,7 @@ def available_encoders():
     return known
 
 
-def locate(name):
+def locate(name: str) -> tuple[Path | str, bool]:
     """(what transformers is given, whether it is a folder on this machine)."""
     if name == "nano":
         return NANO, True
@@ -54,7 +54,7 @@ def locate(name):
     raise BadInput(f"unknown encoder {name!r}: no such folder; known names: {', '.join(available_encoders())}")
 
 
-def remedy(source, local):
+def remedy(source: Path | str, local: bool) -> str:
     """What to do where a checkpoint does not load, from what lies in its folder."""
     if not local:
         return (

@@ -4,10 +4,12 @@ Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
 import hashlib
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ class ImageFeatures(NamedTuple):
     pooled: torch.Tensor
 
     @property
-    def mask(self):
+    def mask(self) -> torch.Tensor:
         """(B, N) bool, False where there is no patch. A patch's own token ends a LayerNorm and is never all 0."""
         return self.tokens.ne(0).any(-1)
 
@@ -50,50 +52,52 @@ class Encoder:
     """A SigLIP pair that is asked and never taught. Made by `load_encoder`."""
 
     name: str
-    model: torch.nn.Module
-    processor: object
+    model: Any  # transformers' SiglipModel or Siglip2Model
+    processor: Any  # tokenizer and image processor of the same checkpoint
     layer: int | None = None  # block of the image tower, from 1, whose patch tokens are given; None is the last
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
+        """Where its weights lie."""
         return self.model.device
 
     @property
-    def width(self):
+    def width(self) -> int:
         """Width D of patch tokens and pooled features."""
         return self.model.config.vision_config.hidden_size
 
     @property
-    def text_length(self):
+    def text_length(self) -> int:
         """Every prompt is padded to this length, as the checkpoint was trained."""
         return self.model.config.text_config.max_position_embeddings
 
     @property
-    def patch_size(self):
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
         return self.model.config.vision_config.patch_size
 
     @property
-    def keeps_aspect(self):
+    def keeps_aspect(self) -> bool:
         """Whether images keep their shape and have any number of patches up to N (NaFlex)."""
         return self.model.config.model_type == "siglip2"
 
     @property
-    def patches(self):
+    def patches(self) -> int:
         """Patch tokens N of an image; NaFlex: at most."""
         config = self.model.config.vision_config
         return self.preprocessing.get("max_num_patches") or (config.image_size // config.patch_size) ** 2
 
     @cached_property
-    def weights_hash(self):
+    def weights_hash(self) -> str:
         """SHA-256 of every weight, by name: two encoders with one hash give the same features."""
         return hash_tensors(self.model.state_dict())
 
     @property
-    def preprocessing(self):
+    def preprocessing(self) -> dict[str, Any]:
         """The checkpoint's own image preprocessing as a plain dict: resize, rescale, normalise."""
         return {k: v for k, v in self.processor.image_processor.to_dict().items() if not k.startswith("_")}
 
-    def preprocess(self, images):
+    def preprocess(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
         """PIL images -> what the image tower takes: `pixel_values` (B, 3, H, W); for NaFlex (B, N, patch pixels),
         `pixel_attention_mask` (B, N) and `spatial_shapes` (B, 2), rows and columns of patches."""
         images = list(images)
@@ -124,7 +128,7 @@ class Encoder:
         return np.ascontiguousarray(made[0, :, 0], np.float32)
 
     @torch.no_grad()
-    def encode_images(self, images):
+    def encode_images(self, images: Iterable[Image.Image] | dict[str, torch.Tensor]) -> ImageFeatures:
         """Images (a list of PIL, or what `preprocess` returned) -> `ImageFeatures` on the encoder's device."""
         inputs = images if isinstance(images, dict) else self.preprocess(images)
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
@@ -139,26 +143,20 @@ class Encoder:
         return ImageFeatures(tokens, out.pooler_output)
 
     @torch.no_grad()
-    def encode_prompts(self, texts, mask=False):
+    def encode_prompts(self, texts: Iterable[str], mask: bool = False) -> PromptFeatures:
         """A list of A phrases -> `PromptFeatures`.
 
         Lower-cased and padded to the checkpoint's full length, longer ones cut there. The towers were trained without a
         padding mask, so none is passed: `PromptFeatures.mask` only says which positions hold the phrase. `mask=True`
         passes it all the same: the phrase's tokens then depend on the phrase alone, and zero-shot scores lose meaning.
         """
-        ids = self.processor.tokenizer(
-            [text.lower() for text in texts],
-            padding="max_length",
-            max_length=self.text_length,
-            truncation=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        ).to(self.device)
+        how = {"padding": "max_length", "max_length": self.text_length, "truncation": True, "return_tensors": "pt"}
+        ids = self.processor.tokenizer([t.lower() for t in texts], return_attention_mask=True, **how).to(self.device)
         out = self.model.eval().text_model(ids["input_ids"], ids["attention_mask"] if mask else None)
         return PromptFeatures(out.last_hidden_state, out.pooler_output, ids["attention_mask"].bool())
 
     @torch.no_grad()
-    def similarity_maps(self, tokens, pooled_prompts):
+    def similarity_maps(self, tokens: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Cosine (B, A, N) of each prompt with each patch pooled alone, as if its token were the whole image."""
         B, N, D = tokens.shape
         alone = self.model.vision_model.head(tokens.to(self.device, self.model.dtype).reshape(B * N, 1, D))
@@ -167,24 +165,23 @@ class Encoder:
         return (patches @ prompts.T).transpose(1, 2)
 
     @torch.no_grad()
-    def zero_shot(self, pooled_images, pooled_prompts):
+    def zero_shot(self, pooled_images: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Probability (B, A) of each prompt for each image: sigmoid(scale * cos + bias), the checkpoint's own two."""
-        images = torch.nn.functional.normalize(pooled_images.to(self.device).float(), dim=-1)  # (B, D)
-        prompts = torch.nn.functional.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
-        logits = images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
-        return logits.sigmoid()
+        both = (pooled.to(self.device).float() for pooled in (pooled_images, pooled_prompts))
+        images, prompts = (torch.nn.functional.normalize(pooled, dim=-1) for pooled in both)  # (B, D), (A, D)
+        return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
 
 
-def hash_tensors(tensors, label=""):
+def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
     """SHA-256 of tensors by name, shape, dtype and bytes; `label` tells equal ones in two places apart."""
     digest = hashlib.sha256(label.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def processes():
+def processes() -> PartialState:
     """accelerate's `PartialState`: which process of a launch this is, and its device. The first call joins the others.
 
     Without a GPU accelerate wants to be told that processors are meant, and processes may have to wait for one another
@@ -193,7 +190,13 @@ def processes():
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
 
-def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32, layer=None):
+def load_encoder(
+    name: str | os.PathLike = "nano",
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    layer: int | None = None,
+) -> Encoder:
     """Load a frozen SigLIP / SigLIP 2 pair.
 
     Args:
@@ -224,7 +227,8 @@ def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32, l
         raise
     # A damaged folder trips transformers, tokenizers and safetensors into errors of many classes.
     except Exception as error:
-        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {_first_line(error)}") from error
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {first}") from error
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
@@ -244,7 +248,3 @@ def load_encoder(name="nano", revision=None, device=None, dtype=torch.float32, l
         raise BadInput(f"encoder {name!r}: its preprocessor makes {made} px, its image tower takes {side} px")
     model.to(device or processes().device)
     return encoder
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,20 +2,24 @@
 
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import datasets
 import torch
 from PIL import ImageOps
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from parlib.encode.encoder import processes
+from parlib.encode.encoder import Encoder, processes
 from parlib.encode.store import FORMAT, FeatureStore, images_of, manifest_text, missing_shards, shard_names, write_shard
 from parlib.errors import BadInput
 from parlib.files import digest, sweep, write_atomic
+from parlib.profile import Dtype
 
 SHARD, SHARD_BYTES = 512, 2**26  # images and bytes a shard at most; two of them are in memory at a time
 BATCH, BATCH_BYTES = 64, 40e6  # images and bytes of pixels a batch at most
@@ -24,17 +28,17 @@ _VIEWS = {"plain": lambda image: image, "mirrored": ImageOps.mirror}
 
 
 def extract(
-    dataset,
-    encoder,
-    out,
-    name,
-    dtype="fp16",
-    layout="tokens",
-    views=("plain",),
-    batch_size=None,
-    workers=None,
-    progress=True,
-):
+    dataset: datasets.Dataset,
+    encoder: Encoder,
+    out: str | os.PathLike,
+    name: str,
+    dtype: Dtype = "fp16",
+    layout: str = "tokens",
+    views: Sequence[Literal["plain", "mirrored"]] = ("plain",),
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> FeatureStore:
     """Encode every image of a split once. Under `accelerate launch` the processes divide the shards.
 
     Args:
@@ -125,7 +129,7 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
     shard, names, state = manifest["shard"], shard_names(manifest), processes()
     spans = [range(i * shard, min((i + 1) * shard, len(dataset))) for i in missing]
     size = batch_size or max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
-    batches = [span[k : k + size] for span in spans for k in range(0, len(span), size)]
+    batches = [list(span[k : k + size]) for span in spans for k in range(0, len(span), size)]
     cuda = encoder.device.type == "cuda"
     loader = DataLoader(
         _Batches(dataset, encoder, manifest["views"]),
@@ -143,7 +147,7 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
     ):
         written = None
         for index, span in zip(missing, spans, strict=True):
-            parts = {}
+            parts: dict[str, list[torch.Tensor]] = {}
             for start in range(0, len(span), size):
                 inputs = next(loaded)
                 if "error" in inputs:
@@ -163,7 +167,8 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
                 written.result()
             # On its own thread: hashing and writing let go of the interpreter.
             written = writer.submit(write_shard, folder / names[index], tensors, manifest["key"])
-        written.result()
+        if written:
+            written.result()
 
 
 class _Batches(torch.utils.data.Dataset):

@@ -1,21 +1,32 @@
 """What the text tower is told: one phrase an attribute, in six languages, from the files beside this module."""
 
+import os
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal, overload
 
 from parlib.errors import BadInput
 from parlib.files import read_yaml
+from parlib.schema import Schema
 from parlib.schema import schema as named_schema
 
 _FOLDER = Path(__file__).parent / "prompts"
 
 
-def languages():
+def languages() -> list[str]:
     """Codes of the languages that have a file of prompts: list of str, English first."""
     return sorted((path.stem for path in _FOLDER.glob("*.yaml")), key=lambda code: (code != "en", code))
 
 
-def load_prompts(schema, language="en", wording=0, negative=False):
+@overload
+def load_prompts(schema: str | Schema, language: str = "en", wording: int = 0, negative: bool = False) -> list[str]: ...
+@overload
+def load_prompts(
+    schema: str | Schema, language: str, wording: Literal["all"], negative: bool = False
+) -> list[list[str]]: ...
+def load_prompts(
+    schema: str | Schema, language: str = "en", wording: int | Literal["all"] = 0, negative: bool = False
+) -> list[Any]:
     """One prompt for each attribute of a schema, in the schema's order.
 
     Args:
@@ -65,7 +76,7 @@ def _read(language):
     return check_prompts(path)
 
 
-def check_prompts(path):
+def check_prompts(path: str | os.PathLike) -> dict[str, Any]:
     """Read a file of prompts; BadInput names the schema and attribute that is missing, unknown or badly written."""
     data = read_yaml(path, "prompts")
     if not isinstance(data, dict) or not isinstance(data.get("language"), str):

@@ -5,6 +5,7 @@ head, on the same features and with the same care.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,15 +16,24 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
+from parlib.encode.encoder import Encoder
+from parlib.encode.store import FeatureStore
+from parlib.learn.split import Split
 
-def constant(train_labels, images):
+
+def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
     """Every image gets each attribute's positive rate in train, whatever it shows. True mA: exactly 50."""
     labels = np.asarray(train_labels)
     rate = (labels == 1).sum(0) / np.maximum(1, (labels >= 0).sum(0))
     return np.tile(rate.astype(np.float32), (images, 1))
 
 
-def zero_shot(encoder, store, prompts, negatives=None):
+def zero_shot(
+    encoder: Encoder,
+    store: FeatureStore,
+    prompts: Sequence[str] | Sequence[Sequence[str]],
+    negatives: Sequence[str] | None = None,
+) -> np.ndarray:
     """The checkpoint's own probability of each prompt: nothing is trained, no label is seen.
 
     An attribute may have several wordings, a list in the place of its prompt: a prompt ensemble, see `embeddings`.
@@ -38,15 +48,18 @@ def zero_shot(encoder, store, prompts, negatives=None):
     return ((cosines[0] - cosines[1]) * encoder.model.logit_scale.float().exp()).sigmoid().cpu().numpy()
 
 
-def embeddings(encoder, prompts):
+def embeddings(encoder: Encoder, prompts: Sequence[str] | Sequence[Sequence[str]]) -> torch.Tensor:
     """(A, D) of A prompts; of several wordings of one attribute (a list of str) the mean of the normalised ones."""
-    if all(isinstance(prompt, str) for prompt in prompts):
-        return encoder.encode_prompts(prompts).pooled
+    alone = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if len(alone) == len(prompts):
+        return encoder.encode_prompts(alone).pooled
     spoken = [encoder.encode_prompts(list(wordings)).pooled.float() for wordings in prompts]
     return torch.stack([F.normalize(each, dim=-1).mean(0) for each in spoken])
 
 
-def linear_probe(train, stores, C=0.1):
+def linear_probe(
+    train: Split | tuple[FeatureStore, np.ndarray], stores: Sequence[FeatureStore], C: float = 0.1
+) -> list[np.ndarray]:
     """Logistic regression an attribute on pooled features.
 
     Args:
@@ -74,7 +87,7 @@ def linear_probe(train, stores, C=0.1):
 class MLPProbe(nn.Module):
     """Pooled feature -> LayerNorm -> a hidden layer -> one logit an attribute."""
 
-    def __init__(self, prompts, image_width, hidden=4):
+    def __init__(self, prompts: Sequence[str], image_width: int, hidden: int = 4):
         super().__init__()
         self.prompts, self.temperature = prompts, 1.0
         self.layers = nn.Sequential(
@@ -84,7 +97,7 @@ class MLPProbe(nn.Module):
             nn.Linear(hidden * image_width, len(prompts)),
         )
 
-    def forward(self, tokens, pooled):
+    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled features (B, D) -> logits (B, A)."""
         return self.layers(pooled)
 
@@ -92,7 +105,7 @@ class MLPProbe(nn.Module):
 class MAPProbe(nn.Module):
     """Attention pooling with one learned query an attribute and no text: what prompts as queries have to beat."""
 
-    def __init__(self, prompts, image_width, heads=4):
+    def __init__(self, prompts: Sequence[str], image_width: int, heads: int = 4):
         super().__init__()
         self.prompts, self.temperature = prompts, 1.0
         self.norm = nn.LayerNorm(image_width)
@@ -101,7 +114,7 @@ class MAPProbe(nn.Module):
         self.classifier = nn.Parameter(torch.randn(len(prompts), image_width) / image_width**0.5)
         self.bias = nn.Parameter(torch.zeros(len(prompts)))
 
-    def forward(self, tokens, pooled):
+    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """Patch tokens (B, N, D) -> logits (B, A). A token that is exactly 0 is padding (NaFlex)."""
         x, padding = self.norm(tokens), (tokens == 0).all(-1)  # (B, N, D), (B, N)
         query = self.query.expand(len(x), -1, -1)  # (B, A, D)
@@ -109,4 +122,4 @@ class MAPProbe(nn.Module):
         return (F.layer_norm(read, read.shape[-1:]) * self.classifier).sum(-1) + self.bias
 
 
-PROBES = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}
+PROBES: dict[str, type[nn.Module]] = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}

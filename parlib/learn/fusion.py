@@ -6,7 +6,7 @@ Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d he
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from parlib.errors import BadInput
@@ -19,7 +19,7 @@ class Fusion(nn.Module):
     words is one query to all patches. Either way (B, A, D). The key projection has no bias: the softmax drops it.
     """
 
-    def __init__(self, queries, text_width, D, heads, feedforward, dropout):
+    def __init__(self, queries: str, text_width: int, D: int, heads: int, feedforward: int, dropout: float):
         super().__init__()
         self.heads, self.by_patches = heads, queries == "patches"
         asks, answers = (D, text_width) if self.by_patches else (text_width, D)
@@ -31,7 +31,7 @@ class Fusion(nn.Module):
         self.feedforward = nn.Sequential(widen, nn.GELU(), nn.Dropout(dropout), narrow)
         self.dropout = nn.Dropout(dropout)
 
-    def attend(self, x, real, words, mask):
+    def attend(self, x: Tensor, real: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """Attention weights: of patches on words (B, h, A, N, T), or of prompts on patches (B, h, A, N)."""
         if self.by_patches:
             q, k = self._split(self.query(x)), self._split(self.key(words))  # (B, h, N, d), (A, h, T, d)
@@ -43,7 +43,7 @@ class Fusion(nn.Module):
         scores = q @ k.mT / math.sqrt(q.shape[-1])  # (h, A, d) x (B, h, d, N) -> (B, h, A, N)
         return scores.masked_fill(~real[:, None, None], -math.inf).softmax(-1)
 
-    def read(self, x, real, words, mask):
+    def read(self, x: Tensor, real: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """What each patch reads from an attribute's words (B, A, N, D), or each prompt from the patches (B, A, D)."""
         weights = self.attend(x, real, words, mask)
         if not self.by_patches:
@@ -56,7 +56,7 @@ class Fusion(nn.Module):
         v = v + self.out.bias / self.heads  # weights sum to 1 in each head, so its bias can ride along
         return torch.einsum("bhant,ahte->bane", weights, v)  # (B, A, N, D)
 
-    def forward(self, x, real, words, mask):
+    def forward(self, x: Tensor, real: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, D), words (A, T, D_text); real (B, N), mask (A, T), both False where padding -> (B, A, D)."""
         asked = x[:, None] if self.by_patches else self.residual(self.sentence(words, mask))  # (B, 1, N, D) or (A, D)
         y = self.norm_attention(asked + self.dropout(self.read(x, real, words, mask)))  # (B, A, N, D) or (B, A, D)
@@ -66,7 +66,7 @@ class Fusion(nn.Module):
         share = (real / real.sum(1, keepdim=True)).to(z.dtype)  # (B, N): the average over real patches
         return torch.einsum("band,bn->bad", z, share)
 
-    def sentence(self, words, mask):
+    def sentence(self, words: Tensor, mask: Tensor) -> Tensor:
         """The mean of the words that are no padding: (A, T, D_text) -> (A, D_text)."""
         return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
@@ -74,7 +74,14 @@ class Fusion(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, h, L, d)
 
 
-def to_grid(tokens, grid):
+def given(pooled: torch.Tensor | None) -> torch.Tensor:
+    """Pooled features (B, D) where a head reads them; BadInput where they were left out."""
+    if pooled is None:
+        raise BadInput("this head reads pooled features: give tokens and pooled")
+    return pooled
+
+
+def to_grid(tokens: torch.Tensor, grid: int | None) -> torch.Tensor:
     """Patch tokens (B, N, D) of a square patch map averaged to (B, grid * grid, D); unchanged where grid is None.
 
     Where grid does not divide the side, neighbouring cells share patches (torch's adaptive average pooling).

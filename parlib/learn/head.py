@@ -10,7 +10,9 @@ Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d he
 import functools
 import inspect
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -20,11 +22,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.errors import BadInput
-from parlib.learn.fusion import Fusion, to_grid
+from parlib.learn.fusion import Fusion, given, to_grid
+from parlib.schema import Schema
 
 # paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {"width": 64, "heads": 4, "grid": 4, "feedforward": 2, "dropout": 0.0},
     "recommended": {
@@ -66,28 +70,28 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
 
     def __init__(
         self,
-        schema,
-        prompts,
-        encoder,
-        image_width,
-        text_width,
-        prompt_length,
-        patches=196,
-        width=None,
-        heads=8,
-        learnable_tokens=4,
-        grid=None,
-        feedforward=4,
-        dropout=0.1,
-        queries="patches",
-        image="patches",
-        shared=True,
-        mixer=0,
-        exclusive=False,
-        pooled_residual=False,
-        norm_tokens=False,
-        norm_logits=False,
-        at_once=None,
+        schema: dict[str, Any],
+        prompts: Sequence[str],
+        encoder: str,
+        image_width: int,
+        text_width: int,
+        prompt_length: int,
+        patches: int = 196,
+        width: int | None = None,
+        heads: int = 8,
+        learnable_tokens: int = 4,
+        grid: int | None = None,
+        feedforward: int = 4,
+        dropout: float = 0.1,
+        queries: Literal["patches", "prompts", "both"] = "patches",
+        image: Literal["patches", "pooled"] = "patches",
+        shared: bool = True,
+        mixer: int = 0,
+        exclusive: bool = False,
+        pooled_residual: bool = False,
+        norm_tokens: bool = False,
+        norm_logits: bool = False,
+        at_once: int | None = None,
     ):
         super().__init__()
         names = [attribute["name"] for attribute in schema["attributes"]]
@@ -105,21 +109,18 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         sets = schema.get("exclusive", ()) if exclusive else ()
         self.sets = [([names.index(m) for m in s["members"]], s.get("exactly_one", False)) for s in sets]
         # Buffers, so that they are saved and moved with the weights and never trained.
-        self.register_buffer("prompt_tokens", torch.zeros(A, prompt_length, text_width))
-        self.register_buffer("prompt_mask", torch.ones(A, prompt_length, dtype=torch.bool))
-        self.register_buffer("thresholds", torch.full((A,), 0.5))
-        self.register_buffer("temperature", torch.ones(()))
+        self.prompt_tokens = nn.Buffer(torch.zeros(A, prompt_length, text_width))
+        self.prompt_mask = nn.Buffer(torch.ones(A, prompt_length, dtype=torch.bool))
+        self.thresholds = nn.Buffer(torch.full((A,), 0.5))
+        self.temperature = nn.Buffer(torch.ones(()))
 
-        self.norm_image, self.norm_text = (
-            nn.LayerNorm(w) if norm_tokens else nn.Identity() for w in (image_width, text_width)
-        )
+        norm = nn.LayerNorm if norm_tokens else nn.Identity
+        self.norm_image, self.norm_text = norm(image_width), norm(text_width)
         self.project = nn.Identity() if image_width == D else nn.Linear(image_width, D)
         self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
         sides = ("patches", "prompts") if queries == "both" else (queries,)
-        made = (text_width, D, heads, feedforward, dropout)
-        self.fusions = nn.ModuleList(
-            nn.ModuleList(Fusion(side, *made) for _ in range(1 if shared else A)) for side in sides
-        )
+        made, each = (text_width, D, heads, feedforward, dropout), range(1 if shared else A)
+        self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *made) for _ in each) for side in sides)
         layer = (D, heads, feedforward * D, dropout, "gelu")
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
         self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
@@ -134,12 +135,15 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         """Load a local folder in silence (the mixin prints, and commands print JSON); the hub as the mixin does."""
         if not Path(model_id).is_dir():
             return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **options)
-        made = cls(**{k: v for k, v in options.items() if k in inspect.signature(cls).parameters})
-        made.load_state_dict(load_file(Path(model_id) / "model.safetensors", map_location), strict=strict)
-        return made.eval()
+        with torch.device("meta"):  # no memory for sizes that the weights may not have
+            made = cls(**{k: v for k, v in options.items() if k in inspect.signature(cls).parameters})
+        made.load_state_dict(load_file(Path(model_id) / "model.safetensors", map_location), strict=strict, assign=True)
+        return made.float().eval()
 
     @classmethod
-    def for_encoder(cls, encoder, schema, prompts, preset="paper", **options):
+    def for_encoder(
+        cls, encoder: Encoder, schema: Schema, prompts: Sequence[str], preset: str = "paper", **options: Any
+    ) -> "VLMPARHead":
         """A new head for an `Encoder`, its prompts encoded once: a preset, and what `options` change in it."""
         if preset not in PRESETS:
             raise BadInput(f"unknown preset {preset!r} of the head; known: {', '.join(PRESETS)}")
@@ -149,44 +153,40 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         given = {**sizes, "patches": encoder.patches, **PRESETS[preset], **options}
         return cls(schema.to_dict(), list(prompts), encoder.name, **given).set_prompts(features)
 
-    def set_prompts(self, features):
+    def set_prompts(self, features: PromptFeatures) -> "VLMPARHead":
         """Take over encoded prompts (`PromptFeatures`), one an attribute, from the encoder the head was made for."""
         if features.tokens.shape != self.prompt_tokens.shape:
-            asked, given = tuple(self.prompt_tokens.shape), tuple(features.tokens.shape)
-            raise BadInput(
-                f"prompts do not fit this head: it takes (attributes, positions, width) {asked}, got {given}"
-            )
+            want, got = tuple(self.prompt_tokens.shape), tuple(features.tokens.shape)
+            raise BadInput(f"prompts do not fit this head: it takes (attributes, positions, width) {want}, got {got}")
         self.prompt_tokens.copy_(features.tokens)
         self.prompt_mask.copy_(features.mask)
         return self
 
     @property
-    def method(self):
+    def method(self) -> str:
         """Its row name in tables: the paper's name only for the paper's direction of attention."""
         return "VLM-PAR head" if self.fusions[0][0].by_patches else "prompt-query head"
 
-    def inputs(self, tokens, pooled=None):
+    def inputs(self, tokens: torch.Tensor, pooled: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """What meets in the fusion: x (B, N, D), real (B, N), words (A, T, D_text) frozen and learnable, mask (A, T).
 
         `real` and `mask` are False where padding; a patch token that is exactly 0 is padding (NaFlex)."""
-        if self.image == "pooled" and pooled is None:
-            raise BadInput("this head reads pooled features: give tokens and pooled")
-        tokens = to_grid(tokens, self.grid) if self.image == "patches" else pooled[:, None]
+        tokens = to_grid(tokens, self.grid) if self.image == "patches" else given(pooled)[:, None]
         x, real = self.project(self.norm_image(tokens)), (tokens != 0).any(-1)  # (B, N, D), (B, N)
         return x, real, *self.words(x.dtype)
 
-    def words(self, dtype):
+    def words(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """What `inputs` gives of the prompts alone; positions that are padding in every prompt are left out first."""
         used = int(self.prompt_mask.any(0).nonzero().max()) + 1
         frozen = self.norm_text(self.prompt_tokens[:, :used])
         words = torch.cat([frozen.to(dtype), self.learnable.to(dtype)], 1)  # (A, T, D_text)
         return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)
 
-    def forward(self, tokens, pooled=None):
+    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor | None = None) -> torch.Tensor:
         """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""
         *image, words, mask = self.inputs(tokens, pooled)
         groups = list(zip(words.split(self.at_once), mask.split(self.at_once), strict=True))
-        z = 0
+        z: torch.Tensor | int = 0
         for fusions in self.fusions:
             parts = zip(fusions if not self.shared else list(fusions) * len(groups), groups, strict=True)
             again = self.shared and len(groups) > 1 and torch.is_grad_enabled()
@@ -194,10 +194,10 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             z = z + torch.cat([run(fusion, *image, *group) for fusion, group in parts], 1)
         logits = (self.mixer(z) * self.classifier).sum(-1) + self.bias  # (B, A, D) x (A, D) -> (B, A)
         if self.pooled_residual is not None:
-            logits = logits + self.pooled_residual(pooled)
+            logits = logits + self.pooled_residual(given(pooled))
         return self.within_sets(self.norm_logits(logits))
 
-    def within_sets(self, logits):
+    def within_sets(self, logits: torch.Tensor) -> torch.Tensor:
         """Log-odds of a softmax within each exclusive set, with "none" as one more answer where none may hold."""
         columns = list(logits.unbind(1))
         for members, exactly_one in self.sets:
@@ -208,7 +208,9 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return torch.stack(columns, 1)
 
     @torch.no_grad()
-    def attention(self, tokens, pooled=None, attributes=slice(None)):
+    def attention(
+        self, tokens: torch.Tensor, pooled: torch.Tensor | None = None, attributes: slice = slice(None)
+    ) -> torch.Tensor:
         """Where attributes look: (B, A, N), the mean over heads. From prompts: the attention over patches, sum 1. From
         patches: for each patch its attention on the prompt's most attended token. `attributes`: a slice of them."""
         x, real, words, mask = self.inputs(tokens, pooled)
@@ -220,7 +222,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return torch.cat([w if w.ndim == 3 else w.amax(-1) for w in weights], 1)
 
     @torch.enable_grad()  # without it torch may take a fused layer that its counter does not see
-    def flops(self):
+    def flops(self) -> int:
         """Floating-point operations of one more image in a forward pass, as torch counts them (matrix products)."""
         counts, training = [], self.training
         self.eval()
@@ -232,7 +234,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.train(training)
         return counts[1] - counts[0]
 
-    def describe(self):
+    def describe(self) -> str:
         """One line: what attends to what, sizes, trained parameters, FLOPs an image."""
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         D, T = self.classifier.shape[1], int(self.prompt_mask.sum(1).max())

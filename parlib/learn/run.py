@@ -4,29 +4,38 @@ The same functions serve the commands and the notebooks. A run's folder holds `c
 (the head), `run.json` (what was asked, so that it can be asked again), and `<split>.json` (a record an evaluation).
 """
 
+import contextlib
 import itertools
 import json
 import os
-import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from parlib.encode.encoder import load_encoder, processes
+from parlib.encode.encoder import Encoder, load_encoder, processes
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
-from parlib.files import read_json, write_atomic
+from parlib.files import must_be, only_one, whole_folder, write_atomic
 from parlib.learn.baselines import PROBES, constant, linear_probe, zero_shot
+from parlib.learn.checkpoint import History, read_run
 from parlib.learn.head import VLMPARHead
 from parlib.learn.losses import fit_temperature
-from parlib.learn.split import asked_schema, prepare
+from parlib.learn.split import Split, asked_schema, prepare
 from parlib.learn.train import TrainOptions, fit, logits_of, predict
 from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
+from parlib.schema import Schema
+
+_THREADS = {"threads": lambda value: value in range(1, 1025)}
+_ASKED = {"benchmark": str, "root": str, "cache": str, "view": (str,), "training": _THREADS}
 
 
-def new_head(asked, encoder, seed=0, language="en", preset="paper", **options):
+def new_head(
+    asked: str | Schema, encoder: Encoder, seed: int = 0, language: str = "en", preset: str = "paper", **options: Any
+) -> VLMPARHead:
     """An untrained head for a schema (or a benchmark's, by name) and its prompts; the seed draws its weights."""
     torch.manual_seed(seed)
     about = asked_schema(asked) if isinstance(asked, str) else asked
@@ -35,8 +44,18 @@ def new_head(asked, encoder, seed=0, language="en", preset="paper", **options):
 
 
 def train_run(
-    benchmark, root, encoder_name, seed, out, cache, options=None, revision=None, callback=None, view=None, **head
-):
+    benchmark: str,
+    root: str | os.PathLike,
+    encoder_name: str | os.PathLike,
+    seed: int,
+    out: str | os.PathLike,
+    cache: str | os.PathLike,
+    options: TrainOptions | None = None,
+    revision: str | None = None,
+    callback: Callable[[int, int, int, Any], object] | None = None,
+    view: str | None = None,
+    **head: Any,
+) -> History:
     """Train a head on `train`, keep the best epoch on `val`, tune thresholds on `val`, and save the run to `out`.
 
     A run that was killed goes on after its last whole epoch when it is asked for again: its checkpoint lies beside
@@ -59,17 +78,21 @@ def train_run(
     train, val = (prepare(benchmark, root, s, encoder, cache, view=view, views=views) for s in ("train", "val"))
     model = new_head(train.schema, encoder, seed, **head)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
-    history = fit(model, train, val, options, seed, callback, checkpoint)
-    asked = {"benchmark": benchmark, "root": os.path.abspath(root), "cache": os.path.abspath(cache), "seed": seed}
-    asked |= {"view": view, "training": options.to_dict(), "head": head}
-    if state.is_main_process:
-        save_run(out, model, encoder, val, asked, history, notes=label_notes(train, model))
-        checkpoint.unlink()
-    state.wait_for_everyone()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = out.with_name(f".{out.name}.lock")
+    with only_one(out, lock) if state.is_main_process else contextlib.nullcontext():
+        _must_be_free(out)
+        history = fit(model, train, val, options, seed, callback, checkpoint)
+        asked = {"benchmark": benchmark, "root": os.path.abspath(root), "cache": os.path.abspath(cache), "seed": seed}
+        asked |= {"view": view, "training": options.to_dict(), "head": head}
+        if state.is_main_process:
+            save_run(out, model, encoder, val, asked, history, notes=label_notes(train, model))
+            checkpoint.unlink()
+        state.wait_for_everyone()
     return history
 
 
-def label_notes(train, head):
+def label_notes(train: Split, head: VLMPARHead) -> list[str]:
     """What is wrong with training labels that training survives: one line an attribute, for the record."""
     labels, names = np.asarray(train[1]), [a["name"] for a in head.schema["attributes"]]
     yes, known = (labels == 1).sum(0), (labels >= 0).sum(0)
@@ -81,7 +104,16 @@ def label_notes(train, head):
     return [f"{names[a]}: {what} in train" for what, where in told.items() for a in np.flatnonzero(where)]
 
 
-def save_run(out, head, encoder, val, asked, history, replace=False, notes=()):
+def save_run(
+    out: str | os.PathLike,
+    head: VLMPARHead,
+    encoder: Encoder,
+    val: Split,
+    asked: dict[str, Any],
+    history: History,
+    replace: bool = False,
+    notes: Sequence[str] = (),
+) -> None:
     """Calibrate the head and tune its thresholds on val, and write the run's folder, whole or not at all.
 
     `replace` puts it in the place of an earlier run, as a notebook that is run again does.
@@ -91,9 +123,6 @@ def save_run(out, head, encoder, val, asked, history, replace=False, notes=()):
         _must_be_free(out)
     head.temperature.fill_(fit_temperature(logits_of(head, val.store, mirrored=mirrored), val.labels))
     head.thresholds.copy_(torch.as_tensor(tune_thresholds(val.labels, predict(head, val.store, mirrored=mirrored))))
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    head.save_pretrained(partial)
     setting = {
         "encoder": encoder.name,
         "revision": getattr(encoder.model.config, "_commit_hash", None),
@@ -109,13 +138,18 @@ def save_run(out, head, encoder, val, asked, history, replace=False, notes=()):
         **({"notes": list(notes)} if notes else {}),
     }
     run = {"format": 1, "asked": asked, "setting": setting, "val": val.about, "history": history.epochs}
-    write_atomic(partial / "run.json", json.dumps(run, indent=1, default=float))
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
+    with whole_folder(out) as folder:
+        head.save_pretrained(folder)
+        write_atomic(folder / "run.json", json.dumps(run, indent=1, default=float))
 
 
-def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
+def evaluate_run(
+    run: str | os.PathLike,
+    split: str = "test",
+    root: str | os.PathLike | None = None,
+    cache: str | os.PathLike | None = None,
+    benchmark: str | None = None,
+) -> dict[str, Any]:
     """Score a saved run on a split of the tree it was trained on (or of another `root`) and record it in its folder.
 
     With another `benchmark` than it was trained on, which takes a run trained on a view, the attributes scored are
@@ -125,7 +159,8 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
         dict: the record, see `make_record`.
     """
     run = Path(run)
-    saved = read_json(run / "run.json", "run")
+    saved, head = read_run(run)
+    must_be(saved["asked"], _ASKED, f"{run / 'run.json'}, asked")
     asked, setting = saved["asked"], saved["setting"]
     benchmark, view = benchmark or asked["benchmark"], asked.get("view")
     crossed = benchmark != asked["benchmark"]
@@ -134,15 +169,16 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
             f"{run} was trained on {asked['benchmark']}: scoring it on {benchmark} takes training with a view "
             "of shared attributes (`parlib train --view upar-lite`) and the --root of the other tree"
         )
-    head = VLMPARHead.from_pretrained(str(run))
     about = asked_schema(benchmark, view, root or asked["root"])
     if [a["name"] for a in head.schema["attributes"]] != about.names:
         raise BadInput(f"{run} was trained for other attributes than {about.name!r} has now; train it again")
-    encoder = load_encoder(setting["encoder"], revision=setting["revision"], layer=setting.get("layer"))
+    encoder = load_encoder(setting["encoder"], revision=setting.get("revision"), layer=setting.get("layer"))
     if encoder.weights_hash != setting["weights"]:
         raise BadInput(f"encoder {setting['encoder']!r} has other weights than the one {run} was trained with")
     mirrored = asked["training"].get("mirrored", False)
     views = ("plain", "mirrored") if mirrored else ("plain",)
+    if cache is None and not (Path(asked["cache"]) / "features").is_dir():  # whose run this is may not write anywhere
+        raise BadInput(f"{run} was trained with features in {asked['cache']}, which has none: give another --cache")
     place = (benchmark, root or asked["root"], split, encoder, cache or asked["cache"])
     part = prepare(*place, view=view, views=views)
     torch.set_num_threads(asked["training"]["threads"])
@@ -155,7 +191,15 @@ def evaluate_run(run, split="test", root=None, cache=None, benchmark=None):
     return record
 
 
-def baseline_records(train, val, test, encoder, language="en", seed=0, options=None):
+def baseline_records(
+    train: Split,
+    val: Split,
+    test: Split,
+    encoder: Encoder,
+    language: str = "en",
+    seed: int = 0,
+    options: TrainOptions | None = None,
+) -> list[dict[str, Any]]:
     """Records of all baselines on `test`, thresholds tuned on `val`.
 
     Args:
@@ -169,7 +213,7 @@ def baseline_records(train, val, test, encoder, language="en", seed=0, options=N
     options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
     sized = {"encoder": encoder.name, "weights": encoder.weights_hash}
     asked = {**sized, "prompts": prompts}
-    methods = {
+    methods: dict[str, tuple[dict[str, Any], Any]] = {
         "constant predictor": ({"encoder": "none"}, [constant(train.labels, len(s.labels)) for s in (val, test)]),
         "zero-shot": (asked, [zero_shot(encoder, s.store, prompts) for s in (val, test)]),
         "linear probe": ({**sized, "C": 0.1}, linear_probe(train, [val.store, test.store])),

@@ -9,21 +9,27 @@ import copy
 import hashlib
 import json
 import math
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, reduce
+from torch import nn
 
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.checkpoint import History, resume, save
 from parlib.learn.losses import balanced_weights, loss_function, positive_rates
+from parlib.learn.split import Split
 from parlib.measure.metrics import SUMMARY, evaluate
 
 SAMPLING = ("shuffled", "balanced")
+Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, A)
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,20 @@ class TrainOptions:
     patience: int = 0  # epochs without a better `select` before training stops; 0 never stops early
     threads: int = 2  # CPU threads: results are bit-identical for one number of threads only
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
+        """Every option by name, as plain types for JSON."""
         return asdict(self)
 
 
-def fit(head, train, val, options=None, seed=0, callback=None, checkpoint=None):
+def fit(
+    head: nn.Module,
+    train: Data,
+    val: Data,
+    options: TrainOptions | None = None,
+    seed: int = 0,
+    callback: Callable[[int, int, int, Any], object] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+) -> History:
     """Train a head on stored features and leave in it the weights of the best epoch on val.
 
     AdamW, linear warm-up and cosine to 0, gradient clipping; bf16 autocast on a GPU.
@@ -88,7 +103,8 @@ def fit(head, train, val, options=None, seed=0, callback=None, checkpoint=None):
     average = copy.deepcopy(head) if options.ema else head
     data = [train[0].folder.name, hashlib.sha256(labels.numpy().tobytes()).hexdigest(), head.prompts]
     asked = json.dumps([options.to_dict(), seed, *data, {k: list(v.shape) for k, v in head.state_dict().items()}])
-    history, best, first = History(), None, 0
+    history, first = History(), 0
+    best: dict[str, torch.Tensor] = {}
     if checkpoint and Path(checkpoint).is_file():
         history, best = resume(checkpoint, asked, head, average, optimiser)
         first = len(history.epochs)
@@ -128,7 +144,7 @@ def fit(head, train, val, options=None, seed=0, callback=None, checkpoint=None):
         if state.num_processes > 1:
             row = broadcast_object_list([row])[0]
         history.epochs.append(row)
-        if best is None or row[options.select] > history.epochs[history.best_epoch][options.select]:
+        if not best or row[options.select] > history.epochs[history.best_epoch][options.select]:
             best, history.best_epoch = copy.deepcopy(average.state_dict()), epoch
         if checkpoint and state.is_main_process:
             save(checkpoint, asked, history, head, average, optimiser, best)
@@ -142,7 +158,7 @@ def fit(head, train, val, options=None, seed=0, callback=None, checkpoint=None):
 
 
 @torch.no_grad()
-def logits_of(head, store, batch_size=256, mirrored=False):
+def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> torch.Tensor:
     """Logits (n, A) float32 for every row of a feature store; `mirrored` averages its plain and its mirrored view."""
     head.eval()
     device, views = next(head.parameters()).device, views_of(store, mirrored)
@@ -152,12 +168,13 @@ def logits_of(head, store, batch_size=256, mirrored=False):
     return torch.cat(parts)
 
 
-def predict(head, store, batch_size=256, mirrored=False):
+def predict(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> np.ndarray:
     """Probabilities (n, A) float32 in [0, 1] of a head for every row of a feature store, by the head's temperature."""
-    return (logits_of(head, store, batch_size, mirrored) / float(head.temperature)).sigmoid().numpy()
+    temperature = float(head.temperature)  # type: ignore[arg-type]  # a buffer of the head's, 1.0 of a probe
+    return (logits_of(head, store, batch_size, mirrored) / temperature).sigmoid().numpy()
 
 
-def views_of(store, mirrored):
+def views_of(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
     """The store, and the mirrored view of it where that is asked for; BadInput where it holds none."""
     return [store, FeatureStore(store.folder, "mirrored")] if mirrored else [store]
 

@@ -1,9 +1,13 @@
 """What each option of the head is worth: several seeds beside the linear probe on the same test images."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from parlib.errors import BadInput
+from parlib.schema import Schema
 
 REFERENCE = "linear probe"
 _SHOWN = ("mA", "tuned mA", "mAP", "f1")
@@ -14,7 +18,7 @@ ABLATION_NOTE = (
 )
 
 
-def ablation_table(records):
+def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row an option: mean and spread of its scores over seeds, and the paired difference from the linear probe.
 
     Args:
@@ -54,7 +58,15 @@ def ablation_table(records):
     return table.reindex(columns=columns).fillna("")
 
 
-def paired_intervals(labels, scores, decided, reference_scores, reference_decided, resamples=1000, seed=0):
+def paired_intervals(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    decided: np.ndarray,
+    reference_scores: np.ndarray,
+    reference_decided: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
     """How far one set of predictions is ahead of another on the same images, with 95 % bootstrap intervals.
 
     Images are drawn with replacement, the same for both; an attribute that a draw leaves without a positive or a
@@ -99,7 +111,7 @@ def _average_precisions(draws, yes, no, scores):
     return out
 
 
-def impossible_share(decided, schema):
+def impossible_share(decided: np.ndarray, schema: Schema) -> float:
     """Share of images whose decisions (N, A) break at least one exclusive set of the schema."""
     broken = np.zeros(len(decided), bool)
     for group in schema.exclusive:

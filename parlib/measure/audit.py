@@ -1,17 +1,27 @@
 """What a benchmark's labels give away without a pixel: constants, copied identities, leaks, identities misread."""
 
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.measure.metrics import checked, evaluate
+from parlib.measure.metrics import F1, checked, evaluate
 from parlib.measure.protocols import PROTOCOLS
 from parlib.schema import schema
 
-THRESHOLDS, F1 = (0.5, 0.45), ("harmonic", "per_image")
+THRESHOLDS, FLAVOURS = (0.5, 0.45), get_args(F1)
 FIRST_TEST = 752  # the first test identity where ids are taken to be consecutive: 751 in train
 
 
-def audit(benchmark, labels, partitions, identities=None, image_index=None):
+def audit(
+    benchmark: str,
+    labels: np.ndarray,
+    partitions: Sequence[tuple[np.ndarray, np.ndarray]],
+    identities: Sequence[str] | np.ndarray | None = None,
+    image_index: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """The audit of one benchmark from arrays; `parlib.data.audit.audit_arrays` reads them from its files.
 
     Args:
@@ -62,7 +72,8 @@ def audit(benchmark, labels, partitions, identities=None, image_index=None):
             _rounded(PROTOCOLS["rethinking"](used[b], copy)) for (_, b), copy in zip(partitions, copies, strict=True)
         ]
         protocols = _all(known, used[test], copies[0])
-        flavours = {f"{f1} > {t}": _rounded(evaluate(used[test], copies[0], t, f1)) for t in THRESHOLDS for f1 in F1}
+        pairs = itertools.product(THRESHOLDS, FLAVOURS)
+        flavours = {f"{f1} > {t}": _rounded(evaluate(used[test], copies[0], t, f1)) for t, f1 in pairs}
         out["identity_copy"] = {**each[0], "protocols": protocols, "flavours": flavours, "partitions": each}
     if image_index is not None:
         out["consecutive_id_mistake"] = _consecutive(used, image_index, known)

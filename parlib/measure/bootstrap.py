@@ -1,5 +1,7 @@
 """What another draw of test images would have scored: percentile intervals, clustered by identity, or paired."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -12,17 +14,17 @@ METRICS = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy")
 
 
 def bootstrap(
-    labels,
-    scores,
-    other=None,
-    other_threshold=None,
-    identities=None,
-    protocol="parlib",
-    threshold=None,
-    resamples=1000,
-    seed=0,
-    level=0.95,
-):
+    labels: np.ndarray,
+    scores: np.ndarray,
+    other: np.ndarray | None = None,
+    other_threshold: float | np.ndarray | None = None,
+    identities: Sequence[str] | np.ndarray | None = None,
+    protocol: str = "parlib",
+    threshold: float | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
     """Interval of each score under resampling of the test images; the spread over training seeds is not in it.
 
     Args:
@@ -43,7 +45,7 @@ def bootstrap(
         BadInput: as `evaluate`; identities of another number than images, fewer than two units to draw.
     """
     labels, scores = checked(labels, scores)
-    protocol = PROTOCOLS[protocol]
+    how = PROTOCOLS[protocol]
     groups = np.arange(len(labels))
     if identities is not None:
         if len(identities) != len(labels):
@@ -52,14 +54,14 @@ def bootstrap(
     units = int(groups.max()) + 1
     if units < 2 or resamples < 1:
         raise BadInput(f"{units} image(s) or people and {resamples} resample(s): nothing to draw from")
-    sums = [_sums(protocol.bits(labels, scores, threshold), protocol, groups, units)]
+    sums = [_sums(how.bits(labels, scores, threshold), how, groups, units)]
     if other is not None:
         limit = threshold if other_threshold is None else other_threshold
-        sums.append(_sums(protocol.bits(*checked(labels, other), limit), protocol, groups, units))
+        sums.append(_sums(how.bits(*checked(labels, other), limit), how, groups, units))
     rng, left, parts = np.random.default_rng(seed), resamples, []
     draws = np.ones((1, units))  # first the sample itself, then so many draws at a time as fit the memory set aside
     while True:
-        scored = [_scores(each, draws, protocol) for each in sums]
+        scored = [_scores(each, draws, how) for each in sums]
         parts.append(scored[0] - scored[1] if other is not None else scored[0])
         if not left:
             break

@@ -1,5 +1,8 @@
 """Trained on one benchmark, tested on another: what is lost, on the same images and the same attributes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +15,7 @@ CROSS_NOTE = (
 )
 
 
-def cross_domain_losses(records, column="mA"):
+def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
     """One row a pair of domains, seed and attribute: the score at home and away on the same images.
 
     Args:
@@ -31,7 +34,7 @@ def cross_domain_losses(records, column="mA"):
     for record in records:
         trained = record["setting"].get("trained_on") or {}
         if trained.get("view") and record["data"]["split"] == "test":
-            key = (trained["benchmark"], record["data"]["benchmark"], record["setting"]["seed"])
+            key = (trained["benchmark"], record["data"]["benchmark"], record["setting"].get("seed"))
             crossed[key] = _scores(record, column)
     if not crossed:
         raise BadInput("no record of a head trained on shared attributes: train with --view upar-lite")
@@ -45,11 +48,11 @@ def cross_domain_losses(records, column="mA"):
     return pd.DataFrame(rows, columns=["trained_on", "tested_on", "seed", "attribute", "home", "away"])
 
 
-def cross_domain_table(records, column="mA"):
+def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
     """The matrix of domains as text cells; `CROSS_NOTE` says how to read it. Arguments as `cross_domain_losses`."""
     means = cross_domain_losses(records, column).groupby(["trained_on", "tested_on", "seed"])[["home", "away"]].mean()
     means["change"] = means["away"] - means["home"]
-    cells = {}
+    cells: dict[str, dict[str, str]] = {}
     for (trained, tested), group in (100 * means).groupby(level=[0, 1]):
         score, change = _spread(group["away"], ""), _spread(group["change"], "+")
         cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} ({change})"

@@ -4,13 +4,17 @@ Sources: label-based mA and the instance-based four from the RAP / PETA evaluati
 average precision as in scikit-learn. Unknown labels (-1) enter no score.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from parlib.errors import BadInput
 
+F1 = Literal["harmonic", "per_image"]
 SUMMARY = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy", "mAP")
 
 
@@ -48,12 +52,18 @@ class Scores:
     undefined: int
     per_attribute: pd.DataFrame
 
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """The seven headline scores as a plain dict."""
         return {name: getattr(self, name) for name in SUMMARY}
 
 
-def evaluate(labels, scores, threshold=0.5, f1="harmonic", names=None):
+def evaluate(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    threshold: float | np.ndarray = 0.5,
+    f1: F1 = "harmonic",
+    names: Sequence[str] | None = None,
+) -> Scores:
     """Score probabilities against labels; for the conventions of others see `PROTOCOLS`.
 
     Args:
@@ -76,7 +86,9 @@ def evaluate(labels, scores, threshold=0.5, f1="harmonic", names=None):
     return Protocol("evaluate", threshold, f1=f1)(labels, scores, names)
 
 
-def score(bits, scores, f1="harmonic", epsilon=False, drop_empty=False, names=None):
+def score(
+    bits: Bits, scores: np.ndarray, f1: F1, epsilon: bool, drop_empty: bool, names: Sequence[str] | None
+) -> Scores:
     """`Scores` of decisions that are made; the options are those of `Protocol`, `scores` (N, A) give AP and AUROC."""
     if f1 not in ("harmonic", "per_image"):
         raise BadInput(f"unknown f1 flavour {f1!r}; known: harmonic, per_image")
@@ -120,7 +132,7 @@ def score(bits, scores, f1="harmonic", epsilon=False, drop_empty=False, names=No
     )
 
 
-def per_image(bits, drop_empty=False):
+def per_image(bits: Bits, drop_empty: bool = False) -> np.ndarray:
     """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0."""
     decided = bits.decided & bits.known
     both, said, true = (bits.truth & decided).sum(1), decided.sum(1), bits.truth.sum(1)
@@ -129,7 +141,7 @@ def per_image(bits, drop_empty=False):
     return np.stack(parts, axis=1) * ((true > 0) | (not drop_empty))[:, None]
 
 
-def average_precision(labels, scores):
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Average precision of one attribute (N,), as scikit-learn defines it: sum of precision times recall's step.
 
     nan when no label is positive. Images with equal scores count as one step.
@@ -156,7 +168,7 @@ def _ranking(truth, scores):
     return ap, float(below / (hits[-1] * misses[-1]))
 
 
-def tune_thresholds(labels, scores):
+def tune_thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The threshold of each attribute (A,) that maximises its (TPR + TNR) / 2 on these labels, which must not be test.
 
     Candidates lie midway between neighbouring scores. Attributes without both answers keep 0.5.
@@ -175,11 +187,13 @@ def tune_thresholds(labels, scores):
         cut = np.flatnonzero(np.diff(ranked) > 0)
         if len(cut):
             i = cut[np.argmax((tpr + tnr)[cut])]
-            best[a] = (ranked[i] + ranked[i + 1]) / 2
+            middle = (ranked[i] + ranked[i + 1]) / 2
+            fits = scores.dtype.type(middle) < ranked[i + 1]  # not where two scores are neighbours of their type
+            best[a] = middle if fits else ranked[i]
     return best
 
 
-def ratio(a, b, undefined=np.nan):
+def ratio(a: npt.ArrayLike, b: npt.ArrayLike, undefined: float = np.nan) -> np.ndarray:
     """a / b, and `undefined` where b is 0."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     return np.divide(a, b, out=np.full(b.shape, undefined), where=b > 0)
@@ -190,9 +204,11 @@ def _mean(values):
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def checked(labels, scores):
+def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays, or `BadInput` that says what is wrong with them."""
     labels, scores = np.asarray(labels), np.asarray(scores)
+    if scores.dtype.kind in "biu":  # hard decisions: a threshold of their type would be 0 or 1
+        scores = scores.astype(float)
     if labels.shape != scores.shape or labels.ndim != 2:
         raise BadInput(f"labels {labels.shape} and scores {scores.shape}: expected one shape (images, attributes)")
     if len(labels) == 0:

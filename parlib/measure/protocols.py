@@ -5,13 +5,17 @@ ldb0071/VLM-PAR, vana77/Market-1501_Attribute. Numbers of two protocols do not b
 averages over batches, which weighs a last, short batch as a whole one; ours are over all images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.measure.metrics import Bits, checked, score
+from parlib.measure.metrics import F1, Bits, Scores, checked, score
 from parlib.schema import schema
+
+_COMPARE = {">": np.greater, ">=": np.greater_equal}
 
 
 @dataclass(frozen=True)
@@ -31,26 +35,34 @@ class Protocol:
     """
 
     name: str
-    threshold: float = 0.5
-    comparison: str = ">"
-    f1: str = "harmonic"
+    threshold: float | np.ndarray = 0.5
+    comparison: Literal[">", ">="] = ">"
+    f1: F1 = "harmonic"
     epsilon: bool = False
     drop_empty: bool = False
     view: str | None = None
     headline: str = "mA"
     about: str = ""
 
-    def __call__(self, labels, scores, names=None, threshold=None):
+    def __call__(
+        self,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        names: Sequence[str] | None = None,
+        threshold: float | np.ndarray | None = None,
+    ) -> Scores:
         """`Scores`; `threshold` (a number or (A,)) takes the place of the protocol's own, such as one tuned on val."""
         labels, scores = checked(labels, scores)
         return score(self.bits(labels, scores, threshold), scores, self.f1, self.epsilon, self.drop_empty, names)
 
-    def bits(self, labels, scores, threshold=None):
+    def bits(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Bits:
         """`Bits`: every decision beside its truth."""
         threshold = np.asarray(self.threshold if threshold is None else threshold, dtype=scores.dtype)
         if threshold.shape not in ((), (labels.shape[1],)):
             raise BadInput(f"threshold has shape {threshold.shape}; expected a number or one for each attribute")
-        decided = scores >= threshold if self.comparison == ">=" else scores > threshold
+        if self.comparison not in _COMPARE:
+            raise BadInput(f"unknown comparison {self.comparison!r}; known: {', '.join(_COMPARE)}")
+        decided = _COMPARE[self.comparison](scores, threshold)
         right, asked = decided == (labels == 1), labels >= 0
         if self.view:
             view = schema("market1501").view(self.view)
@@ -67,7 +79,7 @@ class Protocol:
         return Bits(labels == 1, labels >= 0, decided, right & asked, asked)
 
 
-class _Protocols(dict):
+class _Protocols(dict[str, Protocol]):
     def __missing__(self, name):
         raise BadInput(f"no protocol {name!r}; there are {', '.join(self)}")
 

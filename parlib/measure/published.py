@@ -4,11 +4,13 @@ Percent, instance-based scores, threshold and selection as each author chose (mo
 PETA columns are mA / accuracy / precision / recall / F1 as printed by the authors or by OpenPAR's comparison tables.
 """
 
+from typing import Any
+
 COLUMNS = ("mA", "accuracy", "precision", "recall", "f1")
 VLM_PAR_CAVEAT = "metric unclear: the authors' public code computes plain accuracy"
 
 # method, venue, backbone, PA-100K, PETA; None is not printed.
-_ROWS = [
+_ROWS: list[Any] = [
     ("DeepMAR", "ACPR 2015", "CaffeNet", (72.70, 70.39, 82.24, 80.42, 81.32), (82.6, 75.07, 83.68, 83.14, 83.41)),
     ("Rethinking-of-PAR", "2021", "R50", (80.21, 79.15, 87.79, 87.01, 87.40), (83.96, 78.65, 87.08, 85.62, 86.35)),
     ("Rethinking-of-PAR + EMA", "2021", "R50", (81.97, 80.20, 88.06, 88.17, 88.11), None),
@@ -55,16 +57,16 @@ _PROTOCOL = {"DeepMAR": "deepmar", "Rethinking-of-PAR": "rethinking", "Rethinkin
 _PROTOCOL |= dict.fromkeys(("PromptPAR", "SequencePAR", "LLM-PAR"), "openpar")
 
 
-def published(benchmark):
+def published(benchmark: str) -> list[dict[str, Any]]:
     """Rows for one benchmark: dicts of method, venue, backbone, scores in percent, protocol, caveat.
 
     A score that was not printed is None or absent; `protocol` is "not stated" where no code says it.
     """
     column = {"pa100k": 3, "peta": 4}.get(benchmark)
-    rows = [dict(_MARKET)] if benchmark == "market1501" else []
+    rows: list[dict[str, Any]] = [dict(_MARKET)] if benchmark == "market1501" else []
     for row in _ROWS if column else []:
         if row[column]:
-            about = {"method": row[0], "venue": row[1], "backbone": row[2], "caveat": ""}
+            about: dict[str, Any] = {"method": row[0], "venue": row[1], "backbone": row[2], "caveat": ""}
             about["scores"] = dict(zip(COLUMNS, row[column], strict=True))
             rows.append({**about, "protocol": _PROTOCOL.get(row[0], "not stated")})
     if benchmark in VLM_PAR_CLAIM:

@@ -1,21 +1,41 @@
 """A run's record: one JSON with the scores and all that is needed to get them again."""
 
 import json
+import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import digest, read_json, write_atomic
+from parlib.files import digest, must_be, number, pair, read_json, write_atomic
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import evaluate
 
+# What is read of a record, by tables and cards: anyone can give a file the hash of what it holds.
+_SHAPE = {
+    **{"method": str, "protocol": str, "drawn": str, "sha256": str, "scores": {str: number}},
+    **{"intervals": {str: pair}, "per_attribute": {str: {str: number, "positives": lambda n: 0 <= (n or 0) < 1e9}}},
+    "data": {"benchmark": str, "kind": str, "split": str, "images": int},
+    "setting": {"encoder": str, "seed": (int,), "trained_on": ({"benchmark": str, "view": (str,)},)},
+    "tuned": ({"mA": number, "interval": (pair,), "per_attribute": {str: number}},),
+}
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 
 
-def make_record(method, setting, data, labels, scores, thresholds, names, identities=None):
+def make_record(
+    method: str,
+    setting: dict[str, Any],
+    data: dict[str, Any],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    thresholds: np.ndarray | None,
+    names: Sequence[str],
+    identities: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Score predictions and say everything about how they came to be.
 
     Args:
@@ -58,12 +78,12 @@ def make_record(method, setting, data, labels, scores, thresholds, names, identi
     return record
 
 
-def write_record(record, path):
+def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     """Write one record as JSON, whole or not at all."""
     write_atomic(path, json.dumps(record, indent=1, default=float) + "\n")
 
 
-def read_records(*places):
+def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
     """Records from files and folders (`*.json` in them), in the order of their names.
 
     Raises:
@@ -77,16 +97,17 @@ def read_records(*places):
     records = []
     for file in files:
         record = read_json(file, "record")
-        if not isinstance(record, dict) or "sha256" not in record or "scores" not in record:
+        if "sha256" not in record or "scores" not in record:
             raise BadInput(f"{file} is no record: expected what `parlib evaluate` writes")
         content = {k: v for k, v in record.items() if k != "sha256"}
         if digest(content) != record["sha256"]:
             raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
+        must_be(record, _SHAPE, f"record {file}")
         records.append(record)
     return records
 
 
-def hardware():
+def hardware() -> dict[str, str | None]:
     """The processor and accelerator in words, for records and benchmarks."""
     import torch
 
@@ -106,7 +127,7 @@ def _intervals(labels, scores, identities, threshold=None):
     return {name: [round(float(row[bound]), 6) for bound in ("low", "high")] for name, row in table.iterrows()}
 
 
-def calibration_bins(labels, scores, bins=10):
+def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> dict[str, list[float]]:
     """In equal bins of probability the labels that fall there, their mean probability and share of yes: three lists."""
     known = np.asarray(labels) >= 0
     given, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1

@@ -1,9 +1,13 @@
 """Benchmark tables, from records and published rows only: nothing is typed in, and what nobody ran reads "not run"."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import numpy as np
 import pandas as pd
 
 from parlib.errors import BadInput
+from parlib.files import markdown_cell, plain_cell
 from parlib.measure.metrics import SUMMARY
 from parlib.measure.published import published
 
@@ -24,7 +28,7 @@ _MARKS = {"openpar": "†", "deepmar": "†", "not stated": "‡", "market-30": 
 _COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "caveat"]
 
 
-def benchmark_table(records, benchmark, data=None):
+def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str | None = None) -> pd.DataFrame:
     """One row a method: published rows by mA, then ours from records, then what was not run.
 
     Args:
@@ -42,7 +46,7 @@ def benchmark_table(records, benchmark, data=None):
         BadInput: records of other benchmarks only, or nothing at all to show.
     """
     rows = [_published_row(row) for row in sorted(published(benchmark), key=_printed_mA)]
-    groups = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for record in records:
         about = record["data"]
         if _is_of(about, benchmark) and data in (None, about["kind"]):
@@ -63,7 +67,7 @@ def benchmark_table(records, benchmark, data=None):
     return pd.DataFrame(rows).reindex(columns=_COLUMNS).astype(object).fillna("").set_index("method")
 
 
-def attribute_table(records, benchmark, column="mA"):
+def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:
     """A score of every attribute in percent, one column a method, and the head's lead over the best of the others.
 
     Args:
@@ -78,25 +82,25 @@ def attribute_table(records, benchmark, column="mA"):
     kinds = sorted({r["data"]["kind"] for r in kept})
     if len(kinds) != 1:
         raise BadInput(f"an attribute table needs records of {benchmark} on one kind of data; these have: {kinds}")
-    methods, positives = {}, None
+    methods: dict[str, list[pd.Series]] = {}
     for record in kept:
         table = pd.DataFrame(record["per_attribute"]).T.astype(float)
         if column not in table:
             raise BadInput(f"records have no {column!r} of each attribute; they have {', '.join(table)}")
         methods.setdefault(record["method"], []).append(100 * table[column])
-        positives = table["positives"] if positives is None else positives
     made = pd.DataFrame({name: pd.concat(runs, axis=1).mean(axis=1) for name, runs in methods.items()})
     others = [name for name in made if name != HEAD]
     if HEAD in made and others:
         made["lead"] = made[HEAD] - made[others].max(axis=1)
         made = made.sort_values("lead", ascending=False)
-    return made.assign(positives=positives.astype(int))
+    first = pd.DataFrame(kept[0]["per_attribute"]).T  # all are of one test split
+    return made.assign(positives=first["positives"].astype(int))
 
 
-def render(table, form="markdown", note=""):
+def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"] = "markdown", note: str = "") -> str:
     """A table as text: `markdown`, `latex` (booktabs), `csv` or `html`; `note` becomes its header or caption."""
     flat = table.reset_index() if table.index.name else table
-    flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else str(cell))
+    flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split()))
     writers = {"markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
     if form not in writers:
         raise BadInput(f"unknown table format {form!r}; known: {', '.join(writers)}")
@@ -105,12 +109,12 @@ def render(table, form="markdown", note=""):
 
 def _markdown(flat, note):
     cells = [list(flat.columns), ["---"] * flat.shape[1], *flat.values.tolist()]
-    lines = ["| " + " | ".join(str(cell).replace("|", r"\|") for cell in line) + " |" for line in cells]
+    lines = ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in cells]
     return "\n".join(([note, ""] if note else []) + lines)
 
 
 def _csv(flat, note):
-    return (f"# {note}\n" if note else "") + flat.to_csv(index=False)
+    return (f"# {note}\n" if note else "") + flat.rename(columns=plain_cell).map(plain_cell).to_csv(index=False)
 
 
 def _html(flat, note):
@@ -151,17 +155,17 @@ def _published_row(row):
 
 def _our_row(key, group):
     method, data, encoder = key
-    scores = {name: _mean_spread([r["scores"][name] for r in group]) for name in SUMMARY}
+    scores = {name: _mean_spread([r["scores"].get(name) for r in group]) for name in SUMMARY}
     tuned = [r["tuned"]["mA"] for r in group if r["tuned"]]
-    intervals = [r["intervals"]["mA"] for r in group if r.get("intervals")]
-    low_high = 100 * np.mean(intervals, axis=0) if intervals else None
+    intervals = [r["intervals"]["mA"] for r in group if "mA" in r["intervals"]]
+    low, high = 100 * np.mean(intervals, axis=0) if intervals else (0, 0)
     return {
         "method": method,
         "data": data,
         "backbone": encoder,
         **scores,
         "tuned mA": _mean_spread(tuned) if tuned else "",
-        "95 %": f"{low_high[0]:.1f} to {low_high[1]:.1f}" if intervals else "",
+        "95 %": f"{low:.1f} to {high:.1f}" if intervals else "",
         "seeds": str(len(group)),
         "protocol": "parlib",
         "caveat": "not comparable with official rows" if not data.startswith("official") else "",

@@ -1,6 +1,7 @@
 """Pictures with what a model said of the people in them: boxes numbered, a panel a person, yes answers first."""
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,16 +10,21 @@ from PIL import Image, ImageDraw, ImageFont
 from parlib.errors import BadInput
 from parlib.files import partial_of
 from parlib.show.figures.style import BLUE, GREY, ORANGE
+from parlib.use.sources import Crop
 
 HEIGHT, PANEL, LINE, ROWS, ABREAST = 400, 230, 15, 25, 4  # px of picture, panel and line; lines a panel, panels a row
 
 
-def annotate(tables, crops, folder):
+def annotate(
+    tables: Iterable[pd.DataFrame], crops: Sequence[Crop], folder: str | os.PathLike
+) -> Iterator[pd.DataFrame]:
     """The tables of a `Job` again, and in `folder` a PNG of each image that could be read, once its last row went by.
 
     `a/b.jpg` becomes `a/b.jpg.png`, always below `folder`. Raises BadInput where it cannot be written.
     """
-    sources, targets, waiting = {}, {}, None
+    sources: dict[str, Crop] = {}
+    targets: dict[str, str] = {}
+    waiting = None
     for crop in crops:
         if crop.name not in sources:
             inside = "/".join(part for part in Path(crop.name).parts if part not in ("..", os.sep))
@@ -48,7 +54,7 @@ def _write(crop, rows, path):
         raise BadInput(f"{path} cannot be written: {error.strerror}; make room or choose another --annotate") from error
 
 
-def annotated(frame, rows):
+def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
     """A picture and the rows of its people (see `predict_images`) -> an RGB picture of both side by side."""
     scale = HEIGHT / frame.height
     shown = frame.resize((max(1, round(frame.width * scale)), HEIGHT))

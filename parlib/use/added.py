@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn import functional as F
 
+from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.learn.baselines import embeddings
 from parlib.measure.metrics import evaluate, tune_thresholds
@@ -19,7 +21,13 @@ FOLDS = 5
 PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
 
 
-def zero_shot_attribute(encoder, name, phrases, pooled=None, labels=None):
+def zero_shot_attribute(
+    encoder: Encoder,
+    name: str,
+    phrases: str | Sequence[str],
+    pooled: torch.Tensor | None = None,
+    labels: np.ndarray | None = None,
+) -> Added:
     """An attribute nobody trained, from what the checkpoint makes of a phrase.
 
     Args:
@@ -36,20 +44,22 @@ def zero_shot_attribute(encoder, name, phrases, pooled=None, labels=None):
     Raises:
         BadInput: no phrase, labels that do not fit or lack a yes or a no.
     """
-    phrases = _phrases(name, phrases)
-    weight, bias = _direction(encoder, phrases)
+    said = _phrases(name, phrases)
+    weight, bias = _direction(encoder, said)
     if labels is None:
-        return Added(name, phrases, weight, bias)
+        return Added(name, said, weight, bias)
     pooled, labels = _known(name, pooled, labels)
     score = (pooled @ weight + bias).numpy()[:, None]
     fitted = LogisticRegression(C=1e3).fit(score, labels)
     a, b = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     threshold = tune_thresholds(labels[:, None], fitted.predict_proba(score)[:, 1:])[0]
     how = f"zero-shot, calibrated on {len(labels)} labels ({int(labels.sum())} yes)"
-    return Added(name, phrases, weight * a, bias * a + b, float(threshold), True, how)
+    return Added(name, said, weight * a, bias * a + b, float(threshold), True, how)
 
 
-def few_shot_attribute(encoder, name, pooled, labels, phrases=()):
+def few_shot_attribute(
+    encoder: Encoder, name: str, pooled: torch.Tensor, labels: np.ndarray, phrases: str | Sequence[str] = ()
+) -> Added:
     """An attribute learnt from a few labelled crops on frozen features: logistic regression that starts at a phrase.
 
     With a phrase its direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer
@@ -61,9 +71,9 @@ def few_shot_attribute(encoder, name, pooled, labels, phrases=()):
     Returns:
         `Added`. It is not called calibrated: too few labels to tell.
     """
-    phrases = _phrases(name, phrases) if phrases else ()
+    said = _phrases(name, phrases) if phrases else ()
     pooled, labels = _known(name, pooled, labels, least=2)
-    direction = _direction(encoder, phrases)[0] if phrases else torch.zeros(encoder.width)
+    direction = _direction(encoder, said)[0] if said else torch.zeros(encoder.width)
     direction = F.normalize(direction, dim=0)
     centre, spread = pooled.mean(0), pooled.std(0).mean().clamp(min=1e-6)
     x = (pooled - centre) / spread  # (n, D)
@@ -87,10 +97,18 @@ def few_shot_attribute(encoder, name, pooled, labels, phrases=()):
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
     threshold = tune_thresholds(labels[:, None], tried[C][1][:, None])[0]
     how = f"learnt from {len(labels)} labels ({int(labels.sum())} yes)"
-    return Added(name, phrases, weight, bias, float(threshold), False, how)
+    return Added(name, said, weight, bias, float(threshold), False, how)
 
 
-def few_shot_curve(encoder, name, phrases, train, test, sizes=(16, 64, 256), draws=3):
+def few_shot_curve(
+    encoder: Encoder,
+    name: str,
+    phrases: str | Sequence[str],
+    train: tuple[torch.Tensor, np.ndarray],
+    test: tuple[torch.Tensor, np.ndarray],
+    sizes: Sequence[int] = (16, 64, 256),
+    draws: int = 3,
+) -> pd.DataFrame:
     """How good an attribute gets with how many labels, with its phrase to start from and without.
 
     Args:

@@ -1,5 +1,6 @@
 """Boxes of people in full frames, from any detector: a CSV or Parquet table, or COCO's JSON."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ class Box(NamedTuple):
     height: float
     row: str
 
-    def within(self, width, height):
+    def within(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The part inside a frame of that size as whole pixels (left, top, right, bottom); BadInput where none is."""
         left, top = max(0, round(self.x)), max(0, round(self.y))
         right, bottom = min(width, round(self.x + self.width)), min(height, round(self.y + self.height))
@@ -34,7 +35,7 @@ class Box(NamedTuple):
         return left, top, right, bottom
 
 
-def read_boxes(path):
+def read_boxes(path: str | os.PathLike) -> tuple[list[Box], list[str]]:
     """Boxes in a file, in its order, and notes on what was left out: (list of `Box`, list of str).
 
     A table has a column `image` (or `file_name`) and `x, y, width, height`, or `x1, y1, x2, y2` (`xmin` ...). COCO's
@@ -78,7 +79,7 @@ def _table(path):
 
 
 def _coco(path):
-    content, notes = read_json(path, "file of boxes"), []
+    content, notes = read_json(path, "file of boxes", object), []
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         person = {c["id"] for c in content.get("categories", ()) if str(c["name"]).lower() in ("person", "pedestrian")}
@@ -87,12 +88,17 @@ def _coco(path):
         if left:
             notes.append(f"{left} of {len(content['annotations'])} boxes in {path} are of no person and were left out")
         rows = [
-            (names[a["image_id"]], *map(float, a["bbox"]), f"annotation {a.get('id', i + 1)}")
+            (names[a["image_id"]], *map(float, _four(a["bbox"])), f"annotation {a.get('id', i + 1)}")
             for i, a in enumerate(annotations)
         ]
         return pd.DataFrame(rows, columns=["image", "x", "y", "width", "height", "row"]), notes
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInput(
             f"{path}: is no COCO file of boxes ({type(error).__name__}: {error}); expected images: [{{id, file_name}}] "
             "and annotations: [{image_id, bbox: [left, top, width, height]}]"
         ) from error
+
+
+def _four(numbers):
+    left, top, width, height = numbers if isinstance(numbers, list) else []
+    return left, top, width, height

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 import warnings
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from torch import nn
 
 from parlib.errors import BadInput
 from parlib.files import write_atomic
+from parlib.use.model import Model
 
 FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
 
 
-def export_onnx(model, path, opset=18):
+def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
     """Write `pixel_values` (batch, 3, H, W) float32 -> `probabilities` (batch, A) float32 as one ONNX file.
 
     The batch is dynamic. The text tower is not in it: what depends on prompts alone is computed here and becomes
@@ -62,6 +64,7 @@ def export_onnx(model, path, opset=18):
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
+        assert made is not None  # it is one whenever no file is asked for
         limit = math.prod(model.head.prompt_tokens.shape) * 64
         onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
     written = made.model_proto

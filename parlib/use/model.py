@@ -3,29 +3,29 @@
 import copy
 import json
 import os
-import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
-from parlib.encode.encoder import hash_tensors, load_encoder
+from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
-from parlib.files import read_json, write_atomic
+from parlib.files import number, read_json, whole_folder, write_atomic
+from parlib.learn.checkpoint import read_run
 from parlib.learn.head import VLMPARHead
 from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
-
-_ASSETS = Path(__file__).parents[1] / "assets"
-SHIPPED = {"nano-pa100k": _ASSETS / "nano-pa100k"}
-EXAMPLES = _ASSETS / "examples"
+from parlib.use.places import EXAMPLES, SHIPPED, Images, folder_of  # noqa: F401 (two are asked for here)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,15 @@ class Model(ModelHubMixin):
             words than those trained with the head is not calibrated, and says so.
     """
 
-    def __init__(self, encoder, head, run=None, records=None, added=(), language=None):
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: VLMPARHead,
+        run: dict[str, Any] | None = None,
+        records: dict[str, dict[str, Any]] | None = None,
+        added: Iterable[Added] = (),
+        language: str | None = None,
+    ):
         self.encoder, self.head, self.run, self.records = encoder, head.eval(), run or {}, records or {}
         self.added, self.language, self.heads = tuple(added), language, [self.head]
         self.schema  # noqa: B018 (two attributes of one name are found here)
@@ -71,36 +79,36 @@ class Model(ModelHubMixin):
         return head.set_prompts(self.encoder.encode_prompts(prompts))
 
     @cached_property
-    def schema(self):
+    def schema(self) -> Schema:
         """`Schema` of everything it answers: the head's attributes, then the added ones."""
         trained = Schema.from_dict(self.head.schema)
         added = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "added") for a in self.added)
         return replace(trained, attributes=trained.attributes + added, permutations={}, questions={})
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the A attributes, in the order of `scores`: list of str."""
         return self.schema.names
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> np.ndarray:
         """(A,) float64; a probability above it is a yes."""
         return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.added)])
 
     @property
-    def calibrated(self):
+    def calibrated(self) -> np.ndarray:
         """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
         return np.array([not self.language] * len(self.head.prompts) + [a.calibrated for a in self.added])
 
     @cached_property
-    def weights_hash(self):
+    def weights_hash(self) -> str:
         """SHA-256 of all that determines its scores beside the encoder."""
         tensors = {f"{i}.{k}": v for i, head in enumerate(self.heads) for k, v in head.state_dict().items()}
         tensors |= {f"added.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.added}
         return hash_tensors(tensors, self.encoder.weights_hash)
 
     @torch.no_grad()
-    def scores(self, tokens, pooled):
+    def scores(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
         """Patch tokens (B, N, D), pooled features (B, D) -> probabilities (B, A) float32."""
         tokens, pooled = tokens.float(), pooled.float()
         out = sum((head(tokens, pooled) / head.temperature).sigmoid() for head in self.heads) / len(self.heads)
@@ -110,13 +118,13 @@ class Model(ModelHubMixin):
             out = torch.cat([out, (F.normalize(pooled, dim=-1) @ weight.T + bias).sigmoid()], 1)
         return out
 
-    def __call__(self, images, **options):
+    def __call__(self, images: Images, **options: Any) -> pd.DataFrame:
         """Predictions of images, a DataFrame; see `predict_images`, which takes the options."""
         from parlib.use.predict import predict_images
 
         return predict_images(self, images, **options)
 
-    def with_added(self, *attributes):
+    def with_added(self, *attributes: Added) -> "Model":
         """The same model with more attributes, each an `Added`."""
         for one in attributes:
             if one.weight.shape != (self.encoder.width,):
@@ -126,31 +134,19 @@ class Model(ModelHubMixin):
                 )
         return Model(self.encoder, self.head, self.run, self.records, (*self.added, *attributes), self.language)
 
-    def with_phrases(self, phrases):
+    def with_phrases(self, phrases: Mapping[str, str]) -> "Model":
         """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""
         from parlib.use.added import zero_shot_attribute
 
         return self.with_added(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
 
-    def save_pretrained(self, save_directory, **options):
+    def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> str | None:
         """Write the whole model to a folder, or nothing: over an earlier model there, never over anything else."""
         out = Path(save_directory)
         if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file()):
             raise BadInput(f"{out} holds something that is no model: give a new folder")
-        partial = out.with_name(f".{out.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            done = super().save_pretrained(partial, **options)
-            shutil.rmtree(out, ignore_errors=True)
-            partial.rename(out)
-        except OSError as error:
-            raise BadInput(
-                f"model cannot be written to {out}: {error.strerror}; make room or choose another"
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return done
+        with whole_folder(out) as folder:
+            return super().save_pretrained(folder, **options)
 
     def _save_pretrained(self, save_directory):
         folder = Path(save_directory)
@@ -188,7 +184,14 @@ class Model(ModelHubMixin):
         return load(model_id, encoder=encoder, revision=revision, device=device, language=language, **known)
 
 
-def load(name="nano-pa100k", encoder=None, revision=None, device=None, language=None, **hub):
+def load(
+    name: str | os.PathLike = "nano-pa100k",
+    encoder: Encoder | str | os.PathLike | None = None,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    language: str | None = None,
+    **hub: Any,
+) -> Model:
     """A `Model`: `parlib.load(MODEL)(images)`.
 
     Args:
@@ -201,20 +204,16 @@ def load(name="nano-pa100k", encoder=None, revision=None, device=None, language=
     Raises:
         BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
     """
-    folder = _folder(str(name), revision, hub)
+    folder = folder_of(str(name), revision, **hub)
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise BadInput(f"{name} holds no model: expected config.json, model.safetensors and run.json of `parlib train`")
-    run = read_json(folder / "run.json", "run of a model")
-    try:
-        head, setting = VLMPARHead.from_pretrained(str(folder)), run["setting"]
-        added = _read_added(folder)
-    # Whatever a damaged or foreign file trips safetensors and the constructor into.
-    except Exception as error:
-        raise BadInput(f"model {name} is damaged or of another version ({error}): fetch or train it again") from error
+    run, head = read_run(folder)
+    setting, added = run["setting"], _read_added(folder)
     if encoder is None or isinstance(encoder, (str, os.PathLike)):
-        source = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
-        encoder = load_encoder(*source, device, layer=setting.get("layer"))
-    if (encoder.weights_hash, encoder.layer) != (setting["weights"], setting.get("layer")):
+        source, commit = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
+        encoder = load_encoder(source, commit, device, layer=setting.get("layer"))
+    asked = (encoder.weights_hash, encoder.layer, encoder.width)
+    if asked != (setting["weights"], setting.get("layer"), head.image_width):
         raise BadInput(
             f"model {name} was trained on encoder {setting['encoder']!r} (weights {setting['weights'][:12]}); "
             f"{encoder.name!r} has others ({encoder.weights_hash[:12]}): a head reads its own encoder's features only"
@@ -222,29 +221,17 @@ def load(name="nano-pa100k", encoder=None, revision=None, device=None, language=
     names = [p.name for p in sorted(folder.glob("*.json"))]
     names = [n for n in names if n not in ("config.json", "run.json", "prompts.json", "added.json")]
     records = {n: read_records(folder / n)[0] for n in names}
-    return Model(encoder, head.to(encoder.device), run, records, added, language)
-
-
-def _folder(name, revision, hub):
-    if name in SHIPPED:
-        return SHIPPED[name]
-    if os.path.isdir(name):
-        return Path(name)
-    known = f"models that ship: {', '.join(SHIPPED)}; or the folder of a `parlib train` run, or a hub id"
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise BadInput(f"no model {name!r}; {known}")
-    try:
-        wanted = ["*.json", "*.safetensors", "README.md"]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **hub))
-    # The hub's client has a dozen classes for no network, no such name and no permission.
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"no folder {name!r}, and the hub gives no such model ({first}); {known}") from error
+    return Model(encoder, head.to(encoder.device), run, records, (), language).with_added(*added)
 
 
 def _read_added(folder):
     if not (folder / "added.json").is_file():
         return []
-    weights = load_file(folder / "added.safetensors")["weight"].float()
-    entries = json.loads((folder / "added.json").read_text(encoding="utf-8"))
+    about = {"name": str, "phrases": [str], "bias": number, "threshold": number, "calibrated": bool, "how": str}
+    entries = read_json(folder / "added.json", "added attributes", [about])
+    try:
+        weights = load_file(folder / "added.safetensors")["weight"].float()
+    # safetensors has an error class of its own for a damaged header.
+    except Exception as error:
+        raise BadInput(f"{folder / 'added.safetensors'} is damaged ({error}): fetch the model again") from error
     return [Added(**{**e, "phrases": tuple(e["phrases"]), "weight": w}) for e, w in zip(entries, weights, strict=True)]

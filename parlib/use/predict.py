@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -15,7 +19,9 @@ from parlib.encode.features import BATCH, BATCH_BYTES
 from parlib.errors import BadInput
 from parlib.files import digest, write_atomic
 from parlib.use.boxes import read_boxes
-from parlib.use.sources import crops_of, find_images
+from parlib.use.model import Model
+from parlib.use.places import Images, Picture
+from parlib.use.sources import Crop, crops_of, find_images
 
 PIECE = 512  # crops that are computed, written and kept together
 COLUMNS = {
@@ -24,7 +30,15 @@ COLUMNS = {
 }
 
 
-def predict_images(model, images, boxes=None, attributes=None, threshold=None, workers=None, progress=True):
+def predict_images(
+    model: Model,
+    images: Images,
+    boxes: str | os.PathLike | None = None,
+    attributes: Sequence[str] | None = None,
+    threshold: float | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """What a model says of images.
 
     Args:
@@ -48,11 +62,11 @@ def predict_images(model, images, boxes=None, attributes=None, threshold=None, w
     return pd.concat(list(job.pieces()), ignore_index=True)
 
 
-def gather(images, boxes=None):
+def gather(images: Images, boxes: str | os.PathLike | None = None) -> tuple[list[Crop], list[str]]:
     """Everything to predict, checked before anything is computed: (list of `Crop`, notes)."""
     images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
     pictures = [image for image in images if isinstance(image, Image.Image)]
-    named = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
+    named: list[tuple[str, Picture]] = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
     if len(pictures) < len(images):
         named += find_images([image for image in images if not isinstance(image, Image.Image)])
     if not named:
@@ -68,7 +82,15 @@ class Job:
     Args: as `predict_images`; `crops` from `gather`.
     """
 
-    def __init__(self, model, crops, attributes=None, threshold=None, workers=None, progress=True):
+    def __init__(
+        self,
+        model: Model,
+        crops: Sequence[Crop],
+        attributes: Sequence[str] | None = None,
+        threshold: float | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+    ):
         if threshold is not None and not 0 <= threshold <= 1:
             raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
         self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
@@ -79,20 +101,20 @@ class Job:
         self.thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
 
     @property
-    def key(self):
+    def key(self) -> str:
         """Hash of all that determines the result: model, images with sizes and times, boxes, options."""
         asked = [self.model.weights_hash, self.columns, self.thresholds.tolist(), PIECE]
         files = {str(c.source): _stamp(c.source) for c in self.crops}
         return digest([asked, [(c.name, files[str(c.source)], c.box and c.box[:5]) for c in self.crops]])
 
-    def pieces(self, folder=None):
+    def pieces(self, folder: Path | None = None) -> Iterator[pd.DataFrame]:
         """The tables in order; with a `folder`, those in it are read and the others written there."""
         spans = [range(i, min(i + PIECE, len(self.crops))) for i in range(0, len(self.crops), PIECE)]
         paths = [folder and folder / f"part-{i:06d}.parquet" for i in range(len(spans))]
-        todo = [i for i, path in enumerate(paths) if not (path and path.is_file())]
-        loaded = iter(self._loader([spans[i] for i in todo]))
+        todo = {i: span for i, span in enumerate(spans) if not _is_whole(paths[i])}
+        loaded = iter(self._loader(list(todo.values())))
         hidden = None if self.progress else True  # None: shown on a terminal only
-        done = sum(len(span) for i, span in enumerate(spans) if i not in set(todo))
+        done = len(self.crops) - sum(map(len, todo.values()))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for i, (span, path) in enumerate(zip(spans, paths, strict=True)):
                 if i not in todo:
@@ -118,7 +140,8 @@ class Job:
         )
 
     def _table(self, span, loaded, bar):
-        scores, errors = np.full((len(span), len(self.columns)), np.nan), {}
+        scores = np.full((len(span), len(self.columns)), np.nan)
+        errors: dict[int, str] = {}
         at = 0
         while at < len(span):
             rows, inputs, failed = next(loaded)
@@ -132,7 +155,8 @@ class Job:
         return self._rows(span, scores, errors)
 
     def _rows(self, span, scores, errors):
-        model, parts = self.model, {name: [] for name in COLUMNS}
+        model = self.model
+        parts: dict[str, list] = {name: [] for name in COLUMNS}
         names, limits = np.array(model.names, object)[self.columns], self.thresholds[self.columns]
         told = model.calibrated[self.columns]
         for row in span:
@@ -170,6 +194,13 @@ class _Pixels(torch.utils.data.Dataset):
             except BadInput as error:
                 errors[row] = str(error)
         return list(images), self.encoder.preprocess(images.values()) if images else None, errors
+
+
+def _is_whole(path):
+    """Whether a piece lies there, to its very end."""
+    with contextlib.suppress(OSError, pa.ArrowException):
+        return path is not None and pyarrow.parquet.read_metadata(path).num_columns > 0
+    return False
 
 
 def _as_it_is(batch):

@@ -2,13 +2,17 @@
 
 import glob
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from parlib.data.images import open_image
 from parlib.errors import BadInput
+from parlib.use.boxes import Box
+from parlib.use.places import Picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
@@ -17,26 +21,26 @@ class Crop(NamedTuple):
     """One person to look at: a name, the file (or a PIL image) it is in, and the box of it, None for all of it."""
 
     name: str
-    source: object
-    box: object = None
+    source: Picture
+    box: Box | None = None
 
-    def open(self, frame=None):
+    def open(self, frame: Image.Image | None = None) -> Image.Image:
         """The person as upright RGB `PIL.Image`; `frame`, the opened source, saves opening it again."""
         frame = frame or self.frame()
         return frame.crop(self.box.within(*frame.size)) if self.box else frame
 
-    def frame(self):
+    def frame(self) -> Image.Image:
         """The whole picture; BadInput where it cannot be read."""
         return self.source.convert("RGB") if isinstance(self.source, Image.Image) else open_image(self.source)
 
 
-def find_images(sources):
+def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
     """[(name, path)] of every image in files, folders (and below) and glob patterns, each once, in order.
 
     Raises:
         BadInput: nothing there, or a folder or pattern without an image.
     """
-    found = {}
+    found: dict[str, str] = {}
     for source in map(str, sources):
         if os.path.isdir(source):
             inside = sorted(p for p in Path(source).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -53,7 +57,7 @@ def find_images(sources):
     return [(name, path) for path, name in found.items()]
 
 
-def crops_of(images, boxes=None):
+def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None = None) -> tuple[list[Crop], list[str]]:
     """`Crop`s of images, (name, source) each, and notes: whole, or as `boxes` cut them, frame by frame.
 
     Every box is held against the size of its frame before anything is computed. A frame that cannot be read is kept
@@ -64,15 +68,16 @@ def crops_of(images, boxes=None):
     """
     if boxes is None:
         return [Crop(name, source) for name, source in images], []
-    by_name, crops, cut, notes = _by_name(images), {}, 0, []
+    by_name, cut, notes = _by_name(images), 0, []
+    crops: dict[int, tuple[tuple[str, Any], list[Box]]] = {}  # by id: a PIL image cannot be a key
     for box in boxes:
         if box.image not in by_name:
             raise BadInput(
                 f"{box.row}: no image {box.image!r} among the {len(images)} given; the first is {images[0][0]}"
             )
-        crops.setdefault(by_name[box.image], []).append(box)
+        crops.setdefault(id(by_name[box.image]), (by_name[box.image], []))[1].append(box)
     out = []
-    for (name, source), inside in crops.items():
+    for (name, source), inside in crops.values():
         try:
             size = _size(source)
         except BadInput:
@@ -93,8 +98,9 @@ def crops_of(images, boxes=None):
 def _by_name(images):
     """Names a box may use for an image -> the image: its own, its path, and its file name where that is of one only."""
     names, last = {}, [os.path.basename(name) for name, _ in images]
+    times = Counter(last)
     for image, short in zip(images, last, strict=True):
-        if last.count(short) == 1:
+        if times[short] == 1:
             names[short] = image
     for image in images:
         names |= {image[0]: image, str(image[1]): image}

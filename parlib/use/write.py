@@ -1,12 +1,13 @@
 """Predictions into one file, JSON, CSV or Parquet: whole or not at all, piece by piece, never two writers at once."""
 
-import fcntl
 import glob
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from parlib.errors import BadInput
-from parlib.files import partial_of, sweep
+from parlib.files import only_one, partial_of, plain_cell, sweep
+from parlib.use.predict import Job
 
 FORMATS = ("json", "csv", "parquet")
 
 
-def write_predictions(job, out=None, format=None, seen=iter):
+def write_predictions(
+    job: Job,
+    out: str | os.PathLike | None = None,
+    format: str | None = None,
+    seen: Callable[[Iterator[pd.DataFrame]], Iterable[pd.DataFrame]] = iter,
+) -> tuple[int, list[tuple[str, str]]]:
     """Predict and write one file, whole or not at all; the pieces of a job that was stopped are found again.
 
     Args:
@@ -42,11 +49,7 @@ def write_predictions(job, out=None, format=None, seen=iter):
     folder, partial = out.with_name(f".{out.name}.{job.key[:12]}.parts"), partial_of(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BadInput(f"another process is writing {out}: wait for it, or give another --out") from None
+        with only_one(out, folder / "lock"):
             sweep(folder), sweep(out.parent)
             try:
                 with open(partial, "wb") as file:
@@ -65,14 +68,15 @@ def write_predictions(job, out=None, format=None, seen=iter):
         ) from error
 
 
-def write_tables(tables, file, format):
+def write_tables(tables: Iterable[pd.DataFrame], file: IO[bytes], format: str) -> tuple[int, list[tuple[str, str]]]:
     """Write tables one after another to an open binary file: (people read, [(image, error)])."""
     people, unreadable, writer = 0, [], None
     for number, table in enumerate(tables):
         failed = table[table["error"].notna()]
         unreadable += list(zip(failed["image"], failed["error"], strict=True))
         if format == "csv":
-            file.write(_safe(table).to_csv(index=False, header=number == 0).encode())
+            safe = {c: table[c].map(plain_cell, na_action="ignore") for c in ("image", "attribute", "error")}
+            file.write(table.assign(**safe).to_csv(index=False, header=number == 0).encode())
         elif format == "parquet":
             part = pa.Table.from_pandas(table, preserve_index=False)
             writer = writer or pyarrow.parquet.ParquetWriter(file, part.schema)
@@ -87,12 +91,6 @@ def write_tables(tables, file, format):
     if format == "json":
         file.write(b"\n]\n")
     return people, unreadable
-
-
-def _safe(table):
-    """A table whose text no spreadsheet takes for a formula: a quote before what begins like one."""
-    risky = r"^([=+\-@\t\r])"
-    return table.assign(**{c: table[c].str.replace(risky, r"'\1", regex=True) for c in ("image", "attribute", "error")})
 
 
 def _objects(table):

@@ -15,7 +15,7 @@ from parlib.data.synthetic.layouts import LAYOUTS, Plan
 from parlib.data.synthetic.population import DOMAINS
 from parlib.data.synthetic.render import CAMERAS, RENDERER_VERSION, render_person
 from parlib.errors import BadInput
-from parlib.files import read_json
+from parlib.files import partial_of, read_json, sweep
 
 __all__ = ["RENDERER_VERSION", "synthesize"]
 _QUALITY = 90
@@ -58,12 +58,13 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
             raise BadInput(f"{name} is {value}; it must be at least {least}")
     asked = {"benchmark": benchmark, "domain": domain, "seed": seed, **sizes, "renderer": RENDERER_VERSION}
     if out.exists():
-        if (out / "rendered.json").is_file() and read_json(out / "rendered.json", "rendered tree")["asked"] == asked:
+        if _is_tree(out, asked):
             return out
         if not out.is_dir() or any(out.iterdir()):
             raise BadInput(f"{out} exists with other content: give another folder or remove it; nothing is overwritten")
     plan = Plan(benchmark, sizes, domain, seed)
-    building = out.with_name(f".{out.name}.{os.getpid()}")
+    building = partial_of(out)
+    sweep(out.parent)
     try:
         for folder in {Path(shot.path).parent for shot in plan.shots}:
             (building / folder).mkdir(parents=True)
@@ -71,12 +72,18 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
         write_annotations(plan, building)
         about = {"what": _SAYS, "asked": asked, **plan.facts()}
         (building / "rendered.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        building.rename(out)
+        building.replace(out)  # also in the place of an empty folder
+    except OSError as error:
+        if not _is_tree(out, asked):  # else another process was first with the same
+            raise BadInput(f"{out} cannot be written: {error.strerror}; make room or choose another place") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out
+
+
+def _is_tree(out, asked):
+    about = out / "rendered.json"
+    return about.is_file() and read_json(about, "rendered tree").get("asked") == asked
 
 
 def _write_images(plan, root, workers, progress):

@@ -19,6 +19,7 @@ class Figure(Carried):
     """A dressed person, drawn from the ground up and from the far side to the near one."""
 
     def draw(self):
+        """The person as an RGBA picture, clear around it."""
         p = self.p
         if "backpack" in p.bags and not self.back:
             self._backpack_behind()
@@ -69,7 +70,8 @@ class Figure(Carried):
         p = self.p
         width = (0.027 if self.side else 0.025) * (0.75 + 0.25 * self.build)
         self.limb(arm, [width, width * 0.82, width * 0.62], self.skin)
-        self.disc(*arm[2], width * 0.85, width * 1.1, self.skin)
+        x, y = arm[2]
+        self.disc(x, y, width * 0.85, width * 1.1, self.skin)
         loose = _LOOSE.get(p.upper, 1.05 + 0.2 * self.cut[3])
         shoulder, elbow, hand = arm
         short = 0.35 + 0.5 * self.cut[2]

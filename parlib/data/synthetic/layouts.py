@@ -4,6 +4,7 @@ A plan is a list of `Shot`s in the order they are rendered; it is made from the 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Plan:
         self._ensure_positives()
 
     def rng(self, *purpose):
+        """A generator of one purpose's own: what others draw does not change it."""
         return np.random.default_rng([self.seed, *purpose])
 
     def _add(self, split, number, camera=None):
@@ -142,7 +144,7 @@ class Plan:
 
     def _ensure_positives(self):
         """Give every attribute its minimum in each large split: people seen only there are drawn again, last first."""
-        homes = [set() for _ in self.people]
+        homes: list[set[str]] = [set() for _ in self.people]
         for shot in self.shots:
             homes[shot.who].add(shot.split)
         for number, split in enumerate(SPLITS):
@@ -151,10 +153,11 @@ class Plan:
             images = np.bincount([shot.who for shot in self.shots if shot.split == split], minlength=len(self.people))
             free = [who for who, home in enumerate(homes) if home == {split}]
             names, rng, table = schema(self.benchmark).names, self.rng(number, 1_000_000_007), self.table()
-            short = True
-            while short and free:
+            while free:
                 positives = images @ table
                 short = [column for column in np.argsort(positives) if positives[column] < _MINIMUM]
+                if not short:
+                    break
                 for column in short[:1]:  # nobody goes whose going would leave another attribute short
                     left = {who: (positives - images[who] * table[who])[table[who] == 1] for who in reversed(free)}
                     who = next((who for who, rest in left.items() if rest.min() >= _MINIMUM), free[-1])
@@ -174,7 +177,7 @@ class Plan:
 
     def facts(self):
         """What `rendered.json` says of the tree."""
-        about = {"identities": len({shot.who for shot in self.shots if shot.split})}
+        about: dict[str, Any] = {"identities": len({shot.who for shot in self.shots if shot.split})}
         if self.benchmark == "peta":
             known = READERS["peta105"](self.people[0])
             about["never_1"] = [name for name in schema("peta105").names if name not in known]

@@ -45,10 +45,12 @@ class Person:
 
     @property
     def formal_upper(self):
+        """Whether the upper garment is what PETA calls formal."""
         return self.upper == "suit" or (self.formal and self.upper in ("shirt", "coat"))
 
     @property
     def formal_lower(self):
+        """Whether the lower garment is what PETA calls formal."""
         return self.formal and self.lower in ("trousers", "short skirt", "skirt")
 
     @property

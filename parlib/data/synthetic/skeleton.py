@@ -85,19 +85,23 @@ class Skeleton:
         self.swing = pose.uniform(-0.5, 0.5) * (1.0 if self.side else 0.35)
 
     def at(self, x, y):
+        """Pixels (x, y) of a place in units of the height, tilt included."""
         lean = self.stoop * max(0.0, 1 - y / self.y_hip)
         x0, y0 = self.origin
         wide, down = 1 + self.tilt * (0.5 - y), y * (1 + 0.6 * self.tilt * (1 - y))
         return (self.image.width / 2 + self.h * (x + lean) * wide - x0, self.h * (_ABOVE + down) - y0)
 
     def shape(self, points, colour, pen=None):
+        """A filled polygon."""
         (pen or self.pen).polygon([self.at(*point) for point in points], fill=colour)
 
     def line(self, points, colour, width, pen=None):
+        """A line through points, `width` in units of the height."""
         thick = max(1, round(width * self.h))
         (pen or self.pen).line([self.at(*point) for point in points], fill=colour, width=thick, joint="curve")
 
     def disc(self, x, y, rx, ry, colour, pen=None):
+        """An ellipse around (x, y) with half-axes `rx`, `ry`, in units of the height."""
         cx, cy = self.at(x, y)
         grow = self.h * (1 + self.tilt * (0.5 - y))
         (pen or self.pen).ellipse([cx - rx * grow, cy - ry * grow, cx + rx * grow, cy + ry * grow], fill=colour)
@@ -116,7 +120,8 @@ class Skeleton:
             self.shape(quad, colour, pen)
             if not cut or (x1, y1) != points[-1]:
                 self.disc(x1, y1, w1, w1, colour, pen)
-        self.disc(*points[0], widths[0], widths[0], colour, pen)
+        x, y = points[0]
+        self.disc(x, y, widths[0], widths[0], colour, pen)
 
     def textured(self, paint, colour, marks):
         """Fill what `paint(pen)` draws with `colour` and then with `marks(pen)`, kept inside it."""
@@ -153,18 +158,22 @@ _BAGS = ("black", "black", "brown", "red", "blue", "green", "yellow", "gray", "p
 
 
 def mix(a, b, share):
+    """An RGB colour between two: `a` at share 0, `b` at 1."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
 
 
 def dark(colour, share=0.3):
+    """A colour mixed with black."""
     return mix(colour, (0, 0, 0), share)
 
 
 def light(colour, share=0.3):
+    """A colour mixed with white."""
     return mix(colour, (255, 255, 255), share)
 
 
 def jitter(colour, rng, amount):
+    """A colour each channel of which is moved by at most `amount` of 255."""
     return tuple(int(max(0, min(255, c + rng.integers(-amount, amount + 1)))) for c in colour)
 
 

@@ -1,13 +1,16 @@
 """Explorers: see what the model sees. Widgets in a notebook, or tabs of one page that voila serves (`make explore`)."""
 
+import os
+
 import ipywidgets as widgets
 
 from parlib.data import benchmark_root, load_benchmark
-from parlib.encode.encoder import load_encoder
+from parlib.encode.encoder import Encoder, load_encoder
 from parlib.files import digest
 from parlib.learn.head import VLMPARHead
 from parlib.learn.run import prepare, train_run
 from parlib.learn.train import TrainOptions, predict
+from parlib.profile import Profile
 from parlib.schema import schema
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
@@ -26,7 +29,7 @@ __all__ = [
 ]
 
 
-def trained_head(profile, root, encoder):
+def trained_head(profile: Profile, root: str | os.PathLike, encoder: Encoder) -> VLMPARHead:
     """The head of a `Profile` on its encoder's device, trained at the first call and found in its runs ever after."""
     asked = [encoder.weights_hash, str(root), profile.seed, profile.training, profile.head]
     run = profile.runs / f"explored-{digest(asked)[:12]}"
@@ -36,7 +39,7 @@ def trained_head(profile, root, encoder):
     return VLMPARHead.from_pretrained(str(run)).to(encoder.device)
 
 
-def tabs(profile):
+def tabs(profile: Profile) -> widgets.Tab:
     """All explorers on a `Profile`'s benchmark as one `widgets.Tab`."""
     P, about, root = profile, schema(profile.benchmark), benchmark_root(profile)
     encoder = load_encoder(P.encoder, revision=P.revision)

@@ -3,7 +3,10 @@
 import io
 import itertools
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import datasets
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -11,7 +14,10 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from parlib.data.images import open_image
+from parlib.encode.encoder import Encoder
 from parlib.encode.prompts import load_prompts
+from parlib.learn.head import VLMPARHead
+from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, encode_phrases, overlay, picture, row, text
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 
@@ -29,7 +35,14 @@ class AttributeExplorer(Explorer):
         head: a trained head, or None for zero-shot by the default English prompts.
     """
 
-    def __init__(self, encoder, schema, dataset, labels=None, head=None):
+    def __init__(
+        self,
+        encoder: Encoder,
+        schema: Schema,
+        dataset: Sequence[Mapping[str, Any]] | datasets.Dataset,
+        labels: np.ndarray | None = None,
+        head: VLMPARHead | None = None,
+    ):
         self.encoder, self.schema, self.dataset, self.labels, self.head = encoder, schema, dataset, labels, head
         words = load_prompts(schema) if head is None else head.prompts
         self.words = encode_phrases(encoder, words)  # (A, D)
@@ -54,7 +67,7 @@ class AttributeExplorer(Explorer):
         self.answer(self._ask, self.prompt)
 
     @torch.no_grad()
-    def set_image(self, image, truth=None, name="uploaded"):
+    def set_image(self, image: Image.Image, truth: np.ndarray | None = None, name: str = "uploaded") -> None:
         """Encode a PIL image once; `truth` (A,) of 1, 0, -1. Everything else is answered from what is kept here."""
         inputs = self.encoder.preprocess([image])
         tokens, pooled = self.encoder.encode_images(inputs)
@@ -71,7 +84,7 @@ class AttributeExplorer(Explorer):
             logits = self.head(tokens.float(), pooled.float())
             self.scores = (logits / float(self.head.temperature)).sigmoid()[0].cpu().numpy()
         self.maps, self.looks = self._similarity(self.words), "patch similarity to its prompt"
-        if hasattr(self.head, "attention"):
+        if self.head is not None and hasattr(self.head, "attention"):
             maps = self.head.attention(tokens.float(), pooled.float())[0].cpu().numpy()
             if maps.shape[1] > 1:  # a head that reads the pooled feature has nowhere to look
                 self.maps, self.looks = maps, "attention"

@@ -1,10 +1,14 @@
 """A benchmark by its labels: who has what, together with what, and what they look like."""
 
+from collections.abc import Mapping
+
 import ipywidgets as widgets
 import numpy as np
+from datasets import Dataset
 
 from parlib.data import labels_of
 from parlib.errors import BadInput
+from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, bars, control, heat, picture, row
 
 _PAGE = 16
@@ -18,7 +22,7 @@ class DatasetExplorer(Explorer):
         schema: `Schema` of their labels.
     """
 
-    def __init__(self, datasets, schema):
+    def __init__(self, datasets: Mapping[str, Dataset], schema: Schema):
         self.datasets, self.schema = datasets, schema
         self.labels = np.concatenate([labels_of(part) for part in datasets.values()])
         self.starts = np.cumsum([0, *(len(part) for part in datasets.values())])

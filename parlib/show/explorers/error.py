@@ -2,11 +2,15 @@
 
 import math
 
+import datasets
 import ipywidgets as widgets
 import numpy as np
 import torch
 
+from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
+from parlib.learn.head import VLMPARHead
+from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, overlay, picture, row, text
 
 
@@ -21,7 +25,16 @@ class ErrorExplorer(Explorer):
         head, store: a trained head and the n images' `FeatureStore`; without them no attention is shown.
     """
 
-    def __init__(self, schema, dataset, labels, scores, thresholds=0.5, head=None, store=None):
+    def __init__(
+        self,
+        schema: Schema,
+        dataset: datasets.Dataset,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        thresholds: float | np.ndarray = 0.5,
+        head: VLMPARHead | None = None,
+        store: FeatureStore | None = None,
+    ):
         self.schema, self.dataset, self.labels, self.scores = schema, dataset, np.asarray(labels), np.asarray(scores)
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
         self.head, self.store = head, store
@@ -36,7 +49,7 @@ class ErrorExplorer(Explorer):
         super().__init__(row(self.attribute, self.kind, self.by, self.attention), self.pictures)
         self.answer(self._draw, self.attribute, self.kind, self.by, self.attention)
 
-    def errors(self):
+    def errors(self) -> np.ndarray:
         """Rows of the chosen attribute's errors of the chosen kind, the most confident first."""
         a, up = self.schema.index(self.attribute.value), self.kind.value == "false positives"
         said = self.scores[:, a] > self.thresholds[a]
@@ -49,7 +62,7 @@ class ErrorExplorer(Explorer):
         asked = self.labels[:, a] == (0 if up else 1)
         if self.by.value == "image":
             return [(f"{len(rows):,} {self.kind.value} among {asked.sum():,} images", rows[:12])]
-        if self.by.value == "identity":
+        if self.by.value == "identity" and self.identities is not None:
             groups = {f"identity {i}": self.identities == i for i in np.unique(self.identities[rows])}
         else:
             groups = {n: self.labels[:, i] == 1 for i, n in enumerate(self.schema.names) if i != a}
@@ -75,7 +88,7 @@ class ErrorExplorer(Explorer):
         sections = self._sections(rows)
         shown = np.unique(np.concatenate([r for _, r in sections]))
         maps = {}
-        if self.attention.value:
+        if self.attention.value and self.head is not None and self.store is not None:
             device = self.head.prompt_tokens.device
             tokens, pooled = (part.to(device).float() for part in self.store[shown])
             looks = self.head.attention(tokens, pooled, slice(a, a + 1))[:, 0].cpu().numpy()
@@ -89,7 +102,8 @@ class ErrorExplorer(Explorer):
     def _figure(self, i, a, weights):
         item = self.dataset[int(i)]
         image, caption = item["image"], f"{item.get('image_id', i)}: {self.scores[i, a]:.2f}"
-        if weights is None or len(weights) == 1:  # a head that reads the pooled feature has nowhere to look
+        # A head that reads the pooled feature has nowhere to look.
+        if weights is None or self.store is None or len(weights) == 1:
             return picture(image, caption)
         side = math.isqrt(len(weights))
         rows, columns = (side, side) if self.store.shapes is None else self.store.shapes[i].tolist()

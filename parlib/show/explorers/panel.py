@@ -6,6 +6,8 @@ Everything a user or a file brings is escaped before it is put on the page.
 import base64
 import html
 import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 import matplotlib
@@ -14,10 +16,12 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE
 
 # Sizes and frames only: colours of text and ground are the page's own, so light and dark themes both read.
+_SMOOTH = Image.Resampling.BICUBIC
 _BUSY = '<progress aria-label="at work"></progress>'  # seen where an answer takes longer than 0.3 s
 # Sliders and their readouts come without a name; only a script can give them their label's, also when drawn later.
 _NAMES = (
@@ -46,7 +50,7 @@ text = html.escape
 class Explorer(widgets.VBox):
     """A box of controls and views; `message` says in words what a control was given that cannot be used."""
 
-    def __init__(self, *children):
+    def __init__(self, *children: widgets.Widget):
         self.message = widgets.HTML(layout={"min_height": "24px"})
         super().__init__([widgets.HTML(_STYLE), *children, self.message])
         self.add_class("par")
@@ -54,11 +58,11 @@ class Explorer(widgets.VBox):
     def __repr__(self):
         return f"{type(self).__name__}()"  # ipywidgets would print the pictures' bytes
 
-    def say(self, line):
+    def say(self, line: object) -> None:
         """Put a plain line on the page; markup in it is shown, not interpreted."""
         self.message.value = f'<div class="notice" role="status">{text(str(line))}</div>'
 
-    def answer(self, draw, *controls):
+    def answer(self, draw: Callable[[], object], *controls: widgets.Widget) -> None:
         """Call `draw` now and whenever one of `controls` changes; a `BadInput` becomes a message on the page."""
 
         def changed(_=None):
@@ -75,7 +79,7 @@ class Explorer(widgets.VBox):
         changed()
 
 
-def control(kind, description, **traits):
+def control(kind: Callable[..., widgets.Widget], description: str, **traits: Any) -> widgets.Widget:
     """A labelled widget that reports a value when it is settled."""
     made = kind(description=description, style={"description_width": "initial"}, **traits)
     if made.has_trait("continuous_update"):
@@ -83,39 +87,39 @@ def control(kind, description, **traits):
     return made
 
 
-def encode_phrases(encoder, phrases):
+def encode_phrases(encoder: Encoder, phrases: Sequence[str]) -> torch.Tensor:
     """Pooled features (n, D) of n phrases, with a progress bar where they take longer than half a second."""
     starts = tqdm(range(0, len(phrases), 16), desc="encode prompts", delay=0.5)
     return torch.cat([encoder.encode_prompts(phrases[i : i + 16]).pooled for i in starts])
 
 
-def row(*children):
+def row(*children: widgets.Widget) -> widgets.Box:
     """Side by side where there is room, below each other where there is not."""
     return widgets.Box(children, layout={"flex_flow": "row wrap", "width": "100%"})
 
 
-def picture(image, caption="", height=120, beside=None):
+def picture(image: Image.Image, caption: str = "", height: int = 120, beside: Image.Image | None = None) -> str:
     """A PIL image, another of that height `beside` it, and a caption (plain text) as HTML."""
     image = image.convert("RGB").resize((max(1, round(image.width * height / image.height)), height))
     if beside is not None:
-        image = Image.fromarray(np.hstack([image, beside]))
+        image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(beside)]))
     image.save(buffer := io.BytesIO(), "JPEG", quality=88)
     data, told = base64.b64encode(buffer.getvalue()).decode(), text(caption)
     return f'<figure><img alt="{told}" src="data:image/jpeg;base64,{data}"><figcaption>{told}</figcaption></figure>'
 
 
-def overlay(image, weights, height=120):
+def overlay(image: Image.Image, weights: np.ndarray, height: int = 120) -> Image.Image:
     """A grey crop under the colours of `weights` (rows, columns), brightest and thickest where they are largest."""
     weights = np.asarray(weights, float)
     scaled = (weights - weights.min()) / max(np.ptp(weights), 1e-12)
     size = max(1, round(image.width * height / image.height)), height
-    scaled = np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, Image.BICUBIC)).clip(0, 1)[..., None]
+    scaled = np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, _SMOOTH)).clip(0, 1)[..., None]
     colours, thick = matplotlib.colormaps["inferno"](scaled[..., 0])[..., :3] * 255, 0.2 + 0.6 * scaled
     grey = np.asarray(image.convert("L").resize(size), float)[..., None]
     return Image.fromarray((grey * (1 - thick) + colours * thick).astype(np.uint8))
 
 
-def bars(rows):
+def bars(rows: Iterable[tuple]) -> str:
     """Horizontal bars from `(label, share, words)` or `(label, share, words, mark)`, shares and marks in [0, 1]."""
     made = []
     for label, share, words, *mark in rows:
@@ -126,7 +130,7 @@ def bars(rows):
     return "".join(made)
 
 
-def heat(values, names, told):
+def heat(values: np.ndarray, names: Sequence[str], told: str) -> str:
     """A square matrix (n, n) of values in [0, 1] and its names, few ones as figures; nan is grey; `told` says what."""
     n, step = len(names), max(9, min(26, 420 // len(names)))
     colours = (matplotlib.colormaps["cividis"](np.clip(np.nan_to_num(values), 0, 1))[..., :3] * 255).astype(np.uint8)
@@ -149,7 +153,14 @@ def heat(values, names, told):
     )
 
 
-def plot(curves, across, title, span=(0, 1), line=None, point=None):
+def plot(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    across: str,
+    title: str,
+    span: tuple[float, float] = (0, 1),
+    line: float | None = None,
+    point: tuple[float, float] | None = None,
+) -> str:
     """Curves over [0, 1]: name -> (x, y), y in percent within `span`; a dotted `line` at an x, a ring at a `point`."""
     low, high = span
 

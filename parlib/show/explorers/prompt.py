@@ -1,12 +1,17 @@
 """Prompts of an attribute in several languages and wordings: which one finds it, and which agree."""
 
+from collections.abc import Sequence
+
 import ipywidgets as widgets
 import numpy as np
+import torch
 
+from parlib.encode.encoder import Encoder
 from parlib.encode.prompts import languages as all_languages
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.measure.metrics import average_precision
+from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, encode_phrases, heat, row, text
 
 
@@ -21,7 +26,14 @@ class PromptExplorer(Explorer):
         languages: codes; every prompt in them is encoded here, once.
     """
 
-    def __init__(self, encoder, schema, pooled, labels, languages=None):
+    def __init__(
+        self,
+        encoder: Encoder,
+        schema: Schema,
+        pooled: torch.Tensor,
+        labels: np.ndarray,
+        languages: Sequence[str] | None = None,
+    ):
         self.encoder, self.schema, self.pooled, self.labels = encoder, schema, pooled, np.asarray(labels)
         codes = languages or all_languages()
         listed = [load_prompts(schema, code, "all") for code in codes]

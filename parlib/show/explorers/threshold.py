@@ -4,6 +4,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from parlib.measure.metrics import evaluate
+from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, plot, row, text
 
 
@@ -16,7 +17,9 @@ class ThresholdExplorer(Explorer):
         thresholds: (A,) where the others stand and where each starts; default 0.5.
     """
 
-    def __init__(self, schema, labels, scores, thresholds=None):
+    def __init__(
+        self, schema: Schema, labels: np.ndarray, scores: np.ndarray, thresholds: float | np.ndarray | None = None
+    ):
         self.schema, self.labels, self.scores = schema, np.asarray(labels), np.asarray(scores)
         given = 0.5 if thresholds is None else np.asarray(thresholds, float)
         evaluate(self.labels, self.scores, given)  # raises what is wrong with them
@@ -28,7 +31,7 @@ class ThresholdExplorer(Explorer):
         self.answer(self._choose, self.attribute)
         self.answer(self._draw, self.threshold)
 
-    def sweep(self, a, at):
+    def sweep(self, a: int, at: np.ndarray) -> dict[str, np.ndarray]:
         """Scores of attribute `a` and of the whole model with its threshold at each of `at` (G,), as `evaluate` gives.
 
         Returns dict of (G,): TPR, TNR, precision and own accuracy of the attribute; mA, F1, plain of the model.

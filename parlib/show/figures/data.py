@@ -1,12 +1,22 @@
 """Figures of a benchmark before any model: who is in it, how often, in what shape."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
 
 from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure
 
 
-def contact_sheet(images, titles=None, title="", caption="", columns=10):
+def contact_sheet(
+    images: Sequence[Image.Image] | Sequence[np.ndarray],
+    titles: Sequence[str] | None = None,
+    title: str = "",
+    caption: str = "",
+    columns: int = 10,
+) -> Figure:
     """Crops side by side at one height, so that their own aspect ratios show. `images`: PIL or arrays."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -19,7 +29,11 @@ def contact_sheet(images, titles=None, title="", caption="", columns=10):
     return made
 
 
-def domains(by_name, title="", caption=""):
+def domains(
+    by_name: Mapping[str, tuple[Sequence[Image.Image], Sequence[float], Sequence[float]]],
+    title: str = "",
+    caption: str = "",
+) -> Figure:
     """A strip of crops of each benchmark beside its label rates against those of the release it imitates.
 
     Args:
@@ -44,7 +58,9 @@ def domains(by_name, title="", caption=""):
     return made
 
 
-def label_rates(train, test, names, title="", caption=""):
+def label_rates(
+    train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
+) -> Figure:
     """Positive rate of every attribute in train and test on a log scale, with test's absolute positives.
 
     The bar behind each test point is twice the standard error that so few positives imply for the attribute's rate.
@@ -75,7 +91,7 @@ def label_rates(train, test, names, title="", caption=""):
     return made
 
 
-def cooccurrence(labels, names, title="", caption=""):
+def cooccurrence(labels: np.ndarray, names: Sequence[str], title: str = "", caption: str = "") -> Figure:
     """How far each attribute raises or lowers another: correlation of the 0/1 labels, unknown left out pairwise."""
     values = np.where(np.asarray(labels) >= 0, labels, np.nan).astype(float)
     values = np.ma.masked_invalid(values)
@@ -90,7 +106,7 @@ def cooccurrence(labels, names, title="", caption=""):
     return made
 
 
-def aspect_ratios(image, sizes, resolution, title="", caption=""):
+def aspect_ratios(image: Image.Image, sizes: np.ndarray, resolution: int, title: str = "", caption: str = "") -> Figure:
     """A crop as it is and as a square encoder sees it, beside the benchmark's height / width ratios.
 
     Args:
@@ -113,7 +129,7 @@ def aspect_ratios(image, sizes, resolution, title="", caption=""):
     return made
 
 
-def identity_leak(leaks, title="", caption=""):
+def identity_leak(leaks: Mapping[str, float], title: str = "", caption: str = "") -> Figure:
     """Share of test images whose person is also in trainval, one bar a partition. `leaks`: fractions by name."""
     made, ax = figure(8, 2.6, title, caption)
     names = list(leaks)

@@ -2,9 +2,13 @@
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
@@ -12,7 +16,9 @@ from sklearn.neighbors import NearestNeighbors
 from parlib.show.figures.style import COLOURS, ORANGE, figure
 
 
-def patch_colours(images, tokens, title="", caption=""):
+def patch_colours(
+    images: Sequence[Image.Image], tokens: np.ndarray | torch.Tensor, title: str = "", caption: str = ""
+) -> Figure:
     """The first three principal components of all patch tokens as red, green and blue, under each image.
 
     Args:
@@ -40,7 +46,13 @@ def patch_colours(images, tokens, title="", caption=""):
     return made
 
 
-def similarity_maps(images, maps, phrases, title="", caption=""):
+def similarity_maps(
+    images: Sequence[Image.Image],
+    maps: np.ndarray | torch.Tensor,
+    phrases: Sequence[str],
+    title: str = "",
+    caption: str = "",
+) -> Figure:
     """How much each patch is like each prompt, below the images: a row a prompt, the best patch of each marked.
 
     Args:
@@ -75,7 +87,9 @@ def similarity_maps(images, maps, phrases, title="", caption=""):
     return made
 
 
-def languages(per_attribute, scores, title="", caption=""):
+def languages(
+    per_attribute: Mapping[str, pd.DataFrame], scores: Mapping[str, np.ndarray], title: str = "", caption: str = ""
+) -> Figure:
     """Zero-shot mA of each attribute by the language of its prompt, and how alike two languages rank the images.
 
     Args:
@@ -122,7 +136,14 @@ def _rank_correlations(columns):
     return ranks.corr().to_numpy()
 
 
-def neighbourhoods(features, panels, neighbours=10, title="", caption="", seed=0):
+def neighbourhoods(
+    features: np.ndarray | torch.Tensor,
+    panels: Mapping[str, np.ndarray],
+    neighbours: int = 10,
+    title: str = "",
+    caption: str = "",
+    seed: int = 0,
+) -> Figure:
     """A t-SNE map of images, coloured once by each of several labels.
 
     Args:
@@ -154,7 +175,13 @@ def neighbourhoods(features, panels, neighbours=10, title="", caption="", seed=0
     return made
 
 
-def attribute_scores(by_method, column="mA", title="", caption="", chance=None):
+def attribute_scores(
+    by_method: Mapping[str, pd.DataFrame | dict[str, dict[str, float]]],
+    column: str = "mA",
+    title: str = "",
+    caption: str = "",
+    chance: float | None = None,
+) -> Figure:
     """One dot an attribute and method, sorted by the last method.
 
     Args:

@@ -1,14 +1,18 @@
 """Figures of a head in training and at work."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
 
+from parlib.learn.checkpoint import History
 from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
 
 
-def training_curves(history, title="", caption=""):
+def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
     """Training loss, and val mA and mAP, by epoch; the kept epoch is marked. `history`: from `fit`."""
     table = pd.DataFrame(history.epochs)
     made, axes = figure(8, 2.8, title, caption, 1, 2)
@@ -22,7 +26,14 @@ def training_curves(history, title="", caption=""):
     return made
 
 
-def attention_overlay(images, maps, titles, title="", caption="", rows=1):
+def attention_overlay(
+    images: Sequence[Image.Image],
+    maps: np.ndarray,
+    titles: Sequence[str],
+    title: str = "",
+    caption: str = "",
+    rows: int = 1,
+) -> Figure:
     """Where an attribute looks: the attention on each patch over the darkened crop.
 
     Args:
@@ -47,7 +58,7 @@ def attention_overlay(images, maps, titles, title="", caption="", rows=1):
     return made
 
 
-def few_shot_curves(table, title="", caption=""):
+def few_shot_curves(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """AP of new attributes over the number of labelled crops, from `few_shot_curve`; a dot a draw, lines the means."""
     names = list(dict.fromkeys(table["attribute"]))
     made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)

@@ -1,12 +1,19 @@
 """Figures of what numbers mean: drawn from records, tables and the audit, never from scores of their own."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from parlib.measure.tables import HEAD
 from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE, figure
 
 
-def plain_against_mA(panels, title="", caption=""):
+def plain_against_mA(
+    panels: Mapping[str, tuple[Mapping[str, tuple[float, float]], float | None]], title: str = "", caption: str = ""
+) -> Figure:
     """Plain accuracy against mA in percent, one panel a benchmark, and a line where a number of unclear metric stands.
 
     Args:
@@ -28,7 +35,9 @@ def plain_against_mA(panels, title="", caption=""):
     return made
 
 
-def copied_identities(overlap, scores, title="", caption=""):
+def copied_identities(
+    overlap: Sequence[float], scores: Mapping[str, Sequence[float]], title: str = "", caption: str = ""
+) -> Figure:
     """What copying an identity's labels scores in each partition, over the share of test images it can be done for.
 
     Args:
@@ -46,7 +55,7 @@ def copied_identities(overlap, scores, title="", caption=""):
     return made
 
 
-def flavours(table, title="", caption=""):
+def flavours(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """One set of predictions under several conventions: a row of dots a convention, joined by a line a score.
 
     `table`: DataFrame in percent, one row a convention, one column a score.
@@ -63,7 +72,7 @@ def flavours(table, title="", caption=""):
     return made
 
 
-def calibration(records, title="", caption=""):
+def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str = "") -> Figure:
     """Reliability of each method from its records' bins: share of yes against mean probability, over all seeds.
 
     The legend gives the expected calibration error: the mean gap between the two over labels, in percentage points.
@@ -83,7 +92,7 @@ def calibration(records, title="", caption=""):
     return made
 
 
-def strengths(table, title="", caption=""):
+def strengths(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """The head against the best baseline, attribute by attribute; `table` from `attribute_table`, with `lead`."""
     table = table.sort_values("lead")
     others = [name for name in table if name not in (HEAD, "lead", "positives")]
@@ -98,7 +107,7 @@ def strengths(table, title="", caption=""):
     return made
 
 
-def domain_losses(losses, title="", caption=""):
+def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """Score at home against score away, one dot an attribute and pair; `losses` from `cross_domain_losses`."""
     pairs = losses.groupby(["trained_on", "tested_on", "attribute"])[["home", "away"]].mean().reset_index()
     pairs = pairs[pairs["trained_on"] != pairs["tested_on"]]

@@ -1,6 +1,7 @@
 """The one style of all figures."""
 
 import textwrap
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -10,7 +11,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
 
 
-def figure(width, height, title, caption="", rows=1, columns=1, **subplots):
+def figure(
+    width: float, height: float, title: str, caption: str = "", rows: int = 1, columns: int = 1, **subplots: Any
+) -> tuple[Figure, Any]:
     """A new Figure with its axes: title on top, the caption (what the data are) small below.
 
     Made without pyplot, so that nothing is shown twice in a notebook and nothing piles up in memory.

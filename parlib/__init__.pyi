@@ -1,0 +1,25 @@
+# What `parlib` offers, for type checkers and editors: its names are resolved when first used, by `__getattr__`.
+from parlib.data import check as check
+from parlib.data import load_benchmark as load_benchmark
+from parlib.encode.checkpoints import available_encoders as available_encoders
+from parlib.encode.encoder import load_encoder as load_encoder
+from parlib.encode.features import FeatureStore as FeatureStore
+from parlib.encode.features import extract as extract
+from parlib.encode.prompts import load_prompts as load_prompts
+from parlib.errors import BadInput as BadInput
+from parlib.learn.head import VLMPARHead as VLMPARHead
+from parlib.learn.train import fit as fit
+from parlib.learn.train import predict as predict
+from parlib.measure.audit import audit as audit
+from parlib.measure.bootstrap import bootstrap as bootstrap
+from parlib.measure.metrics import evaluate as evaluate
+from parlib.measure.protocols import PROTOCOLS as PROTOCOLS
+from parlib.measure.tables import benchmark_table as benchmark_table
+from parlib.profile import profile as profile
+from parlib.schema import schema as schema
+from parlib.show.explorers import AttributeExplorer as AttributeExplorer
+from parlib.show.explorers import DatasetExplorer as DatasetExplorer
+from parlib.show.explorers import ErrorExplorer as ErrorExplorer
+from parlib.show.explorers import PromptExplorer as PromptExplorer
+from parlib.show.explorers import ThresholdExplorer as ThresholdExplorer
+from parlib.use.model import load as load
