@@ -64,7 +64,8 @@ def test_import_is_light_and_offers_its_names():
 def test_the_package_is_thin():
     lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "parlib").rglob("*.py")}
     assert not {str(p): n for p, n in lines.items() if n > 250}
-    assert sum(n for path, n in lines.items() if "synthetic" not in path.parts) < 7600, "the renderer aside"
+    total = sum(n for path, n in lines.items() if "synthetic" not in path.parts)
+    assert total < 8400, "the renderer aside; some 450 of them say the types of public names"
 
 
 def test_a_stage_imports_only_what_stands_to_its_left():
