@@ -99,7 +99,7 @@ def only_one(path, lock):
 
 
 def may_read(path):
-    """The path; BadInput where it may not be read, which safetensors and pyarrow would call a missing or broken file."""
+    """The path; BadInput where it may not be read, which safetensors and pyarrow would call missing or broken."""
     if os.path.exists(path) and not os.access(path, os.R_OK):
         raise BadInput(f"{path} cannot be read: Permission denied; allow it (chmod u+r) and run the same again")
     return path
@@ -119,6 +119,8 @@ def read_json(path, what, shape=dict):
     """What a JSON file holds, of a `shape` (see `must_be`); `what` names it in the error where it is broken."""
     try:
         text = Path(sized(path)).read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > 4e6:  # each takes ten times its brackets
+            raise ValueError("it holds more than 4 million lists and objects")
         data = bearable(json.loads(text))
         if "\\ud" in text or "\\uD" in text:
             json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text: nothing could write it
@@ -134,17 +136,17 @@ def read_yaml(path, what):
     """What a YAML file holds, of plain types only; `what` names it in the error where it is broken or a bomb.
 
     Aliases are allowed, and each counts as what it stands for: a thousand lines may stand for more than any memory.
-    More than 256 kB are refused: PyYAML reads 100 kB a second.
+    More than 128 kB are refused: PyYAML reads 100 kB a second.
     """
     import yaml
 
     try:
-        return bearable(yaml.safe_load(Path(sized(path, 2**18)).read_text(encoding="utf-8")), 1_000_000)
+        return bearable(yaml.safe_load(Path(sized(path, 2**17)).read_text(encoding="utf-8")), 1_000_000)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"{what} {path} cannot be read as YAML: {one_line(error)}") from error
 
 
-def sized(path, most=2**26):
+def sized(path, most=2**25):
     """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
     if os.stat(path).st_size > most or not os.path.isfile(path):
         raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
@@ -168,8 +170,8 @@ def bearable(data, most=math.inf):
 def must_be(value, shape, where):
     """BadInput that names the place where a value out of a file is not of `shape`.
 
-    A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key, or
-    `(shape,)` of what may be missing.
+    A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key,
+    or `(shape,)` of what may be missing.
     """
     if isinstance(shape, tuple):
         if value is None:
@@ -193,13 +195,13 @@ def is_name(value):
 
 
 def number(value):
-    """Whether a value out of a file is None, NaN or a number of bearable size: a shape for `must_be`."""
-    return value is None or (isinstance(value, (int, float)) and not abs(value) > 1e9)
+    """Whether a value out of a file is NaN or a number of bearable size: a shape for `must_be`."""
+    return isinstance(value, (int, float)) and not abs(value) > 1e9
 
 
 def pair(value):
     """Whether a value out of a file is a list of two numbers, such as an interval: a shape for `must_be`."""
-    return isinstance(value, list) and len(value) == 2 and all(number(one) and one is not None for one in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(number, value))
 
 
 def plain_cell(text):

@@ -1,8 +1,8 @@
 """What a benchmark's columns mean: attributes in the release's order, groups, exclusive sets, column orders, views."""
 
 import difflib
-from collections import Counter
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -17,7 +17,7 @@ from parlib.files import is_name, must_be, read_yaml
 _FOLDER = Path(__file__).parent / "assets" / "schemas"
 _SHAPE = {
     **{"name": (is_name,), "permutations": ({str: [int]},), "views": ({str: [str]},)},
-    **{"attributes": list, "exclusive": ([{"name": is_name, "members": [is_name], "exactly_one": (bool,)}],)},
+    **{"attributes": [object], "exclusive": ([{"name": is_name, "members": [is_name], "exactly_one": (bool,)}],)},
 }
 _ATTRIBUTE = {"name": is_name, "meaning": (str,), "group": (str,), "prompt": (str,)}
 SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
@@ -194,12 +194,12 @@ class Schema:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str | os.PathLike = "this schema") -> "Schema":
         """A schema from `to_dict`, or from a user's YAML; BadInput names what is missing or unknown in it."""
-        must_be(data, _SHAPE, where)
+        must_be(data, _SHAPE, f"{where} is no schema")
         try:
             attributes: list[Attribute] = []
             for item in data["attributes"]:
                 item = {"name": item} if isinstance(item, str) else {k: v for k, v in item.items() if k != "from"}
-                must_be(item, _ATTRIBUTE, f"{where}, attribute {len(attributes) + 1}")
+                must_be(item, _ATTRIBUTE, f"{where} is no schema, attribute {len(attributes) + 1}")
                 item["name"] = str(item["name"])
                 attributes.append(Attribute(**{"meaning": item.get("prompt") or item["name"], **item}))
             sets = [{**s, "members": tuple(map(str, s["members"]))} for s in data.get("exclusive") or ()]

@@ -4,35 +4,27 @@ Each reader gets a good file, altered at random from a seed; `PARLIB_FUZZ=2000` 
 """
 
 import ast
-import json
 import os
 import random
-import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
+from fuzz.readers import READERS, written
 from PIL import Image
-from scipy.io import savemat
 
 import parlib
 from parlib.data import check, load_benchmark
 from parlib.data.files import read_mat, read_table
 from parlib.data.images import open_image
 from parlib.encode.prompts import check_prompts
-from parlib.encode.store import FeatureStore, check_store
 from parlib.errors import BadInput
 from parlib.files import read_json
-from parlib.measure.records import read_records
-from parlib.schema import Schema, schema
+from parlib.schema import Schema
 from parlib.use.boxes import read_boxes
-from parlib.use.model import EXAMPLES, SHIPPED, load
+from parlib.use.model import EXAMPLES, load
 
 TRIES = int(os.environ.get("PARLIB_FUZZ", 60))
-PROMPTS = SHIPPED["nano-pa100k"].parents[1] / "encode" / "prompts" / "en.yaml"
 POISON = [
     b"\0",
     b"\xff\xfe",
@@ -69,76 +61,6 @@ def altered(content, draw):
         else:
             content[at:at] = draw.choice(POISON)
     return bytes(content)
-
-
-def mat(folder, compressed):
-    cells = np.array([["0001.jpg"], ["0002.jpg"]], dtype=object)
-    savemat(folder / "a.mat", {"names": cells, "labels": np.eye(2, dtype=np.uint8)}, do_compression=compressed)
-    return folder / "a.mat"
-
-
-def written(path, text):
-    path.write_text(text)
-    return path
-
-
-def coco(folder):
-    people = {
-        "images": [{"id": 1, "file_name": "a.png"}],
-        "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}],
-    }
-    return written(folder / "a.json", json.dumps(people))
-
-
-def model_folder(folder, name):
-    shutil.copytree(SHIPPED["nano-pa100k"], folder / "model")
-    return folder / "model" / name
-
-
-def store_folder(folder, name):
-    image = Image.new("RGB", (8, 8))
-    tree = folder / "tree"
-    tree.mkdir()
-    image.save(tree / "a.png")
-    written(tree / "metadata.csv", "image,hat\na.png,1\n")
-    dataset = load_benchmark("folder", tree, "all")
-    return parlib.extract(dataset, parlib.load_encoder(), folder, "s", workers=0, progress=False).folder / name
-
-
-def usable(path):
-    report = check_store(path.parent)
-    if not report.usable:
-        raise BadInput("; ".join(report.problems))
-
-
-# name -> (make a good file, read it)
-READERS = {
-    "mat": (lambda f: mat(f, True), read_mat),
-    "mat, not compressed": (lambda f: mat(f, False), read_mat),
-    "csv": (lambda f: written(f / "a.csv", "image,hat,bag\na.png,1,0\nb.png,,-1\n"), read_table),
-    "parquet": (
-        lambda f: pd.DataFrame({"image": ["a"], "hat": [1]}).to_parquet(f / "a.parquet") or f / "a.parquet",
-        read_table,
-    ),
-    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), Schema.from_yaml),
-    "prompts": (lambda f: written(f / "a.yaml", PROMPTS.read_text()), check_prompts),
-    "record": (lambda f: model_folder(f, "test.json"), read_records),
-    "json": (coco, lambda p: read_json(p, "file")),
-    "boxes, csv": (lambda f: written(f / "a.csv", "image,x,y,width,height\na.png,1,2,3,4\n"), read_boxes),
-    "boxes, coco": (coco, read_boxes),
-    "png": (lambda f: shutil.copy(EXAMPLES / "person-01.png", f / "a.png"), open_image),
-    "jpg": (
-        lambda f: Image.open(EXAMPLES / "person-01.png").convert("RGB").save(f / "a.jpg") or f / "a.jpg",
-        open_image,
-    ),
-    "model, weights": (lambda f: model_folder(f, "model.safetensors"), lambda p: load(p.parent, encoder=NANO)),
-    "model, config": (lambda f: model_folder(f, "config.json"), lambda p: load(p.parent, encoder=NANO)),
-    "model, run": (lambda f: model_folder(f, "run.json"), lambda p: load(p.parent, encoder=NANO)),
-    "store, shard": (lambda f: store_folder(f, "shard-00000.safetensors"), usable),
-    "store, shard read": (lambda f: store_folder(f, "shard-00000.safetensors"), lambda p: FeatureStore(p.parent)[:]),
-    "store, manifest": (lambda f: store_folder(f, "manifest.json"), usable),
-}
-NANO = parlib.load_encoder()
 
 
 @pytest.mark.parametrize("name", READERS)

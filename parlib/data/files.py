@@ -61,6 +61,8 @@ def read_table(path):
                 if max((line.count(",") for line in file), default=0) > 10_000:
                     raise ValueError("more than 10,000 columns")
             text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
+            if pd.read_csv(path, dtype=str, header=None, nrows=1).iloc[0].dropna().duplicated().any():
+                raise ValueError("two columns have one name")  # pandas would rename one
             frame = pd.read_csv(path, dtype=text)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("a row has more cells than the first one")
@@ -86,14 +88,14 @@ def _read_parquet(path):
         if any(pa.types.is_nested(field.type) for field in fields):
             raise ValueError("cells that hold several values")
     # One long text may stand in a million rows: it is counted before it is written out in each.
-    texts = [f.name for f in fields if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    kinds = {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in fields}
+    texts = [name for name, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
     table = pq.read_table(path, read_dictionary=texts)
     for name in texts:
         for chunk in table[name].chunks:
             if (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0) > 2**28:
                 raise ValueError(f"more than 256 MB of text in {name}")
-    dense = pa.schema([(f.name, pa.string() if f.name in texts else f.type) for f in fields])
-    return table.cast(dense).to_pandas(ignore_metadata=True)
+    return table.cast(pa.schema(kinds.items())).to_pandas(ignore_metadata=True)
 
 
 def read_mat(path):

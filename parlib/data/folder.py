@@ -42,6 +42,8 @@ def read(root, images=True, table=None, schema=None):
             f"{source}: has no column {', '.join(lacks)} of the schema; found {', '.join(map(str, frame.columns))}"
         )
     names = _texts(frame[key])
+    if not names:
+        raise BadInput(f"{source}: has no row; add one for each image")
     labels = to_labels(frame[described.names], described.names, source)
     identity = _texts(frame["identity"]) if "identity" in frame else None
     notes = []

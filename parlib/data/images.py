@@ -1,5 +1,6 @@
 """Image files: found without a stat each, kept inside the root, and decoded to RGB or refused by name."""
 
+import contextlib
 import io
 import os
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from parlib.errors import BadInput
 
 MAX_SIDE = 16_384  # pixels; a longer picture is no photograph of a person, and may be a decompression bomb
 MAX_PIXELS = 64_000_000
+MAX_SCANS = 40  # of a progressive JPEG, which has a dozen; each goes over all pixels once more
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would run Ghostscript on what calls itself EPS
 
 
 @dataclass
@@ -92,8 +95,10 @@ def open_image(path, data=None):
     # Another library may have set it, and half a person would pass for a whole one.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with Image.open(path if data is None else io.BytesIO(data)) as image:
+        with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
+            if image.info.get("progressive") and _scans(path, data) > MAX_SCANS:
+                raise BadInput(f"{path}: has more than {MAX_SCANS} scans, which take minutes to decode; save it anew")
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise BadInput(f"{path}: {width} x {height} px is larger than {MAX_SIDE} px a side; crop or shrink it")
             image.load()
@@ -106,6 +111,11 @@ def open_image(path, data=None):
     # Pillow's decoders raise whatever a damaged file trips them with; a list of classes would let some through.
     except Exception as error:
         raise BadInput(f"{path}: cannot be decoded ({error}); fetch this file again") from error
+
+
+def _scans(path, data):
+    with contextlib.nullcontext(io.BytesIO(data)) if data is not None else open(path, "rb") as file:
+        return file.read(2**28).count(b"\xff\xda")
 
 
 def _to_rgb(image, path):

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 MEMORY = 2 * 2**30  # bytes the reading process may take; PA-100K's file needs a tenth of it
-MOST = 2**28  # bytes it may hand over
+MOST = 2**27  # bytes it may hand over
 
 
 def read(path):
@@ -65,9 +65,11 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
         found = loadmat(sys.argv[1])
+        if sum(np.asarray(value).nbytes for value in found.values()) > MOST:
+            raise ValueError("more than 128 MB in it")
         said = json.dumps({name: _encoded(value) for name, value in found.items() if not name.startswith("__")})
         if len(said) > MOST:
-            raise ValueError("more than 256 MB in it")
+            raise ValueError("more than 128 MB in it")
         sys.stdout.write(said)
     except NotImplementedError:
         sys.exit("is a MATLAB 7.3 (HDF5) file; save it again with `save -v7`")

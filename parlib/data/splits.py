@@ -72,7 +72,7 @@ def read_index(path, names):
     else:
         table = read_table(path)
         if not {"image", "split"} <= set(table.columns) or table[["image", "split"]].isna().any(axis=None):
-            raise BadInput(f"{path}: expected CSV image,split with both in each row")
+            raise BadInput(f"{path}: expected JSON {{split: [image, ...]}} or CSV image,split with both in each row")
         found = {str(split): group["image"].tolist() for split, group in table.groupby("split", sort=False)}
     place = {name: row for row, name in enumerate(names)}
     place.update({str(row + 1): row for row in range(len(names)) if str(row + 1) not in place})

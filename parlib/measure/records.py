@@ -15,13 +15,18 @@ from parlib.files import digest, must_be, number, pair, read_json, write_atomic
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import evaluate
 
+
+def _is_count(value):
+    return type(value) in (int, float) and 0 <= value < 1e9
+
+
 # What is read of a record, by tables and cards: anyone can give a file the hash of what it holds.
 _SHAPE = {
-    **{"method": str, "protocol": str, "drawn": str, "sha256": str, "scores": {str: number}},
-    **{"intervals": {str: pair}, "per_attribute": {str: {str: number, "positives": lambda n: 0 <= (n or 0) < 1e9}}},
+    **{"method": str, "protocol": str, "drawn": str, "sha256": str, "scores": {str: (number,)}},
+    **{"intervals": {str: pair}, "per_attribute": {str: {str: (number,), "positives": _is_count}}},
     "data": {"benchmark": str, "kind": str, "split": str, "images": int},
     "setting": {"encoder": str, "seed": (int,), "trained_on": ({"benchmark": str, "view": (str,)},)},
-    "tuned": ({"mA": number, "interval": (pair,), "per_attribute": {str: number}},),
+    "tuned": ({"mA": (number,), "interval": (pair,), "per_attribute": {str: (number,)}},),
 }
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 

@@ -156,7 +156,7 @@ def _published_row(row):
 def _our_row(key, group):
     method, data, encoder = key
     scores = {name: _mean_spread([r["scores"].get(name) for r in group]) for name in SUMMARY}
-    tuned = [r["tuned"]["mA"] for r in group if r["tuned"]]
+    tuned = [r["tuned"]["mA"] for r in group if "mA" in (r.get("tuned") or {})]
     intervals = [r["intervals"]["mA"] for r in group if "mA" in r["intervals"]]
     low, high = 100 * np.mean(intervals, axis=0) if intervals else (0, 0)
     return {

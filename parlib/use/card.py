@@ -97,7 +97,7 @@ def card(model: "Model") -> str:
 
 
 def _scores(record):
-    data, tuned, intervals = record["data"], record["tuned"] or {}, record["intervals"]
+    data, tuned, intervals = record["data"], record.get("tuned") or {}, record["intervals"]
     names = {"mA": "mA", "accuracy": "instance accuracy", "f1": "instance F1", "plain_accuracy": "plain accuracy"}
     names["mAP"] = "mAP"
     lines = []

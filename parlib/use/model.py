@@ -234,4 +234,7 @@ def _read_added(folder):
     # safetensors has an error class of its own for a damaged header.
     except Exception as error:
         raise BadInput(f"{folder / 'added.safetensors'} is damaged ({error}): fetch the model again") from error
-    return [Added(**{**e, "phrases": tuple(e["phrases"]), "weight": w}) for e, w in zip(entries, weights, strict=True)]
+    if len(entries) != len(weights):
+        raise BadInput(f"{folder} has {len(entries)} added attributes and weights of {len(weights)}: fetch it again")
+    entries = [{**{key: entry[key] for key in about}, "phrases": tuple(entry["phrases"])} for entry in entries]
+    return [Added(**entry, weight=weight) for entry, weight in zip(entries, weights, strict=True)]

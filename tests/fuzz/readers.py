@@ -1,0 +1,266 @@
+"""Every reader of a file that a user may be handed: how to make a good file, and how it is read.
+
+One table for the random faults of `test_hostile.py` and the guided ones of `run.py`. A file that carries a hash of
+itself is signed anew before it is read ("signed"), or nothing behind the hash would ever be reached.
+"""
+
+import json
+import shutil
+import time
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+from scipy.io import savemat
+
+import parlib
+from parlib.data import check, load_benchmark
+from parlib.data.files import read_mat, read_table
+from parlib.data.images import open_image
+from parlib.data.splits import read_index
+from parlib.encode.prompts import check_prompts, load_prompts
+from parlib.encode.store import FeatureStore, check_store
+from parlib.errors import BadInput
+from parlib.files import digest, read_json
+from parlib.learn import checkpoint
+from parlib.measure.records import read_records
+from parlib.measure.tables import attribute_table, benchmark_table, render
+from parlib.schema import Schema, schema
+from parlib.use.boxes import read_boxes
+from parlib.use.card import card
+from parlib.use.model import EXAMPLES, SHIPPED, load
+from parlib.use.sources import crops_of
+
+PROMPTS = SHIPPED["nano-pa100k"].parents[1] / "encode" / "prompts" / "en.yaml"
+NAMES = [f"{number:05d}.png" for number in range(1, 6)]
+nano = cache(parlib.load_encoder)
+
+
+def mat(folder, compressed):
+    cells = np.array([["0001.jpg"], ["0002.jpg"]], dtype=object)
+    savemat(folder / "a.mat", {"names": cells, "labels": np.eye(2, dtype=np.uint8)}, do_compression=compressed)
+    return folder / "a.mat"
+
+
+def written(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def coco(folder):
+    people = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    return written(folder / "a.json", json.dumps(people))
+
+
+def cut(path):
+    """Boxes read and put to a picture, as `parlib predict --boxes` does."""
+    boxes, _ = read_boxes(path)
+    return crops_of([("a.png", Image.new("RGB", (8, 8)))], boxes)
+
+
+def model_folder(folder, name):
+    shutil.copytree(SHIPPED["nano-pa100k"], folder / "model", dirs_exist_ok=True)
+    return folder / "model" / name
+
+
+def model_with_more(folder, name):
+    load(model_folder(folder, name).parent, encoder=nano()).with_phrases({"scarf": "a red scarf"}).save_pretrained(
+        folder / "model"
+    )
+    return folder / "model" / name
+
+
+def read_model(path):
+    return load(path.parent, encoder=nano())
+
+
+def store_folder(folder, name):
+    image, tree = Image.new("RGB", (8, 8)), folder / "tree"
+    tree.mkdir()
+    image.save(tree / "a.png")
+    written(tree / "metadata.csv", "image,hat\na.png,1\n")
+    dataset = load_benchmark("folder", tree, "all")
+    return parlib.extract(dataset, nano(), folder, "s", workers=0, progress=False).folder / name
+
+
+def usable(path):
+    report = check_store(path.parent)
+    if not report.usable:
+        raise BadInput("; ".join(report.problems))
+
+
+def features(path):
+    store = FeatureStore(path.parent)
+    return store[:], store.pooled, store.shapes
+
+
+def signed(path):
+    """The same file with the hash that fits what it holds now, where it is an object that has one."""
+    try:
+        content = json.loads(path.read_text())
+        content = {key: value for key, value in content.items() if key != "sha256"}
+        path.write_text(json.dumps({**content, "sha256": digest(content)}))
+    except (ValueError, AttributeError, RecursionError):
+        pass  # read as it is
+    return path
+
+
+def tables(path):
+    """Records as every table shows them."""
+    records, made = read_records(path), []
+    for table in (benchmark_table, attribute_table):
+        made += [render(table(records, "pa100k"), form, "note") for form in ("markdown", "latex", "csv", "html")]
+    return made
+
+
+def tree(folder, name):
+    """A tree of one's own, with a schema."""
+    about = {"name": "own", "attributes": [{"name": "hat", "prompt": "a hat"}, "bag"]}
+    written(folder / "tree" / "schema.yaml", yaml.safe_dump(about))
+    written(folder / "tree" / "metadata.csv", "image,identity,split,hat,bag\na.png,1,train,1,0\nb.png,2,test,,-1\n")
+    return folder / "tree" / name
+
+
+def pa100k(folder):
+    head = "Image," + ",".join(schema("pa100k").names)
+    for i, split in enumerate(("train", "val", "test")):
+        written(folder / "tree" / f"{split}.csv", f"{head}\n{i}.jpg{',1' * 13}{',0' * 13}\n")
+    return folder / "tree" / "train.csv"
+
+
+def read_tree(path):
+    report = check(path.parent)
+    report.to_text(), json.dumps(report.to_dict())
+    kind = report.kind or "folder"
+    return load_benchmark(kind, path.parent, "train", images=False)[:]
+
+
+def read_schema(path):
+    made = Schema.from_yaml(path)
+    assert Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    for name in made.questions:
+        made.view(name)
+    return made.groups, load_prompts(made)
+
+
+class Small(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 1)
+
+
+def training():
+    torch.manual_seed(0)
+    head = Small()
+    optimiser = torch.optim.AdamW(head.parameters())
+    head(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    return head, optimiser
+
+
+def saved_training(path):
+    head, optimiser = training()
+    checkpoint.save(path, "asked", checkpoint.History([{"epoch": 0}], 0), head, head, optimiser, head.state_dict())
+    return path
+
+
+def resumed(path):
+    head, optimiser = training()
+    history, best = checkpoint.resume(path, "asked", head, head, optimiser)
+    head.load_state_dict(best)
+    return len(history.epochs) + history.best_epoch
+
+
+def saved(folder, suffix, **options):
+    Image.open(EXAMPLES / "person-01.png").convert(options.pop("mode", "RGB")).resize((24, 48)).save(
+        folder / f"a.{suffix}", **options
+    )
+    return folder / f"a.{suffix}"
+
+
+def parquet(folder):
+    pd.DataFrame({"image": ["a"], "hat": [1]}).to_parquet(folder / "a.parquet")
+    return folder / "a.parquet"
+
+
+def weights(folder):
+    save_file({"weight": torch.ones(2, 2)}, folder / "a.safetensors")
+    return folder / "a.safetensors"
+
+
+# name -> (make a good file, read it)
+READERS = {
+    "mat": (lambda f: mat(f, True), read_mat),
+    "mat, not compressed": (lambda f: mat(f, False), read_mat),
+    "csv": (lambda f: written(f / "a.csv", "image,hat,bag\na.png,1,0\nb.png,,-1\n"), read_table),
+    "parquet": (parquet, read_table),
+    "pa100k": (pa100k, read_tree),
+    "folder": (lambda f: tree(f, "metadata.csv"), read_tree),
+    "folder, schema": (lambda f: tree(f, "schema.yaml"), read_tree),
+    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), Schema.from_yaml),
+    "schema, used": (
+        lambda f: written(f / "a.yaml", yaml.safe_dump({**schema("market1501").to_dict(), "name": "own"})),
+        lambda p: Schema.from_yaml(p).to_dict(),
+    ),
+    "prompts": (lambda f: written(f / "a.yaml", PROMPTS.read_text()), check_prompts),
+    "index, json": (
+        lambda f: written(f / "a.json", '{"train": [1, 2, "00003.png"], "val": [4], "test": [5]}'),
+        lambda p: read_index(p, NAMES),
+    ),
+    "index, csv": (
+        lambda f: written(f / "a.csv", "image,split\n00001.png,train\n2,train\n3,val\n4,test\n"),
+        lambda p: read_index(p, NAMES),
+    ),
+    "record": (lambda f: model_folder(f, "test.json"), read_records),
+    "record, signed": (lambda f: model_folder(f, "test.json"), lambda p: tables(signed(p))),
+    "json": (coco, lambda p: read_json(p, "file")),
+    "boxes, csv": (lambda f: written(f / "a.csv", "image,x,y,width,height\na.png,1,2,3,4\n"), cut),
+    "boxes, coco": (coco, cut),
+    "png": (lambda f: shutil.copy(EXAMPLES / "person-01.png", f / "a.png"), open_image),
+    "png, palette": (lambda f: saved(f, "png", mode="P"), open_image),
+    "jpg": (lambda f: saved(f, "jpg"), open_image),
+    "jpg, progressive": (lambda f: saved(f, "jpg", progressive=True), open_image),
+    "webp": (lambda f: saved(f, "webp"), open_image),
+    "gif": (lambda f: saved(f, "gif"), open_image),
+    "tiff": (lambda f: saved(f, "tiff", compression="tiff_lzw"), open_image),
+    "bmp": (lambda f: saved(f, "bmp"), open_image),
+    "model, weights": (lambda f: model_folder(f, "model.safetensors"), read_model),
+    "model, config": (lambda f: model_folder(f, "config.json"), read_model),
+    "model, run": (lambda f: model_folder(f, "run.json"), lambda p: card(read_model(p))),
+    "model, record signed": (lambda f: model_folder(f, "test.json"), lambda p: card(read_model(signed(p)))),
+    "model, added": (lambda f: model_with_more(f, "added.json"), lambda p: card(read_model(p))),
+    "model, added weights": (lambda f: model_with_more(f, "added.safetensors"), lambda p: card(read_model(p))),
+    "store, shard": (lambda f: store_folder(f, "shard-00000.safetensors"), usable),
+    "store, shard read": (lambda f: store_folder(f, "shard-00000.safetensors"), features),
+    "store, manifest": (lambda f: store_folder(f, "manifest.json"), usable),
+    "store, manifest signed": (lambda f: store_folder(f, "manifest.json"), lambda p: features(signed(p))),
+    "checkpoint": (lambda f: saved_training(f / "a.safetensors"), resumed),
+}
+
+
+def _unlike_good(path, act):
+    if path.read_bytes() != b"good":
+        act()
+
+
+def _refuse():
+    raise ValueError("no BadInput")
+
+
+# Readers that the harness has to find fault with.
+BROKEN = {
+    "a reader that raises": (lambda f: written(f / "a.txt", "good"), lambda p: _unlike_good(p, _refuse)),
+    "a reader that hangs": (lambda f: written(f / "a.txt", "good"), lambda p: _unlike_good(p, lambda: time.sleep(60))),
+    "a reader that fills the memory": (
+        lambda f: written(f / "a.txt", "good"),
+        lambda p: _unlike_good(p, lambda: [bytearray(2**28) + b"1" for _ in range(20)] and time.sleep(2)),
+    ),
+}

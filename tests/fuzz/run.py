@@ -1,0 +1,125 @@
+"""One reader under atheris: `python tests/fuzz/run.py NAME SECONDS`, or `all`: an answer, `BadInput`, or a find.
+
+Guided by the coverage of parlib, of Pillow's Python and of PyYAML. What was tried and led somewhere new is kept in
+`.cache/fuzz/NAME` and tried first the next time.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import struct
+import sys
+import tempfile
+import time
+from importlib.metadata import version  # noqa: F401 (asked for here)
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["parlib", "PIL", "yaml"]):
+    import readers
+    from PIL import Image
+
+    Image.init()  # its plugins, otherwise imported when first needed
+
+from trees import swapped
+
+from parlib.errors import BadInput
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "fuzz"
+RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
+
+
+def fuzz(name, seconds, log, corpus):
+    """Fuzz a reader in this process, which ends with it; libFuzzer's words go to the file `log`."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(2, 1)
+    os.environ["TQDM_DISABLE"] = "1"
+    readers.torch.set_num_threads(1)  # threads of a forked process wait for one another
+    make, read = (readers.READERS | readers.BROKEN)[name]
+    folder = Path(tempfile.mkdtemp(dir=corpus.parent))
+    path = make(folder)
+    good = path.read_bytes()
+    read(path)
+    to_bytes, body = _header(good) if path.suffix == ".safetensors" else (lambda data: data, good)
+    corpus.mkdir(parents=True, exist_ok=True)
+    (corpus / "good").write_bytes(body)
+
+    def attempt(data):
+        path.write_bytes(to_bytes(data))
+        with contextlib.suppress(BadInput):
+            read(path)
+
+    options = {
+        "max_total_time": seconds,
+        "timeout": 5,
+        "rss_limit_mb": 2048,
+        "max_len": 4 * len(body) + 4096,
+        "print_final_stats": 1,
+        "artifact_prefix": f"{log}.",
+    }
+    arguments = [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(corpus)]
+    kinds = {".json": (json.loads, json.dumps), ".safetensors": (json.loads, json.dumps)}
+    if path.suffix == ".yaml":
+        import yaml
+
+        kinds[".yaml"] = (yaml.safe_load, yaml.safe_dump)
+    load, dump = kinds.get(path.suffix, (None, None))
+
+    def mutated(data, limit, seed):
+        draw = random.Random(seed)
+        if load and draw.random() < 0.7:
+            with contextlib.suppress(Exception):  # no tree any more: bytes then
+                return dump(swapped(load(data.decode()), draw)).encode()[:limit]
+        return atheris.Mutate(data, limit)
+
+    atheris.Setup(arguments, attempt, **({"custom_mutator": mutated} if load else {}))
+    atheris.Fuzz()
+
+
+def _header(content):
+    """(header -> file, header) of safetensors: faults in megabytes of numbers would find nothing."""
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    return lambda header: struct.pack("<Q", len(header)) + header + content[end:], content[8:end]
+
+
+def session(name, seconds, context, cache):
+    """Fuzz a reader in a process of its own: dict of what was done, `finding` None or the input and the last words."""
+    cache.mkdir(parents=True, exist_ok=True)
+    plain = re.sub(r"\W+", "-", name)
+    log, start = cache / f"{plain}.log", time.monotonic()
+    for old in cache.glob(f"{plain}.log.*"):
+        old.unlink()
+    process = context.Process(target=fuzz, args=(name, seconds, log, cache / plain))
+    process.start()
+    process.join(seconds + 120)
+    process.kill()
+    said = log.read_text(errors="replace")
+    done = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
+    found = [path.read_bytes() for path in cache.glob(f"{plain}.log.*")]
+    failed = process.exitcode != 0 or found
+    return {
+        "reader": name,
+        "executions": int(done[1]) if done else 0,
+        "seconds": round(time.monotonic() - start, 1),
+        "finding": f"{found[:1]!r}\n{said[-3000:]}" if failed else None,
+    }
+
+
+def server():
+    """Starts sessions in forks of a process that has imported everything once."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["run"])
+    return context
+
+
+if __name__ == "__main__":
+    asked, seconds = sys.argv[1], int(sys.argv[2])
+    for name in readers.READERS if asked == "all" else [asked]:
+        told = session(name, seconds, server(), CACHE)
+        print(told.pop("finding") or "", told, flush=True)

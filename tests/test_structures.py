@@ -1,0 +1,335 @@
+"""Well-formed files that mean ill: an answer or `BadInput` for whatever stands in them, and nothing of it in an export.
+
+Where `test_hostile.py` alters bytes, these alter what the bytes say: types, numbers, names and shapes.
+"""
+
+import csv
+import html.parser
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from fuzz.bombs import BOMBS
+from fuzz.readers import NAMES, PROMPTS, cut, signed, written
+from fuzz.trees import swapped
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import savemat
+
+import parlib
+from parlib.data import check, load_benchmark, pa100k, peta
+from parlib.data.files import read_table
+from parlib.data.images import open_image
+from parlib.data.splits import read_index
+from parlib.encode.prompts import check_prompts
+from parlib.errors import BadInput
+from parlib.files import digest, markdown_cell, plain_cell, read_json, read_yaml
+from parlib.measure.records import read_records
+from parlib.measure.tables import attribute_table, benchmark_table, render
+from parlib.schema import Schema, schema
+from parlib.use.boxes import read_boxes
+from parlib.use.model import SHIPPED
+from parlib.use.write import write_tables
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+fast = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+NASTY = st.sampled_from(
+    [
+        *("../a.png", "/etc/passwd", "a\\b.png", "a\0b", "a\nb", "\x1b[31mred", "\u202eevil", "x" * 5000, "a/../../b"),
+        *(
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "<script>alert(1)</script>",
+            '"><img src=x>',
+            "a|b",
+            "[x](javascript:y)",
+        ),
+        *("", " ", ".", "..", "[x](javascript:y)", "ÿ", "人", "a.png"),
+    ]
+)
+VALUES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), NASTY, st.text(max_size=5)),
+    *(
+        st.just(10**400),
+        st.lists(st.integers(-2, 3), max_size=3),
+        st.dictionaries(st.text(max_size=2), st.none(), max_size=2),
+    ),
+)
+
+
+def tried(read, *given):
+    """The answer, or None for a `BadInput` of one printable, bearable line."""
+    try:
+        return read(*given)
+    except BadInput as error:
+        assert str(error).strip() and str(error).isprintable() and len(str(error)) <= 1900
+        return None
+
+
+def altered_json(path, content, random):
+    path.write_text(json.dumps(swapped(json.loads(json.dumps(content)), random)))
+    return path
+
+
+@fast
+@given(
+    st.lists(st.fixed_dictionaries({}, optional={k: VALUES for k in ("id", "image_id", "category_id", "bbox")})), VALUES
+)
+def test_coco_of_any_values(tmp_path, annotations, image):
+    images = [{"id": 1, "file_name": image}, {"id": image, "file_name": "a.png"}]
+    people = {"images": images, "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}, *annotations]}
+    tried(cut, written(tmp_path / "a.json", json.dumps(people)))
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [[1, 2, 3], [1, 2, 3, 4, 5], "1234", [1, 2, 3, 10**400], [1, 2, -3, 4], [1, 2, 3, "x"], {"a": 1}, [None] * 4],
+)
+def test_a_box_that_is_none_is_refused_beside_good_ones(bbox, tmp_path):
+    people = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}
+    people["annotations"].append({"image_id": 1, "bbox": bbox})
+    with pytest.raises(BadInput, match=r"a\.json"):
+        read_boxes(written(tmp_path / "a.json", json.dumps(people)))
+
+
+@fast
+@given(
+    st.lists(st.sampled_from(["image", "hat", "bag", "split", "identity", "", "=1"]), min_size=1, max_size=6), st.data()
+)
+def test_tables_of_any_columns_and_cells(tmp_path, columns, data):
+    cell = st.one_of(NASTY, st.sampled_from(["0", "1", "-1", "2", "3", "1e999", "nan", ""]))
+    rows = data.draw(st.lists(st.lists(cell, min_size=0, max_size=7), max_size=4))
+    with open(tmp_path / "metadata.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    report = check(tmp_path)
+    assert isinstance(report.to_text(), str) and json.dumps(report.to_dict())
+    if dataset := tried(load_benchmark, "folder", tmp_path):
+        assert all(Path(file["path"]).is_relative_to(tmp_path.resolve()) for file in paths(dataset))
+
+
+def paths(dataset):
+    import datasets
+
+    return dataset.cast_column("image", datasets.Image(decode=False))["image"]
+
+
+@fast
+@given(st.dictionaries(st.sampled_from(["image", "x", "y", "width", "height", "hat"]), st.integers(0, 7), min_size=1))
+def test_parquet_of_any_types(tmp_path, kinds):
+    made = [
+        *(pa.array(["a.png", None]), pa.array([1, 2]), pa.array([1.5, float("nan")]), pa.array([True, None])),
+        *(
+            pa.array([b"a", b"\xff"]),
+            pa.array([[1], None]),
+            pa.array([{"a": 1}, None]),
+            pa.array([0, 1], pa.timestamp("ns")),
+        ),
+    ]
+    pq.write_table(pa.table({name: made[kind] for name, kind in kinds.items()}), tmp_path / "metadata.parquet")
+    tried(cut, tmp_path / "metadata.parquet")
+    tried(load_benchmark, "folder", tmp_path, None, False)
+
+
+@fast
+@given(st.randoms(use_true_random=False))
+def test_schemas_and_prompts_of_any_members(tmp_path, random):
+    about = swapped(
+        schema("market1501").to_dict() | {"exclusive": [{"name": "a", "members": ["young", "old"]}]}, random
+    )
+    path = written(tmp_path / "a.yaml", yaml.safe_dump(json.loads(json.dumps(about, default=str))))
+    if made := tried(Schema.from_yaml, path):
+        assert all(isinstance(name, str) and name.strip() for name in made.names)
+        assert made.groups and Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    prompts = {"language": "en", "pa100k": yaml.safe_load(PROMPTS.read_text())["pa100k"]}
+    tried(check_prompts, written(tmp_path / "b.yaml", yaml.safe_dump(swapped(prompts, random), allow_unicode=True)))
+
+
+@pytest.mark.parametrize(
+    "entry", ["no", "yes", "null", "''", "[a]", "{name: no}", "{name: a, group: [x]}", "{name: a, prompt: 3}"]
+)
+def test_an_attribute_without_a_name_of_its_own_is_refused(entry, tmp_path):
+    with pytest.raises(BadInput, match=r"a\.yaml is no schema"):
+        Schema.from_yaml(written(tmp_path / "a.yaml", f"attributes: [hat, {entry}]"))
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+
+
+RECORD = json.loads((SHIPPED["nano-pa100k"] / "test.json").read_text())
+
+
+def checked_tables(path):
+    records = read_records(path)
+    for table in (benchmark_table(records, "pa100k"), attribute_table(records, "pa100k")):
+        made = {form: render(table, form) for form in ("markdown", "latex", "csv", "html")}
+        tags = Tags()
+        tags.feed(made["html"])
+        assert tags.seen <= {"table", "thead", "tbody", "tr", "th", "td"}
+        rows = list(csv.reader(io.StringIO(made["csv"])))
+        for cell in (cell for row in rows for cell in row if cell[:1] in tuple("=+-@\t\r")):
+            float(cell)  # a number may have its sign
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in made["markdown"].splitlines()} == {len(rows[0]) + 1}
+        assert not re.search(r"<|(?<!\\)\]\(", made["markdown"])
+        assert not re.search(r"(?<!\\)[%#]|\n\n", made["latex"])
+
+
+@fast
+@given(st.randoms(use_true_random=False))
+def test_records_of_any_values_in_every_table(tmp_path, random):
+    tried(checked_tables, signed(altered_json(tmp_path / "a.json", RECORD, random)))
+
+
+@fast
+@given(NASTY, NASTY, NASTY)
+def test_what_a_record_says_stays_text_in_every_table(tmp_path, method, kind, encoder):
+    record = {**RECORD, "method": method, "data": {**RECORD["data"], "kind": kind}}
+    record["setting"] = {**record["setting"], "encoder": encoder}
+    checked_tables(signed(written(tmp_path / "a.json", json.dumps(record))))
+
+
+@fast
+@given(NASTY, NASTY)
+def test_predictions_stay_text_in_csv(image, attribute):
+    rows = {
+        "image": [image, "b"],
+        "attribute": [attribute, None],
+        "probability": [0.5, None],
+        "error": [None, f"{image}: bad"],
+    }
+    file, table = (
+        io.BytesIO(),
+        pd.DataFrame({**rows, "decision": [True, None], "threshold": 0.5, "calibrated": [True, None]}),
+    )
+    write_tables(iter([table]), file, "csv")
+    cells = [cell for row in csv.reader(io.StringIO(file.getvalue().decode(), newline="")) for cell in row]
+    for cell in (cell for cell in cells if cell[:1] in tuple("=+-@\t\r")):
+        float(cell)  # a number may have its sign
+
+
+def test_cells():
+    assert [plain_cell(x) for x in ("=1", "-1", "-1+1", "+1.5e3", "@a", "a", "")] == [
+        "'=1",
+        "-1",
+        "'-1+1",
+        "+1.5e3",
+        "'@a",
+        "a",
+        "",
+    ]
+    assert markdown_cell("a|b\n<i> [x](y) `c` \\") == r"a\|b &lt;i> [x]\(y) 'c' \\"
+
+
+CELLS = st.sampled_from(
+    [
+        *(np.zeros((0, 0)), np.zeros((2, 3)), np.array([[1.5, np.nan]]), np.array([[1 + 2j]]), np.array(["a"], object)),
+        *(np.array([["a"], ["b"]], object), np.array([[np.array([[1]])], [None]], object)[:1], "text", 3, {"a": 1}),
+        *(np.zeros((2, 26)), np.full((2, 26), 7.5), np.eye(2, 26, dtype=np.uint8), np.zeros((2, 26), "S1")),
+    ]
+)
+
+
+@settings(fast, max_examples=6)
+@given(
+    st.fixed_dictionaries({}, optional={f"{s}_{w}": CELLS for s in ("train", "val") for w in ("label", "images_name")})
+)
+def test_annotations_of_any_shape(tmp_path, altered):
+    names = np.array([[name] for name in schema("pa100k").names], object)
+    images = {f"{s}_images_name": np.array([[f"{s}0"], [f"{s}1"]], object) for s in ("train", "val", "test")}
+    labels = {f"{s}_label": np.eye(2, 26, dtype=np.uint8) for s in ("train", "val", "test")}
+    savemat(tmp_path / "annotation.mat", {"attributes": names, **images, **labels, **altered})
+    tried(pa100k.read, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"data": np.array([["a"] * 109], object)},
+        {"data": np.full((2, 109), np.nan)},
+        {"data": np.arange(109.0)},
+        {"partion_attribute": 3},
+        {"partion_attribute": np.array([["a"]], object)},
+        {"attribute": np.zeros((105, 1))},
+    ],
+)
+def test_peta_of_other_shapes_is_refused(altered, tmp_path):
+    data = np.hstack([np.arange(1, 3)[:, None], np.ones((2, 3)), np.zeros((2, 105))])
+    names = np.array([[name] for name in schema("peta105").names], object)
+    savemat(tmp_path / "PETA.mat", {"peta": {"attribute": names, "data": data, "partion_attribute": 0, **altered}})
+    with pytest.raises(BadInput, match=r"PETA\.mat"):
+        peta.read(tmp_path)
+
+
+@fast
+@given(st.dictionaries(NASTY, st.lists(VALUES, max_size=3), max_size=3))
+def test_split_indices_of_any_values(tmp_path, index):
+    tried(read_index, written(tmp_path / "a.json", json.dumps({"train": [1], **index})), NAMES)
+    table = pd.DataFrame({"image": [v[0] if v else 1 for v in index.values()], "split": list(index)})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    tried(read_index, tmp_path / "a.csv", NAMES)
+
+
+def test_a_row_without_a_split_is_not_left_out_in_silence(tmp_path):
+    with pytest.raises(BadInput, match="both in each row"):
+        read_index(written(tmp_path / "a.csv", "image,split\n1,train\n2,\n"), NAMES)
+
+
+@pytest.mark.parametrize("text", ["image,hat,hat\na.png,1,0\n", "image,hat\na.png,1,0\n"])
+def test_columns_that_cannot_be_told_apart_are_refused(text, tmp_path):
+    with pytest.raises(BadInput, match=r"a\.csv"):
+        read_table(written(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("depth", [90, 98, 101, 500, 900, 990])
+def test_nesting_of_any_depth(depth, tmp_path):
+    for content in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        path = written(tmp_path / "a.json", content)
+        tried(lambda p: digest(read_json(p, "file", object)), path)
+        tried(lambda p: repr(read_yaml(p, "file")), path)
+        (
+            tried(read_records, path),
+            tried(read_boxes, path),
+            tried(read_index, path, NAMES),
+            tried(Schema.from_yaml, path),
+        )
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_stands_for_much_takes_seconds_and_2_gb_at_most(name, tmp_path):
+    command = [sys.executable, Path(__file__).parent / "fuzz" / "bombs.py", name, tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    seconds, memory, said = json.loads(run.stdout)
+    assert seconds < 5 and memory < 2
+    assert said or not BOMBS[name][2], "it has to be refused"
+
+
+def test_what_is_no_picture_by_its_bytes_runs_no_other_program(tmp_path):
+    with pytest.raises(BadInput, match="is no image"):
+        open_image(
+            written(tmp_path / "a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+        )
+
+
+def test_no_reader_opens_archives():
+    sources = Path(parlib.__file__).parent.rglob("*.py")
+    assert not [p for p in sources if re.search(r"\b(zipfile|tarfile|shutil\.unpack_archive|gzip)\b", p.read_text())]
