@@ -76,8 +76,67 @@ def test_scores_of_a_case_worked_by_hand():
     assert scores.recall == pytest.approx((0.5 + 1 + 0.5 + 0) / 4)
     assert scores.f1 == pytest.approx(2 * 0.625 * 0.5 / 1.125)
     assert scores.plain_accuracy == pytest.approx(9 / 12)
+    # Ranked: yes yes no no; no yes no no; yes yes no no.
+    assert scores.mAP == pytest.approx((1 + 1 / 2 + 1) / 3)
     per_image = evaluate(LABELS, SCORES, f1="per_image").f1
     assert per_image == pytest.approx((2 / 3 + 2 / 3 + 2 / 3 + 0) / 4)
+
+
+def test_the_table_of_a_case_worked_by_hand():
+    labels = LABELS.copy()
+    labels[3, 0] = -1
+    table = evaluate(labels, SCORES, names=["hat", "bag", "boots"]).per_attribute
+    want = {  # ranked, hat: yes yes no; bag: no yes no no; boots: yes yes no no
+        "positives": [2, 1, 2],
+        "known": [3, 4, 4],
+        "TPR": [2 / 2, 0 / 1, 1 / 2],
+        "TNR": [0 / 1, 3 / 3, 2 / 2],
+        "mA": [1 / 2, 1 / 2, 3 / 4],
+        "precision": [2 / 3, np.nan, 1 / 1],
+        "F1": [4 / 5, 0, 2 / 3],
+        "AP": [1, 1 / 2, 1],
+        "AUROC": [1, 2 / 3, 1],
+        "plain_accuracy": [2 / 3, 3 / 4, 3 / 4],
+    }
+    assert list(table.columns) == list(want)
+    assert (table.index.name, list(table.index)) == ("attribute", ["hat", "bag", "boots"])
+    for name, values in want.items():
+        assert table[name].to_numpy() == pytest.approx(np.array(values), nan_ok=True), name
+
+
+def test_one_image_is_scored():
+    got = evaluate(LABELS[:1], SCORES[:1])  # boots missed
+    assert (got.accuracy, got.precision, got.recall) == (1 / 2, 1, 1 / 2)
+
+
+def test_nothing_found_is_an_f1_of_zero():
+    assert evaluate(LABELS, SCORES * 0).f1 == 0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("answer", [0, 1])
+def test_labels_that_all_agree_have_no_ma_and_a_plain_accuracy(answer):
+    scores = evaluate(LABELS * 0 + answer, SCORES)
+    assert np.isnan(scores.mA) and scores.undefined == 3
+    assert scores.plain_accuracy == pytest.approx(4 / 12 if answer else 8 / 12)
+
+
+def test_a_threshold_is_a_number_or_one_for_each_attribute():
+    # Above 0.65: 100 001 100 000; the boots of the first and the bag of the third are missed.
+    assert evaluate(LABELS, SCORES, threshold=0.65).plain_accuracy == pytest.approx(10 / 12)
+    # Above 0.65, 0.25, 0.35: 101 001 110 010; the last is given a bag.
+    assert evaluate(LABELS, SCORES, threshold=[0.65, 0.25, 0.35]).plain_accuracy == pytest.approx(11 / 12)
+
+
+@pytest.mark.parametrize("kind", [bool, int, np.float16, np.float32])
+def test_hard_decisions_are_scored_as_they_are_whatever_their_type(kind):
+    assert evaluate(LABELS, LABELS.astype(kind)).plain_accuracy == 1
+    assert evaluate(LABELS, (1 - LABELS).astype(kind)).plain_accuracy == 0
+
+
+def test_a_score_on_the_threshold_is_not_above_it_in_single_precision_either():
+    scores = np.array([[0.1], [0.1]], np.float32)  # as a double, this is more than 0.1
+    assert evaluate(np.array([[1], [0]]), scores, threshold=0.1).recall == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -173,6 +232,8 @@ def test_an_attribute_without_positives_is_counted_and_left_out():
     assert scores.undefined == 1
     assert np.isnan(scores.per_attribute["mA"].iloc[1])
     assert scores.mA == pytest.approx(0.75)
+    labels[:3, 1] = 1
+    assert evaluate(labels, SCORES).undefined == 0, "one negative is enough"
 
 
 @settings(max_examples=30, deadline=None)
@@ -194,15 +255,31 @@ def test_tuned_thresholds_are_the_best_of_all_cuts(seed):
         assert (tuned >= other - 1e-12).all()
 
 
+def test_tuned_thresholds_of_a_case_worked_by_hand():
+    yes, no, unknown = 1, 0, -1
+    labels = np.array([[yes, no, no, no], [yes, yes, unknown, yes], [yes, no, no, no], [yes, yes, yes, yes]])
+    scores = np.array([[0.3, 0.7, 0.2, 0.1], [0.1, 0.7, 0.3, 0.6], [0.2, 0.7, 0.4, 0.8], [0.8, 0.7, 0.9, 0.9]])
+    # No "no"; nothing to cut; between 0.4 and 0.9; of two cuts that are as good the lower.
+    assert tune_thresholds(labels, scores) == pytest.approx([0.5, 0.5, 0.65, 0.35])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, float])
+def test_a_tuned_threshold_parts_scores_that_differ_by_the_least(kind):
+    labels, low = np.array([[0], [1]]), np.linspace(0.1, 0.9, 9, dtype=kind)
+    for scores in zip(low, np.nextafter(low, kind(1)), strict=True):
+        scores = np.array(scores)[:, None]
+        assert evaluate(labels, scores, threshold=tune_thresholds(labels, scores)).plain_accuracy == 1
+
+
 @pytest.mark.parametrize(
     ("labels", "scores", "words"),
     [
-        (LABELS, SCORES[:3], "expected one shape"),
-        (LABELS + 1, SCORES, "labels must be"),
-        (LABELS, SCORES * 3, r"in \[0, 1\]"),
+        (LABELS, SCORES[:3], r"^labels \(4, 3\) and scores \(3, 3\): expected one shape"),
+        (LABELS + 1, SCORES, "^labels must be"),
+        (LABELS, SCORES + 0.2, r"^scores .* in \[0, 1\]"),
         (LABELS, np.where(SCORES > 0.8, np.nan, SCORES), "without NaN"),
-        (LABELS[:0], SCORES[:0], "no image"),
-        (LABELS * 0 - 1, SCORES, "every label is unknown"),
+        (LABELS[:0], SCORES[:0], "^no image"),
+        (LABELS * 0 - 1, SCORES, "^every label is unknown"),
     ],
 )
 def test_bad_input_is_named(labels, scores, words):

@@ -1,5 +1,7 @@
 """Each convention against a case worked by hand, a literal transcription of its code, and what its users publish."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.io import loadmat
@@ -61,9 +63,41 @@ def test_conventions_differ_on_a_case_worked_by_hand():
     ours, rethinking, openpar, deepmar = (PROTOCOLS[n](LABELS, SCORES) for n in ("parlib", *CONVENTIONS))
     assert ours.undefined == 1 and ours.mA == pytest.approx((3 / 4 + 3 / 4) / 2)
     assert rethinking.mA == pytest.approx((3 / 4 + 3 / 4 + (0 + 3 / 4) / 2) / 3), "no positive: half its TNR"
+    turned = PROTOCOLS["rethinking"](1 - LABELS, SCORES)
+    assert turned.mA == pytest.approx((1 / 4 + 1 / 4 + (1 / 4 + 0) / 2) / 3), "no negative: half its TPR"
     assert openpar.f1 == pytest.approx((2 / 3 + 1 / 2 + 0 + 2 / 3) / 4)
     assert deepmar.recall == pytest.approx((1 + 1 / 2 + 1) / 3), "the third image has no positive and is dropped"
     assert PROTOCOLS["vlm-par-code"](LABELS, SCORES).plain_accuracy == pytest.approx(9 / 12)
+
+
+def test_the_conventions_are_those_their_users_publish():
+    values = ("threshold", "comparison", "f1", "epsilon", "drop_empty", "view", "headline")
+    want = {
+        "parlib": (0.5, ">", "harmonic", False, False, None, "mA"),
+        "rethinking": (0.5, ">", "harmonic", True, False, None, "mA"),
+        "openpar": (0.45, ">", "per_image", True, False, None, "mA"),
+        "deepmar": (0.5, ">=", "harmonic", True, True, None, "mA"),
+        "vlm-par-code": (0.5, ">", "harmonic", False, False, None, "plain_accuracy"),
+        "market-12": (0.5, ">", "harmonic", False, False, "12", "plain_accuracy"),
+        "market-27": (0.5, ">", "harmonic", False, False, "27", "plain_accuracy"),
+        "market-30": (0.5, ">", "harmonic", False, False, "30", "plain_accuracy"),
+    }
+    assert {name: tuple(getattr(made, value) for value in values) for name, made in PROTOCOLS.items()} == want
+    assert all(made.name == name and made.about for name, made in PROTOCOLS.items()), "each says where it comes from"
+
+
+def test_a_threshold_of_the_callers_takes_the_place_of_the_protocols():
+    # Above 0.8: 100 000 000 010, so the first column of the second image and its second are missed.
+    scores = PROTOCOLS["parlib"](LABELS, SCORES, names=["a", "b", "c"], threshold=0.8)
+    assert scores.plain_accuracy == pytest.approx(10 / 12)
+    assert list(scores.per_attribute.index) == ["a", "b", "c"]
+    with pytest.raises(BadInput, match=r"\(2,\).*one for each attribute"):
+        PROTOCOLS["parlib"](LABELS, SCORES, threshold=[0.5, 0.5])
+
+
+def test_an_unknown_comparison_is_named():
+    with pytest.raises(BadInput, match="'=>'; known: >, >="):
+        replace(PROTOCOLS["parlib"], comparison="=>")(LABELS, SCORES)
 
 
 def person(**columns):
@@ -82,6 +116,15 @@ def test_market_questions_are_answered_by_their_highest_score():
     assert PROTOCOLS["market-27"](labels, scores).plain_accuracy == pytest.approx((2 * 27 - 3) / (2 * 27))
     # 30: the two ages are missed as well.
     assert PROTOCOLS["market-30"](labels, scores).plain_accuracy == pytest.approx((2 * 30 - 5) / (2 * 30))
+
+
+def test_the_answer_to_a_market_question_is_the_one_positive_among_its_columns():
+    labels = np.array([person(adult=1, upred=1, downblue=1), person(young=1, downblack=1)])
+    scores = 0.3 * labels + 0.1
+    scores[1, MARKET.index("upwhite")] = 0.2
+    got = PROTOCOLS["market-12"](labels, scores)
+    # The first person is told in full; the second is given a colour that they do not have.
+    assert (got.accuracy, got.precision, got.recall) == pytest.approx(((1 + 2 / 3) / 2, (1 + 2 / 3) / 2, 1))
 
 
 def test_a_person_without_a_colour_is_always_wrong():
@@ -114,10 +157,11 @@ def test_the_official_example_prediction_has_our_columns(real_data):
 
 
 def test_an_unknown_protocol_is_answered_with_the_known_ones():
-    with pytest.raises(BadInput, match=r"rethinking.*market-12"):
+    with pytest.raises(BadInput, match="'rap'; there are parlib, rethinking, openpar"):
         PROTOCOLS["rap"]
 
 
-def test_market_protocols_refuse_other_columns():
+@pytest.mark.parametrize("name", ["market-12", "market-27", "market-30"])
+def test_market_protocols_refuse_other_columns(name):
     with pytest.raises(BadInput, match="30"):
-        PROTOCOLS["market-27"](LABELS, SCORES)
+        PROTOCOLS[name](LABELS, SCORES)

@@ -99,7 +99,7 @@ def score(
     tpr, tnr = ratio(tp, positives, undefined), ratio(tn, negatives, undefined)
     columns = zip(truth.T, known.T, np.ascontiguousarray(scores.T), strict=True)
     ranked = [_ranking(yes[seen], given[seen]) for yes, seen, given in columns]
-    ap, auroc = np.array(ranked).reshape(-1, 2).T
+    ap, auroc = np.array(ranked).T
     table = pd.DataFrame(
         {
             "positives": positives,
@@ -132,7 +132,7 @@ def score(
     )
 
 
-def per_image(bits: Bits, drop_empty: bool = False) -> np.ndarray:
+def per_image(bits: Bits, drop_empty: bool) -> np.ndarray:
     """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0."""
     decided = bits.decided & bits.known
     both, said, true = (bits.truth & decided).sum(1), decided.sum(1), bits.truth.sum(1)
@@ -177,7 +177,7 @@ def tune_thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     best = np.full(labels.shape[1], 0.5)
     for a in range(labels.shape[1]):
         known = labels[:, a] >= 0
-        order = np.argsort(scores[known, a], kind="stable")
+        order = np.argsort(scores[known, a])
         ranked, truth = scores[known, a][order].astype(float), labels[known, a][order] == 1
         if not truth.any() or truth.all():
             continue
@@ -193,15 +193,13 @@ def tune_thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return best
 
 
-def ratio(a: npt.ArrayLike, b: npt.ArrayLike, undefined: float = np.nan) -> np.ndarray:
+def ratio(a: np.ndarray, b: np.ndarray, undefined: float = np.nan) -> np.ndarray:
     """a / b, and `undefined` where b is 0."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
     return np.divide(a, b, out=np.full(b.shape, undefined), where=b > 0)
 
 
 def _mean(values):
-    values = np.asarray(values, float)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
 
 def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
