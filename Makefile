@@ -21,9 +21,9 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Never over notebooks/: copies with outputs, records and figures go to runs/<date>-<commit>/.
+# Never over notebooks/: copies with outputs, records and figures go to runs/<date>-<commit>/. NOTEBOOKS= some of them.
 reproduce: install
-	PARLIB_RUNS=$(RUN) $(BIN)/python tools/execute_notebooks.py --out $(RUN)/notebooks
+	PARLIB_RUNS=$(RUN) $(BIN)/python tools/execute_notebooks.py --out $(RUN)/notebooks $(NOTEBOOKS)
 	@echo; $(BIN)/parlib table $(RUN)/records
 	@echo; echo "notebooks with outputs: $(RUN)/notebooks"; echo "records and trained head: $(RUN)"; echo "rendered images and features: $(PARLIB_CACHE)"
 

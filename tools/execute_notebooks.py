@@ -33,6 +33,7 @@ def execute(source, target, timeout=NO_LIMIT):
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        coalesce_streams=True,  # how a cell's prints fall into messages is a matter of timing
         resources={"metadata": {"path": str(source.parent)}},
     )
     try:
@@ -62,8 +63,13 @@ def clean(notebook):
                     output.data.pop("application/vnd.jupyter.widget-view+json", None)
                     if "image/png" in output.data:
                         output.data.pop("image/jpeg", None)  # Pillow's pictures come as both
-            # Progress bars live on stderr and in widgets; a stored notebook keeps results.
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o.get("data", True)]
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_progress(o)]
+
+
+def _is_progress(output):
+    """Progress bars live on stderr and in widgets, of which a line of text is left; a stored notebook keeps results."""
+    data = output.get("data", True)
+    return not data or (data is not True and re.search(r"^[^\n]*\d%\|", data.get("text/plain", "")) is not None)
 
 
 def main():

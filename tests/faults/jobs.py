@@ -1,14 +1,22 @@
-"""The long jobs, small, as functions that a fork server can start and a fault can stop at any moment."""
+"""The long jobs, small, as functions that a fork server can start and a fault can meet at any moment."""
 
+import ctypes
+import hashlib
+import json
+import random
+import sys
+import time
 from pathlib import Path
 
 import torch
 
 from parlib.data import load_benchmark
+from parlib.data.synthetic import synthesize
 from parlib.encode import features
 from parlib.encode.encoder import load_encoder
 from parlib.encode.features import extract
-from parlib.learn.run import train_run
+from parlib.errors import BadInput
+from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
 from parlib.use import predict as predicting
 from parlib.use.model import load
@@ -16,26 +24,104 @@ from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
 
 
-def run_extract(root, place):
+def render(root, place):
+    """A tree of 24 pictures in `place/tree`."""
+    synthesize("pa100k", Path(place) / "tree", train=12, val=6, test=6, workers=1, progress=False)
+
+
+def extraction(root, place):
     """A store of 20 shards in `place`."""
     features.SHARD = 2
-    torch.set_num_threads(1)
     extract(load_benchmark("pa100k", root, "train"), load_encoder(), place, "t", workers=0, progress=False)
 
 
-def run_train(root, place):
-    """Four epochs of a small head, in `place/run`; its features are in `place/cache`."""
-    if not (Path(place) / "run").exists():
+def training(root, place):
+    """Four epochs of a small head and its record, in `place/run`; its features are in a cache beside the tree."""
+    run = Path(place) / "run"
+    if not run.exists():
         options = TrainOptions(epochs=4, batch_size=8, threads=1)
-        train_run(
-            "pa100k", root, "nano", 0, Path(place) / "run", Path(root).parent / "cache", options, preset="compact"
-        )
+        train_run("pa100k", root, "nano", 0, run, Path(root).parent / "cache", options, preset="compact")
+    evaluate_run(run)
 
 
-def run_predict(root, place):
-    """Answers for the test images, ten pieces, in `place/out.csv`."""
-    predicting.PIECE = 4
-    torch.set_num_threads(1)
+def prediction(root, place):
+    """Answers for the images of the tree, in pieces of 16, in `place/out.csv`."""
+    predicting.PIECE = 16
     if not (Path(place) / "out.csv").exists():
         crops, _ = gather([root])
         write_predictions(Job(load(), crops, workers=0, progress=False), Path(place) / "out.csv")
+
+
+JOBS = {"render": render, "extract": extraction, "train": training, "predict": prediction}
+SHOWN = {"render": "parlib synth", "extract": "parlib extract", "train": "parlib train", "predict": "parlib predict"}
+
+
+def run(name, root, place, said, how=None):
+    """Run one job as a command does: a user's mistake is one message, written to `said`, and exit code 2.
+
+    Root's right to read and write everything is given up first, so that permissions are those of anybody.
+    """
+    torch.set_num_threads(1)
+    _be_nobody()
+    try:
+        if how == "clock jumps":
+            _let_the_clock_jump()
+        if how == "disk full":
+            return _on_a_small_disk(name, root, place, said)
+        JOBS[name](root, place)
+    except BadInput as error:
+        Path(said).write_text(str(error))
+        sys.exit(2)
+
+
+def bytes_of(place):
+    """Every file below, hidden ones too: path -> SHA-256."""
+    files = sorted(path for path in Path(place).rglob("*") if path.is_file())
+    return {str(f.relative_to(place)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def _on_a_small_disk(name, root, place, said):
+    """The job on a disk that is full, made larger and full again, until it holds; writes what was said and the bytes.
+
+    The disk is a tmpfs that this process alone sees and that goes with it.
+    """
+    libc, errors = ctypes.CDLL(None, use_errno=True), []
+    _must(libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None))  # MS_REC | MS_PRIVATE: not beyond this process
+    for number in range(20):
+        size, remount = f"size={8 * 2**number}k".encode(), 32 if number else 0  # MS_REMOUNT
+        _must(libc.mount(b"tmpfs", str(place).encode(), b"tmpfs", remount, size))
+        try:
+            JOBS[name](root, place)
+            break
+        except BadInput as error:
+            errors.append(str(error))
+    Path(said).write_text(json.dumps({"errors": errors, "bytes": bytes_of(place)}))
+
+
+def _be_nobody():
+    """Give up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH for good, in a mount namespace of one's own."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    _must(libc.capget(header, sets))
+    administers = sets[0] >> 21 & 1  # CAP_SYS_ADMIN; without it a user namespace gives it within
+    _must(libc.unshare(0x20000 if administers else 0x20000 | 0x10000000))  # CLONE_NEWNS, CLONE_NEWUSER
+    _must(libc.capget(header, sets))
+    for capability in (1, 2):
+        _must(libc.prctl(24, capability, 0, 0, 0))  # PR_CAPBSET_DROP: nor do programs started from here have them
+    for i in range(3):
+        sets[i] &= ~0b110
+    _must(libc.capset(header, sets))
+
+
+def _let_the_clock_jump():
+    """Wall time as Python sees it, years forward and back from one look to the next."""
+    now, draw = time.time, random.Random(0)
+    time.time = lambda: now() + draw.uniform(-1e9, 1e9)
+    time.time_ns = lambda: int(time.time() * 1e9)
+
+
+def _must(result):
+    if result:
+        raise OSError(ctypes.get_errno(), "the kernel refused what the harness needs")
