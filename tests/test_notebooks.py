@@ -100,6 +100,24 @@ def test_code_is_short_and_defines_nothing_long(notebook):
             assert banned not in cell.source
 
 
+def test_no_cell_is_dead(notebook):
+    """What a cell makes, it or a later one uses; a cell that makes nothing shows or checks something."""
+    cells = code_cells(notebook)
+    named = [
+        [
+            node
+            for node in ast.walk(ast.parse(re.sub(r"^%.*$", "", cell.source, flags=re.M)))
+            if isinstance(node, ast.Name)
+        ]
+        for cell in cells
+    ]
+    for i, cell in enumerate(cells):
+        made = {node.id for node in named[i] if isinstance(node.ctx, ast.Store)} - {"_"}
+        used = {node.id for nodes in named[i:] for node in nodes if isinstance(node.ctx, ast.Load)}
+        assert made <= used, f"made and never used: {made - used} in {cell.source}"
+        assert made or cell.outputs, f"does nothing that anyone sees: {cell.source}"
+
+
 def test_every_sanitise_rule_is_parsed_by_nbval():
     text = (ROOT / "tests" / "nbval.cfg").read_text()
     assert len(get_sanitize_patterns(text)) == text.count("\nregex:") >= 1
