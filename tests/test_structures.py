@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from fuzz.bombs import BOMBS
-from fuzz.readers import NAMES, PROMPTS, cut, signed, written
+from fuzz.readers import NAMES, PROMPTS, cut, features, model_folder, signed, store_folder, written
 from fuzz.trees import swapped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,11 +34,15 @@ from parlib.data.splits import read_index
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
 from parlib.files import digest, markdown_cell, plain_cell, read_json, read_yaml
+from parlib.learn.run import evaluate_run
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
+from parlib.show.annotate import annotate
 from parlib.use.boxes import read_boxes
-from parlib.use.model import SHIPPED
+from parlib.use.card import card
+from parlib.use.model import SHIPPED, load
+from parlib.use.sources import Crop, crops_of
 from parlib.use.write import write_tables
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -333,3 +337,72 @@ def test_what_is_no_picture_by_its_bytes_runs_no_other_program(tmp_path):
 def test_no_reader_opens_archives():
     sources = Path(parlib.__file__).parent.rglob("*.py")
     assert not [p for p in sources if re.search(r"\b(zipfile|tarfile|shutil\.unpack_archive|gzip)\b", p.read_text())]
+
+
+@pytest.mark.parametrize("name", ["../../a.png", "/etc/a.png", "a/../../b.png", "..", "=1.png", "a\nb.png"])
+def test_annotated_pictures_stay_in_their_folder(name, tmp_path):
+    rows = {
+        "image": [name] * 2,
+        "attribute": ["a\nb", "x" * 5000],
+        "probability": [0.9, 0.1],
+        "decision": [True, False],
+    }
+    table = pd.DataFrame({**rows, "threshold": 0.5, "calibrated": True, "error": None})
+    out = tmp_path / "far" / "out"
+    list(annotate([table], [Crop(name, Image.new("RGB", (20, 40)))], out))
+    made = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(made) == 1 and made[0].is_relative_to(out) and made[0].suffix == ".png"
+
+
+def test_boxes_cut_people_out_of_pictures_in_memory(tmp_path):
+    boxes, _ = read_boxes(written(tmp_path / "a.csv", "image,x,y,width,height\npicture 1,1,1,4,4\n"))
+    crops, _ = crops_of([("picture 1", Image.new("RGB", (8, 8)))], boxes)
+    assert [crop.open().size for crop in crops] == [(4, 4)]
+
+
+@pytest.mark.parametrize("asked", [{}, {"cache": 3}, {"cache": "CACHE"}, {"training": {"threads": 10**9}}])
+def test_a_run_does_not_say_where_to_write(asked, tmp_path):
+    run, cache = model_folder(tmp_path, "run.json"), tmp_path / "elsewhere"
+    about = json.loads(run.read_text())
+    about["asked"] |= {"root": str(tmp_path), **json.loads(json.dumps(asked).replace("CACHE", str(cache)))}
+    run.write_text(json.dumps(about))
+    with pytest.raises(BadInput, match=r"run\.json|give another --cache"):
+        evaluate_run(run.parent)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "part, value",
+    [
+        *(("image_width", 10**9), ("prompt_length", 10**6), ("mixer", 10**9), ("patches", 10**12), ("at_once", -1)),
+        *(("heads", 0), ("grid", "a"), ("prompts", None), ("schema", {"attributes": [{}]}), ("learnable_tokens", 4000)),
+    ],
+)
+def test_a_head_takes_no_memory_that_its_weights_do_not_fill(part, value, tmp_path):
+    path = model_folder(tmp_path, "config.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
+    with pytest.raises(BadInput):
+        load(path.parent, encoder="nano")
+
+
+@pytest.mark.parametrize(
+    "part, value",
+    [("items", 10**12), ("items", 0), ("shard", 0), ("shard", "a"), ("views", None), ("items", 2), ("patches", [])],
+)
+def test_a_store_whose_manifest_does_not_fit_is_refused(part, value, tmp_path):
+    path = store_folder(tmp_path, "manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
+    with pytest.raises(BadInput):
+        features(signed(path))
+
+
+@settings(fast, max_examples=8)
+@given(NASTY, NASTY)
+def test_a_card_shows_what_a_run_says_as_text(name, note):
+    model = load("nano-pa100k")
+    setting = {**model.run["setting"], "encoder": f"a/{name}", "notes": [note], "seed": name, "revision": note}
+    model.run = {**model.run, "setting": {**setting, "trained_on": {"benchmark": name, "view": note}}}
+    text = card(model)
+    front, body = text.removeprefix("---\n").split("\n---\n", 1)
+    assert set(yaml.safe_load(front)) <= {"library_name", "pipeline_tag", "tags", "base_model"}
+    assert not re.search(r"<(?!\|)|(?<!\\)\]\(", body)

@@ -62,7 +62,8 @@ def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") ->
 
 def _scores(record, column):
     if column == "tuned mA":
-        return {name: value for name, value in (record.get("tuned") or {}).get("per_attribute", {}).items() if value is not None}
+        tuned = (record.get("tuned") or {}).get("per_attribute", {})
+        return {name: value for name, value in tuned.items() if value is not None}
     return {name: row[column] for name, row in record["per_attribute"].items() if row.get(column) is not None}
 
 

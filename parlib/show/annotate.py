@@ -24,13 +24,14 @@ def annotate(
     """
     sources: dict[str, Crop] = {}
     targets: dict[str, str] = {}
+    taken: set[str] = set()
     waiting = None
     for crop in crops:
         if crop.name not in sources:
-            inside = "/".join(part for part in Path(crop.name).parts if part not in ("..", os.sep))
-            taken = set(targets.values())
+            inside = "/".join(part for part in Path(crop.name).parts if part not in ("..", os.sep)) or "picture"
             target = next(n for i in range(len(crops)) if (n := inside + (f"-{i + 1}" if i else "")) not in taken)
             sources[crop.name], targets[crop.name] = crop, target
+            taken.add(target)
     for table in tables:
         yield table
         for name, rows in table[table["error"].isna()].groupby("image", sort=False):
@@ -85,7 +86,7 @@ def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
 def _line(draw, font, left, top, row):
     """Name, a bar of the probability with its threshold as a mark, and the number; yes in blue."""
     colour, start, width = BLUE if row.decision else GREY, left + 122, 64
-    name = row.attribute
+    name = " ".join(row.attribute.split())[:60]
     while draw.textlength(name, font) > 114:
         name = name[:-2].rstrip("…") + "…"
     draw.text((left, top), name, fill=colour, font=font)

@@ -14,7 +14,8 @@ import struct
 import sys
 import tempfile
 import time
-from importlib.metadata import version  # noqa: F401 (asked for here)
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import atheris
@@ -118,8 +119,20 @@ def server():
     return context
 
 
+def keep(told):
+    """Write what was tried to the results, where that was every reader and nothing was found."""
+    if {one["reader"] for one in told} == set(readers.READERS) and not any(one["finding"] for one in told):
+        about = {"what": "readers under atheris: 2 GB, 5 s an input", "atheris": version("atheris"), "findings": 0}
+        counted = [{key: one[key] for key in ("reader", "executions", "seconds")} for one in told]
+        RESULTS.write_text(json.dumps({**about, "readers": counted}, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    asked, seconds = sys.argv[1], int(sys.argv[2])
-    for name in readers.READERS if asked == "all" else [asked]:
-        told = session(name, seconds, server(), CACHE)
-        print(told.pop("finding") or "", told, flush=True)
+    asked, seconds, told = sys.argv[1], int(sys.argv[2]), []
+    with ThreadPoolExecutor(2) as pool:
+        for one in pool.map(
+            lambda name: session(name, seconds, server(), CACHE), readers.READERS if asked == "all" else [asked]
+        ):
+            print(one["finding"] or "", {**one, "finding": bool(one["finding"])}, flush=True)
+            told.append(one)
+    keep(told)

@@ -3,7 +3,6 @@
 `PARLIB_FUZZ_SECONDS=60` takes that long for each, and the counts go to `benchmarks/results/fuzz.json`.
 """
 
-import json
 import os
 
 import pytest
@@ -20,10 +19,8 @@ def told():
     """What the sessions tell; kept in the results where a time was asked for and every reader had it."""
     told = []
     yield told
-    if SECONDS and len(told) == len(run.readers.READERS) and not any(one["finding"] for one in told):
-        about = {"what": "readers under atheris, 2 GB and 5 s an input", "atheris": run.version("atheris")}
-        counted = [{**{k: v for k, v in one.items() if k != "finding"}, "findings": 0} for one in told]
-        run.RESULTS.write_text(json.dumps({**about, "readers": counted}, indent=1) + "\n")
+    if SECONDS:
+        run.keep(told)
 
 
 @pytest.mark.parametrize("name", run.readers.READERS)
