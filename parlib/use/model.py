@@ -61,7 +61,7 @@ class Model(ModelHubMixin):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: "Encoder",  # quoted: of a dataclass the mixin makes one out of config.json
         head: VLMPARHead,
         run: dict[str, Any] | None = None,
         records: dict[str, dict[str, Any]] | None = None,
