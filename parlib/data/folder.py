@@ -43,7 +43,7 @@ def read(root, images=True, table=None, schema=None):
         )
     names = _texts(frame[key])
     if not names:
-        raise BadInput(f"{source}: has no row; add one for each image")
+        raise BadInput(f"{source}: all has no rows; add one for each image")
     labels = to_labels(frame[described.names], described.names, source)
     identity = _texts(frame["identity"]) if "identity" in frame else None
     notes = []

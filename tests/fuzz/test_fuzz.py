@@ -31,8 +31,8 @@ def test_no_input_found_by_its_coverage_breaks_a_reader(name, told):
     assert done["executions"] > 1, "the fuzzer has to run"
 
 
-def test_a_reader_that_breaks_is_found(tmp_path, monkeypatch):
+def test_a_reader_that_breaks_is_found(tmp_path):
     """The harness itself: told what libFuzzer says of an input that raises, of one too slow and of one too large."""
     for name in ("a reader that raises", "a reader that hangs", "a reader that fills the memory"):
-        found = run.session(name, 20, run.server(), tmp_path)["finding"]
+        found = run.session(name, 40, run.server(), tmp_path)["finding"]
         assert found and ("ValueError" in found or "timeout" in found or "out-of-memory" in found)
