@@ -63,6 +63,7 @@ def fuzz(name, seconds, log, corpus):
         "timeout": 30,  # for what waits and takes no time of the processor
         "rss_limit_mb": 2048,
         "max_len": 4 * len(body) + 4096,
+        "report_slow_units": 60,
         "print_final_stats": 1,
         "artifact_prefix": f"{log}.",
     }
