@@ -119,8 +119,8 @@ def read_json(path, what, shape=dict):
     """What a JSON file holds, of a `shape` (see `must_be`); `what` names it in the error where it is broken."""
     try:
         text = Path(sized(path)).read_text(encoding="utf-8")
-        if text.count("[") + text.count("{") > 4e6:  # each takes ten times its brackets
-            raise ValueError("it holds more than 4 million lists and objects")
+        if text.count("[") + text.count("{") > 4e6 or text.count(",") > 1e7:  # each takes ten times its signs
+            raise ValueError("it holds more than 4 million lists and objects, or 10 million entries")
         data = bearable(json.loads(text))
         if "\\ud" in text or "\\uD" in text:
             json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text: nothing could write it
@@ -146,7 +146,7 @@ def read_yaml(path, what):
         raise BadInput(f"{what} {path} cannot be read as YAML: {one_line(error)}") from error
 
 
-def sized(path, most=2**25):
+def sized(path, most=2**27):
     """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
     if os.stat(path).st_size > most or not os.path.isfile(path):
         raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
@@ -155,15 +155,16 @@ def sized(path, most=2**25):
 
 def bearable(data, most=math.inf):
     """The data itself; ValueError where lists and dicts lie more than 100 deep or hold more than `most` entries."""
-    nodes, held = [data], 0
+    holders = (dict, list, tuple, set)
+    nodes, held = [data] if isinstance(data, holders) else [], 0
     for _ in range(100):
-        nodes = [node for node in nodes if isinstance(node, (dict, list, tuple, set))]
         held += sum(map(len, nodes))
         if held > most:
             raise ValueError("its aliases stand for more than a million entries")
         if not nodes:
             return data
-        nodes = [one for node in nodes for one in (node.values() if isinstance(node, dict) else node)]
+        inside = (node.values() if isinstance(node, dict) else node for node in nodes)
+        nodes = [one for part in inside for one in part if isinstance(one, holders)]
     raise ValueError("it lies more than 100 deep")
 
 

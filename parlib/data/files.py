@@ -58,8 +58,9 @@ def read_table(path):
             frame = _read_parquet(path)
         else:
             with open(sized(path), encoding="utf-8", errors="replace") as file:
-                if max((line.count(",") for line in file), default=0) > 10_000:
-                    raise ValueError("more than 10,000 columns")
+                for row, line in enumerate(file):
+                    if line.count(",") > 10_000 or row > 16_000_000:
+                        raise ValueError("more than 10,000 columns or 16 million rows")
             text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
             if pd.read_csv(path, dtype=str, header=None, nrows=1).iloc[0].dropna().duplicated().any():
                 raise ValueError("two columns have one name")  # pandas would rename one

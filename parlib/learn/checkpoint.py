@@ -71,8 +71,8 @@ def resume(
 
 def read_run(folder: str | os.PathLike) -> tuple[dict[str, Any], VLMPARHead]:
     """What `run.json` holds, and the head, of a run or a saved model; BadInput where they cannot be used."""
-    run = read_json(Path(folder) / "run.json", "run of a model", _RUN)
-    read_json(Path(folder) / "config.json", "config of a model", dict.fromkeys(_SIZES, (_size,)))
+    run = read_json(Path(folder) / "run.json", "run", _RUN)
+    read_json(Path(folder) / "config.json", "config", dict.fromkeys(_SIZES, (_size,)))
     may_read(Path(folder) / "model.safetensors")
     try:
         return run, VLMPARHead.from_pretrained(str(folder))
