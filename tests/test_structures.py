@@ -17,13 +17,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from fuzz.bombs import BOMBS
-from fuzz.readers import NAMES, PROMPTS, cut, features, model_folder, signed, store_folder, written
+from fuzz.readers import (
+    NAMES,
+    PROMPTS,
+    cut,
+    features,
+    model_folder,
+    resumed,
+    saved_training,
+    signed,
+    store_folder,
+    written,
+)
 from fuzz.trees import swapped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from scipy.io import savemat
 
 import parlib
@@ -406,3 +420,16 @@ def test_a_card_shows_what_a_run_says_as_text(name, note):
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
     assert set(yaml.safe_load(front)) <= {"library_name", "pipeline_tag", "tags", "base_model"}
     assert not re.search(r"<(?!\|)|(?<!\\)\]\(", body)
+
+
+@pytest.mark.parametrize("part", ["best.weight", "head.bias", "optimiser.0.exp_avg", "optimiser.1.step"])
+def test_a_checkpoint_that_fits_in_part_is_refused_before_training(part, tmp_path):
+    path = saved_training(tmp_path / "a.safetensors")
+    assert resumed(path) == 1
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    kept = {name: tensor for name, tensor in tensors.items() if name != part}
+    for altered in (kept, {**kept, part: torch.ones(7)} if "step" not in part else kept):
+        save_file(altered, path, about)
+        with pytest.raises(BadInput, match="remove it to start anew"):
+            resumed(path)

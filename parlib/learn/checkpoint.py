@@ -87,12 +87,18 @@ def _put_back(history, tensors, head, average, optimiser):
     for name, tensor in tensors.items():
         part, key = name.split(".", 1)
         parts[part][key] = tensor
+    head.load_state_dict(parts["best"])  # they are needed at the end of training; whether they fit shows here
     head.load_state_dict(parts["head"])
     if average is not head:
         average.load_state_dict(parts["average"])
     moments: dict[int, dict[str, Tensor]] = {}
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     for name, tensor in parts["optimiser"].items():
         index, key = name.split(".")
+        if key != "step" and tensor.shape != weights[int(index)].shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)}")
         moments.setdefault(int(index), {})[key] = tensor.cpu() if key == "step" else tensor
+    if len({frozenset(moment) for moment in moments.values()}) > 1:
+        raise ValueError("moments of the optimiser are missing")
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     return History(**history), parts["best"]

@@ -176,6 +176,7 @@ def resumed(path):
     head, optimiser = training()
     history, best = checkpoint.resume(path, "asked", head, head, optimiser)
     head.load_state_dict(best)
+    optimiser.step()
     return len(history.epochs) + history.best_epoch
 
 

@@ -1,5 +1,6 @@
 """What JSON and YAML hold, with members replaced by what nobody expects there."""
 
+import copy
 import json
 
 HOSTILE = [
@@ -19,7 +20,7 @@ def swapped(tree, draw):
             places += [(node, key) for key, _ in inside]
             waiting += [value for _, value in inside] if isinstance(node, list) else list(dict(inside).values())
         if not places:
-            return draw.choice(HOSTILE)
+            return copy.deepcopy(draw.choice(HOSTILE))
         (node, key), how = draw.choice(places), draw.random()
         if how < 0.15:
             del node[key]
@@ -31,5 +32,5 @@ def swapped(tree, draw):
         elif how < 0.4 and isinstance(node, list):
             node += node[:50]
         else:
-            node[key] = draw.choice(HOSTILE)
+            node[key] = copy.deepcopy(draw.choice(HOSTILE))
     return tree
