@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from parlib.encode.checkpoints import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
 from parlib.errors import BadInput
+from parlib.files import one_line
 
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
 
@@ -152,8 +153,11 @@ class Encoder:
         """
         how = {"padding": "max_length", "max_length": self.text_length, "truncation": True, "return_tensors": "pt"}
         ids = self.processor.tokenizer([t.lower() for t in texts], return_attention_mask=True, **how).to(self.device)
-        out = self.model.eval().text_model(ids["input_ids"], ids["attention_mask"] if mask else None)
-        return PromptFeatures(out.last_hidden_state, out.pooler_output, ids["attention_mask"].bool())
+        tower, real = self.model.eval().text_model, ids["attention_mask"]
+        batches = zip(ids["input_ids"].split(128), real.split(128), strict=True)  # so that memory has a bound
+        parts = [tower(positions, part if mask else None)[:2] for positions, part in batches]
+        tokens, pooled = map(torch.cat, zip(*parts, strict=True))
+        return PromptFeatures(tokens, pooled, real.bool())
 
     @torch.no_grad()
     def similarity_maps(self, tokens: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
@@ -227,24 +231,20 @@ def load_encoder(
         raise
     # A damaged folder trips transformers, tokenizers and safetensors into errors of many classes.
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {first}") from error
+        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {one_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
     lost = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
     lost += sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids"))
     if lost:
-        raise BadInput(
-            f"encoder {name!r}: config.json does not fit {len(lost)} of its weights, such as {lost[0]}; "
-            "both must come from one checkpoint"
-        )
-    depth = config.vision_config.num_hidden_layers
-    if layer is not None and not 1 <= layer <= depth:
+        told = f"{len(lost)} of its weights, such as {lost[0]}"
+        raise BadInput(f"encoder {name!r}: config.json does not fit {told}; both must come from one checkpoint")
+    if layer is not None and not 1 <= layer <= (depth := config.vision_config.num_hidden_layers):
         raise BadInput(f"encoder {name!r} has no layer {layer} of its image tower, only 1 to {depth}")
-    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer)
+    model.requires_grad_(False).eval().to(device or processes().device)
+    encoder = Encoder(str(name), model, processor, layer)
     side, taken = config.vision_config.to_dict().get("image_size"), encoder.preprocessing.get("size") or {}
     if side and (made := taken.get("height", side)) != side:
         raise BadInput(f"encoder {name!r}: its preprocessor makes {made} px, its image tower takes {side} px")
-    model.to(device or processes().device)
     return encoder
