@@ -410,6 +410,13 @@ def test_a_store_whose_manifest_does_not_fit_is_refused(part, value, tmp_path):
         features(signed(path))
 
 
+def test_a_store_that_claims_rows_its_one_shard_has_not_is_refused_at_once(tmp_path):
+    path = store_folder(tmp_path, "manifest.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "items": 2**31, "shard": 2**63}))
+    with pytest.raises(BadInput, match="expected 2147483648 rows"):
+        features(signed(path))
+
+
 @settings(fast, max_examples=8)
 @given(NASTY, NASTY)
 def test_a_card_shows_what_a_run_says_as_text(name, note):

@@ -97,16 +97,15 @@ class FeatureStore:
 
         `indices` is a slice, a sequence of ints or a 1-D integer tensor.
         """
-        whole, size = range(len(self)), self.manifest["shard"]
+        shards, size = self._shards, self.manifest["shard"]  # opened first: they tell whether there are so many rows
+        whole = range(len(self))
         rows = whole[indices] if isinstance(indices, slice) else torch.as_tensor(indices, dtype=torch.long).tolist()
         if not rows:
-            return ImageFeatures(*(part[:0] for part in self._shards[0]))
+            return ImageFeatures(*(part[:0] for part in shards[0]))
         if min(rows) < 0 or max(rows) >= len(self):
             raise IndexError(f"rows {min(rows)} to {max(rows)} of a store of {len(self)}")
         # One copy from the map into the batch, row by row: five times the speed of indexing with a tensor.
-        return ImageFeatures(
-            *(torch.stack([self._shards[i // size][column][i % size] for i in rows]) for column in (0, 1))
-        )
+        return ImageFeatures(*(torch.stack([shards[i // size][column][i % size] for i in rows]) for column in (0, 1)))
 
     @cached_property
     def pooled(self) -> torch.Tensor:
