@@ -273,3 +273,11 @@ def test_features_of_an_earlier_block_are_another_store(make, encoder):
     assert whole.folder != early.folder and early.manifest["layer"] == 2 and "layer" not in whole.manifest
     with pytest.raises(BadInput, match=r"made from other encoder.*layer differ"):
         early.must_fit(encoder)
+
+
+def test_shards_stay_few_enough_to_be_mapped_at_once():
+    base = 197 * 768 * 2  # bytes of an image of SigLIP 2 base at 224 px in fp16
+    assert [features._shard(n, base) for n in (40, 100_000, 1_900_000)] == [128] * 3, "64 MB a shard"
+    for images in (10**7, 10**8):
+        for image_bytes in (base, 768 * 2):
+            assert images / features._shard(images, image_bytes) < 2**15

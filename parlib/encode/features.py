@@ -22,6 +22,7 @@ from parlib.files import digest, sweep, write_atomic
 from parlib.profile import Dtype
 
 SHARD, SHARD_BYTES = 512, 2**26  # images and bytes a shard at most; two of them are in memory at a time
+SHARDS = 2**14  # from twice as many on shards grow: Linux lets a process map 65,530 files
 BATCH, BATCH_BYTES = 64, 40e6  # images and bytes of pixels a batch at most
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 _VIEWS = {"plain": lambda image: image, "mirrored": ImageOps.mirror}
@@ -79,8 +80,7 @@ def extract(
         "views": sorted(views, reverse=True),
         **({} if encoder.layer is None else {"layer": encoder.layer}),
         "patches": "varying" if encoder.keeps_aspect else encoder.patches,
-        # The largest power of two that both limits allow.
-        "shard": 1 << (max(1, min(SHARD, SHARD_BYTES // image_bytes)).bit_length() - 1),
+        "shard": _shard(len(dataset), image_bytes),
     }
     key = digest(same)
     folder = Path(out) / f"{name}-{key[:12]}"
@@ -95,6 +95,11 @@ def extract(
         _encode_shards(dataset, encoder, folder, manifest, mine, batch_size, workers, progress)
     state.wait_for_everyone()
     return FeatureStore(folder)
+
+
+def _shard(images, image_bytes):
+    """Images a shard: the largest power of two within both limits, and more where there would be too many shards."""
+    return 1 << (max(1, min(SHARD, SHARD_BYTES // image_bytes), images // SHARDS).bit_length() - 1)
 
 
 def _tokens_kept(layout, encoder):
