@@ -28,7 +28,8 @@ reproduce: install
 	@echo; echo "notebooks with outputs: $(RUN)/notebooks"; echo "records and trained head: $(RUN)"; echo "rendered images and features: $(PARLIB_CACHE)"
 
 test: install chromium lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term tests
+	$(BIN)/python tools/mutate.py
 	rm -rf $(PARLIB_CACHE)/runs-nbval
 	PARLIB_RUNS=$(PARLIB_CACHE)/runs-nbval $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	    --nbval-sanitize-with tests/nbval.cfg notebooks
