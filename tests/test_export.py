@@ -18,6 +18,7 @@ from parlib.use import export
 from parlib.use.export import export_onnx
 from parlib.use.model import Model
 
+pytestmark = pytest.mark.no_cover  # torch's exporter under a tracer takes minutes more
 TOLERANCE = 2e-5  # of a probability, fp32 against fp32
 
 
