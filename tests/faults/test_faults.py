@@ -45,7 +45,8 @@ def survived():
 @pytest.fixture(scope="module")
 def start():
     """Starts a job in a fresh fork of a process that has imported everything: start(job, root, place, how=None)."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where the server finds what it imports first
+    # Where the server finds what it imports first.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jobs"])
 
