@@ -19,7 +19,7 @@ from parlib.data.files import read_mat, read_table
 from parlib.data.images import open_image
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
-from parlib.files import read_json
+from parlib.reading import read_json
 from parlib.schema import Schema
 from parlib.use.boxes import read_boxes
 from parlib.use.model import EXAMPLES, load

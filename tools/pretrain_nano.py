@@ -20,7 +20,8 @@ from nano_train import Training
 from tqdm.auto import tqdm
 
 from parlib.data.synthetic.render import RENDERER_VERSION
-from parlib.files import read_json, write_atomic
+from parlib.files import write_atomic
+from parlib.reading import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from parlib.data.files import read_table
 from parlib.errors import BadInput
-from parlib.files import read_json
+from parlib.reading import read_json
 
 
 def disjoint(keys, sizes, seed):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from parlib.data.files import read_table
 from parlib.errors import BadInput
-from parlib.files import read_json
+from parlib.reading import read_json
 
 _COLUMNS = (("x", "y", "width", "height"), ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
 

@@ -19,10 +19,11 @@ from torch.nn import functional as F
 from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
-from parlib.files import number, read_json, whole_folder, write_atomic
+from parlib.files import whole_folder, write_atomic
 from parlib.learn.checkpoint import read_run
 from parlib.learn.head import VLMPARHead
 from parlib.measure.records import read_records, write_record
+from parlib.reading import number, read_json
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
 from parlib.use.places import EXAMPLES, SHIPPED, Images, folder_of  # noqa: F401 (two are asked for here)

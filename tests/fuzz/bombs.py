@@ -21,7 +21,7 @@ from scipy.io import savemat
 from parlib.data.files import read_mat, read_table
 from parlib.data.images import open_image
 from parlib.errors import BadInput
-from parlib.files import read_json, read_yaml
+from parlib.reading import read_json, read_yaml
 from parlib.use.boxes import read_boxes
 
 

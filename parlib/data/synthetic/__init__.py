@@ -15,7 +15,8 @@ from parlib.data.synthetic.layouts import LAYOUTS, Plan
 from parlib.data.synthetic.population import DOMAINS
 from parlib.data.synthetic.render import CAMERAS, RENDERER_VERSION, render_person
 from parlib.errors import BadInput
-from parlib.files import partial_of, read_json, sweep
+from parlib.files import partial_of, sweep
+from parlib.reading import read_json
 
 __all__ = ["RENDERER_VERSION", "synthesize"]
 _QUALITY = 90
