@@ -33,7 +33,6 @@ def execute(source, target, timeout=NO_LIMIT):
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
-        coalesce_streams=True,  # how a cell's prints fall into messages is a matter of timing
         resources={"metadata": {"path": str(source.parent)}},
     )
     try:
@@ -63,7 +62,14 @@ def clean(notebook):
                     output.data.pop("application/vnd.jupyter.widget-view+json", None)
                     if "image/png" in output.data:
                         output.data.pop("image/jpeg", None)  # Pillow's pictures come as both
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_progress(o)]
+            kept = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_progress(o)]
+            cell.outputs = kept[:1]
+            for output in kept[1:]:
+                # Into how many messages prints that follow one another fall is a matter of timing.
+                if output.output_type == cell.outputs[-1].output_type == "stream":
+                    cell.outputs[-1].text += output.text
+                else:
+                    cell.outputs.append(output)
 
 
 def _is_progress(output):
