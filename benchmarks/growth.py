@@ -30,10 +30,10 @@ from parlib.measure.metrics import tune_thresholds
 from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
 
-TIMES, REPEATS = (1, 4, 16), 3
-BASE = {"images": 500, "attributes": 26, "prompts": 26}
+TIMES, REPEATS = (1, 4, 16), 2
+BASE = {"images": 250, "attributes": 26, "prompts": 26}
 ASKED = {"images": (100_000, 10_000_000), "attributes": (1_000,), "prompts": (1_000,)}  # what is extrapolated to
-FEW = 200  # images of the splits that do not grow
+FEW = 100  # images of the splits that do not grow
 ONCE = TrainOptions(epochs=1, batch_size=32, lr=1e-3, loss="bce")
 
 
