@@ -4,30 +4,31 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from parlib.errors import BadInput
 
 
-def one_line(error):
+def one_line(error: object) -> str:
     """An error as one line of bearable length."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def may_read(path):
+def may_read(path: str | os.PathLike) -> str | os.PathLike:
     """The path; BadInput where it may not be read, which safetensors and pyarrow would call missing or broken."""
     if os.path.exists(path) and not os.access(path, os.R_OK):
         raise BadInput(f"{path} cannot be read: Permission denied; allow it (chmod u+r) and run the same again")
     return path
 
 
-def sized(path, most=2**27):
+def sized(path: str | os.PathLike, most: int = 2**27) -> str | os.PathLike:
     """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
     if os.stat(path).st_size > most or not os.path.isfile(path):
         raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
     return path
 
 
-def read_json(path, what, shape=dict):
+def read_json(path: str | os.PathLike, what: str, shape: Any = dict) -> Any:
     """What a JSON file holds, of a `shape` (see `must_be`); `what` names it in the error where it is broken."""
     try:
         text = Path(sized(path)).read_text(encoding="utf-8")
@@ -44,7 +45,7 @@ def read_json(path, what, shape=dict):
     return data
 
 
-def read_yaml(path, what):
+def read_yaml(path: str | os.PathLike, what: str) -> Any:
     """What a YAML file holds, of plain types only; `what` names it in the error where it is broken or a bomb.
 
     Aliases are allowed, and each counts as what it stands for: a thousand lines may stand for more than any memory.
@@ -58,7 +59,7 @@ def read_yaml(path, what):
         raise BadInput(f"{what} {path} cannot be read as YAML: {one_line(error)}") from error
 
 
-def bearable(data, most=math.inf):
+def bearable(data: Any, most: float = math.inf) -> Any:
     """The data itself; ValueError where lists and dicts lie more than 100 deep or hold more than `most` entries."""
     holders = (dict, list, tuple, set)
     nodes, held = [data] if isinstance(data, holders) else [], 0
@@ -73,7 +74,7 @@ def bearable(data, most=math.inf):
     raise ValueError("it lies more than 100 deep")
 
 
-def must_be(value, shape, where):
+def must_be(value: Any, shape: Any, where: object) -> None:
     """BadInput that names the place where a value out of a file is not of `shape`.
 
     A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key,
@@ -95,16 +96,16 @@ def must_be(value, shape, where):
         raise BadInput(f"{where}: {found} cannot stand there; take the file as it was written")
 
 
-def is_name(value):
+def is_name(value: object) -> bool:
     """Whether a value out of a file names something: text, or a number, but not YAML's yes, no and null."""
     return type(value) in (str, int, float) and bool(str(value).strip())
 
 
-def number(value):
+def number(value: object) -> bool:
     """Whether a value out of a file is NaN or a number of bearable size: a shape for `must_be`."""
     return isinstance(value, (int, float)) and not abs(value) > 1e9
 
 
-def pair(value):
+def pair(value: object) -> bool:
     """Whether a value out of a file is a list of two numbers, such as an interval: a shape for `must_be`."""
     return isinstance(value, list) and len(value) == 2 and all(map(number, value))
