@@ -4,6 +4,7 @@ Notebooks 03 and 04, which write heads and records, on a small rendered tree; wi
 `PARLIB_FAULTS` / 25 kills (4 by default).
 """
 
+import contextlib
 import json
 import os
 import random
@@ -39,8 +40,7 @@ def kill(process):
     """SIGKILL for make and all that it started, kernels too; how many were running."""
     running = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for one in running:
-        with_it = psutil.pid_exists(one.pid)
-        if with_it:
+        with contextlib.suppress(ProcessLookupError):  # some end as make does
             os.kill(one.pid, signal.SIGKILL)
     process.wait()
     return len(running)
