@@ -20,9 +20,9 @@ from harness import side_by_side, write
 from transformers import SiglipConfig, SiglipModel
 
 from parlib import extract, load_benchmark, load_encoder
-from parlib.data.synthetic import synthesize
 from parlib.encode.encoder import Encoder
-from parlib.encode.features import BATCH, BATCH_BYTES
+from parlib.encode.extract import BATCH, BATCH_BYTES
+from pedsynth import synthesize
 
 SHAPES = {  # side, patch, width, depth, attention heads, width of the feed-forward
     "base-224": (224, 16, 768, 12, 12, 3072),

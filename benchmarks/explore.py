@@ -15,11 +15,11 @@ from encode import encoder_of
 from harness import write
 
 from parlib.data import labels_of, load_benchmark
-from parlib.data.synthetic import synthesize
 from parlib.encode.encoder import ImageFeatures
 from parlib.learn.run import new_head
 from parlib.schema import schema
 from parlib.show.explorers import AttributeExplorer, DatasetExplorer, ErrorExplorer, PromptExplorer, ThresholdExplorer
+from pedsynth import synthesize
 
 LIMITS = {"nano": 200, "base-224": 500}  # ms
 

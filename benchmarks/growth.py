@@ -22,13 +22,13 @@ from harness import RESULTS, write
 import parlib
 from parlib.data import labels_of
 from parlib.data.check import check
-from parlib.data.synthetic import synthesize
 from parlib.learn.baselines import zero_shot
 from parlib.learn.run import prepare
 from parlib.learn.train import TrainOptions
 from parlib.measure.metrics import tune_thresholds
 from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
+from pedsynth import synthesize
 
 TIMES, REPEATS = (1, 4, 16), 2
 BASE = {"images": 250, "attributes": 26, "prompts": 26}

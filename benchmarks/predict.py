@@ -11,9 +11,9 @@ from harness import side_by_side, write
 
 import parlib
 from parlib.data import load_benchmark
-from parlib.data.synthetic import synthesize
 from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
+from pedsynth import synthesize
 
 IMAGES = 2000
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from parlib import extract, load_prompts, schema
 from parlib.encode.encoder import ImageFeatures
-from parlib.encode.features import BATCH
+from parlib.encode.extract import BATCH
 from parlib.learn.head import PRESETS, VLMPARHead
 
 BATCH_SIZE = 4  # of a training step: what the naive loop at base-224 shapes fits into 16 GB

@@ -1,10 +1,10 @@
 # What `parlib` offers, for type checkers and editors: its names are resolved when first used, by `__getattr__`.
 from parlib.data import check as check
 from parlib.data import load_benchmark as load_benchmark
-from parlib.encode.checkpoints import available_encoders as available_encoders
 from parlib.encode.encoder import load_encoder as load_encoder
-from parlib.encode.features import FeatureStore as FeatureStore
-from parlib.encode.features import extract as extract
+from parlib.encode.extract import FeatureStore as FeatureStore
+from parlib.encode.extract import extract as extract
+from parlib.encode.hub import available_encoders as available_encoders
 from parlib.encode.prompts import load_prompts as load_prompts
 from parlib.errors import BadInput as BadInput
 from parlib.learn.head import VLMPARHead as VLMPARHead

@@ -15,7 +15,7 @@ from parlib.errors import BadInput
 
 def synth(arguments):
     """Render a benchmark; prints its root."""
-    from parlib.data.synthetic import synthesize
+    from pedsynth import synthesize
 
     sizes = {split: getattr(arguments, split) for split in ("train", "val", "test")}
     options = {"seed": arguments.seed, "domain": arguments.domain, "workers": arguments.workers}

@@ -1,25 +1,28 @@
-"""Files written whole or not at all, by one process at a time, and told apart by their bytes."""
+"""Files are written whole or not at all, by one process at a time; errors of reading name the file."""
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from parlib.errors import BadInput
-from parlib.reading import one_line
 
 
-def write_atomic(path, content):
-    """Write `content` (str or bytes) so that a reader sees the old file or the new one, never a part.
+def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write so that a reader sees the old file or the new one, never a part of one.
 
     Raises:
-        BadInput: the disk is full, or the place cannot be written to; what was there stays as it was.
+        BadInput: the disk is full, or the place cannot be written to; the old file stays as it was.
     """
     path = Path(path)
     partial = partial_of(path)
@@ -33,33 +36,43 @@ def write_atomic(path, content):
     except OSError as error:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
-        raise BadInput(
-            f"{path} cannot be written: {error.strerror}; make room there or choose another place"
-        ) from error
+        raise BadInput(f"{path} cannot be written: {error.strerror}; make room or choose another place") from error
 
 
-def partial_of(path):
-    """Where `path` is written before it is renamed: a name of this machine's and process's own."""
+def partial_of(path: str | os.PathLike) -> Path:
+    """Where `path` is written before it is renamed: a hidden name that holds this machine and process."""
     return Path(path).with_name(f".{Path(path).name}.{platform.node()}.{os.getpid()}")
 
 
-def sweep(folder):
-    """Remove what killed processes of this machine left half-written in `folder`: files and folders."""
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove the half-written files and folders that killed processes of this machine left in `folder`."""
     for left in Path(folder).glob(f".*.{glob.escape(platform.node())}.*"):
         pid = left.suffix[1:]
-        if pid.isdigit() and not _runs(int(pid)):
+        if pid.isdigit() and not _is_running(int(pid)):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
 
 
+def _is_running(pid):
+    if os.name == "nt":  # there os.kill would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's process
+    return True
+
+
 @contextlib.contextmanager
-def whole_folder(out):
-    """A folder to fill, which takes the place of `out` when it is whole; only then does what was there leave.
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill; it takes the place of `out` once the block has ended without an error.
 
     Raises:
-        BadInput: the disk is full, or the place cannot be written to; what was there stays as it was.
+        BadInput: the disk is full, or the place cannot be written to; the old folder stays as it was.
     """
     from safetensors import SafetensorError
 
@@ -72,53 +85,149 @@ def whole_folder(out):
             out.rename(old)
         partial.rename(out)
         shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:  # safetensors tells a full disk by an error of its own
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an error class of its own
         raise BadInput(f"{out} cannot be written: {one_line(error)}; make room or choose another place") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def only_one(path, lock):
-    """Hold the file `lock` while `path` is made; it is removed at the end. BadInput where another process holds it."""
+def only_one(path: str | os.PathLike, lock: str | os.PathLike) -> Iterator[None]:
+    """Hold the file `lock` while `path` is made, and remove it afterwards.
+
+    Raises:
+        BadInput: another process holds it, or it cannot be written.
+    """
+    held = FileLock(lock, blocking=False)
     try:
-        file = open(lock, "w")  # noqa: SIM115
+        held.acquire()
+    except Timeout:
+        raise BadInput(f"another process is writing {path}: wait for it, or choose another place") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}; choose another place") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_nlink == 0:  # its holder removed it while we opened it
-                raise BlockingIOError
-        except BlockingIOError:
-            raise BadInput(f"another process is writing {path}: wait for it, or choose another place") from None
-        try:
-            yield
-        finally:
-            Path(lock).unlink(missing_ok=True)
-
-
-def _runs(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's, but there
-    return True
+        yield
+    finally:
+        if os.name != "nt":  # Windows does not remove a file that is open
+            Path(lock).unlink(missing_ok=True)
+        held.release()
 
 
-def plain_cell(text):
-    """Text for a cell of CSV: a quote before what a spreadsheet would take for a formula."""
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, what: str, remedy: str = "take the file as it was written") -> Iterator[None]:
+    """Turn whatever error a missing, damaged or foreign file causes in the block into a `BadInput` that names it."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"no {what} at {path}") from None
+    except Exception as error:  # parsers of binary files raise a dozen classes
+        if os.path.exists(path) and not os.access(path, os.R_OK):  # safetensors and pyarrow call such a file missing
+            raise BadInput(f"{path} cannot be read: Permission denied; allow it and run the same again") from error
+        raise BadInput(f"{what} {path} cannot be read ({type(error).__name__}: {one_line(error)}); {remedy}") from error
+
+
+def read_json(path: str | os.PathLike, what: str, shape: Any = None) -> Any:
+    """The content of a JSON file; `what` names its kind in the error."""
+    with reading(path, what):
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if shape is not None:
+        must_be(content, shape, f"{what} {path}")
+    return content
+
+
+def json_text(content: Any, indent: int | None = 1) -> str:
+    """Strict JSON text: NaN becomes null, NumPy numbers and arrays become plain ones, everything else unknown text."""
+    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _plain(content):
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if hasattr(content, "tolist"):  # NumPy, torch
+        return _plain(content.tolist())
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def read_yaml(path: str | os.PathLike, what: str) -> Any:
+    """The content of a YAML file, plain types only (`safe_load`); `what` names its kind in the error."""
+    import yaml
+
+    with reading(path, what):
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def one_line(error: object) -> str:
+    """The text of an error on one line, at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def plain_cell(text: str) -> str:
+    """Text for a CSV cell, with a quote before what a spreadsheet would take for a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", text) else text
 
 
-def markdown_cell(text):
-    """Text for a cell of a Markdown table: no markup, link or new column out of what a file brought."""
-    text = " ".join(str(text).split()).replace("\\", "\\\\")
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").replace("`", "'")
+def markdown_cell(text: object) -> str:
+    """Text for a cell of a Markdown table, with no markup, link or column separator in it."""
+    line = " ".join(str(text).split()).replace("\\", "\\\\")
+    return line.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").replace("`", "'")
 
 
-def digest(content):
+def digest(content: Any) -> str:
     """SHA-256 of anything JSON can hold, independent of key order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+# Deleted once no stage uses them: use `reading` instead.
+def may_read(path: str | os.PathLike) -> str | os.PathLike:
+    """The path; BadInput where it may not be read, which safetensors and pyarrow would call missing or broken."""
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        raise BadInput(f"{path} cannot be read: Permission denied; allow it (chmod u+r) and run the same again")
+    return path
+
+
+def sized(path: str | os.PathLike, most: int = 2**27) -> str | os.PathLike:
+    """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
+    if os.stat(path).st_size > most or not os.path.isfile(path):
+        raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
+    return path
+
+
+def must_be(value: Any, shape: Any, where: object) -> None:
+    """BadInput that names the place where a value out of a file is not of `shape`.
+
+    A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key,
+    or `(shape,)` of what may be missing.
+    """
+    if isinstance(shape, tuple):
+        if value is None:
+            return
+        shape = shape[0]
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for key, inner in shape.items():
+            for name in value if key is str else (key,):
+                must_be(value.get(name), inner, f"{where}, {name}")
+    elif isinstance(shape, list) and isinstance(value, (list, tuple)):
+        for i, one in enumerate(value):
+            must_be(one, shape[0], f"{where}, {i + 1}")
+    elif isinstance(shape, (dict, list)) or not (isinstance(value, shape) if isinstance(shape, type) else shape(value)):
+        found = "nothing" if value is None else f"{str(value)[:40]!r}"
+        raise BadInput(f"{where}: {found} cannot stand there; take the file as it was written")
+
+
+def is_name(value: object) -> bool:
+    """Whether a value out of a file names something: text, or a number, but not YAML's yes, no and null."""
+    return type(value) in (str, int, float) and bool(str(value).strip())
+
+
+def number(value: object) -> bool:
+    """Whether a value out of a file is NaN or a number of bearable size: a shape for `must_be`."""
+    return isinstance(value, (int, float)) and not abs(value) > 1e9
+
+
+def pair(value: object) -> bool:
+    """Whether a value out of a file is a list of two numbers, such as an interval: a shape for `must_be`."""
+    return isinstance(value, list) and len(value) == 2 and all(map(number, value))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.reading import is_name, must_be, read_yaml
+from parlib.files import is_name, must_be, read_yaml
 
 _FOLDER = Path(__file__).parent / "assets" / "schemas"
 _SHAPE = {

@@ -17,7 +17,7 @@ def real_data():
 
 
 def _rendered(tmp_path_factory, benchmark):
-    from parlib.data.synthetic import synthesize
+    from pedsynth import synthesize
 
     root = tmp_path_factory.mktemp("rendered") / benchmark
     return synthesize(benchmark, root, train=40, val=24, test=24, workers=1, progress=False)

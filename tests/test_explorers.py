@@ -9,7 +9,7 @@ from PIL import Image
 
 from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import load_encoder
-from parlib.encode.features import extract
+from parlib.encode.extract import extract
 from parlib.learn.run import new_head
 from parlib.learn.train import predict
 from parlib.measure.metrics import evaluate

@@ -13,7 +13,7 @@ from test_encoder import save_pair
 
 from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
 from parlib.cli import main
-from parlib.encode import features
+from parlib.encode import extract as features
 from parlib.encode.encoder import ImageFeatures
 from parlib.encode.store import check_store
 

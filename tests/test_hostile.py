@@ -15,11 +15,11 @@ from PIL import Image
 
 import parlib
 from parlib.data import check, load_benchmark
-from parlib.data.files import read_mat, read_table
+from parlib.data.formats import read_mat, read_table
 from parlib.data.images import open_image
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
-from parlib.reading import read_json
+from parlib.files import read_json
 from parlib.schema import Schema
 from parlib.use.boxes import read_boxes
 from parlib.use.model import EXAMPLES, load

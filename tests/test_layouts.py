@@ -12,11 +12,11 @@ from scipy.io import loadmat
 from parlib import load_benchmark
 from parlib.data import check, labels_of, read_release
 from parlib.data.peta import leak
-from parlib.data.synthetic.annotations import write_annotations
-from parlib.data.synthetic.labels import labels
-from parlib.data.synthetic.layouts import LAYOUTS, Plan
-from parlib.data.synthetic.population import DOMAINS
 from parlib.schema import schema
+from pedsynth.annotations import write_annotations
+from pedsynth.labels import labels
+from pedsynth.layouts import LAYOUTS, Plan
+from pedsynth.population import DOMAINS
 
 SIZES = {"train": 40, "val": 24, "test": 24}
 
@@ -78,7 +78,7 @@ def test_peta_says_which_columns_are_not_drawn(rendered_peta):
 
 
 def labels_known():
-    from parlib.data.synthetic.labels import READERS
+    from pedsynth.labels import READERS
 
     return READERS["peta105"](Plan("peta", SIZES, "peta", 0).people[0])
 

@@ -1,7 +1,6 @@
 """The shipped nano encoder loads like any checkpoint, and the tool that makes it runs, stops and goes on."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, SiglipModel, SiglipProcessor
 
-from parlib.data.synthetic.person import Person
 from parlib.encode.encoder import NANO
 from parlib.encode.prompts import languages, load_prompts
+from pedsynth.person import Person
 
-TOOLS = Path(__file__).parents[1] / "tools"
 PERSON = Person(
     female=True,
     age="adult",
@@ -35,13 +33,6 @@ PERSON = Person(
     bags=frozenset({"backpack"}),
     formal=True,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tools_on_path():
-    sys.path.insert(0, str(TOOLS))
-    yield
-    sys.path.remove(str(TOOLS))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +80,7 @@ def test_no_text_is_unknown(nano):
 
 
 def test_phrases_are_true_of_whom_they_should_be():
-    import phrases
+    from pedsynth.nano import phrases
 
     said = phrases.traits(PERSON)
     assert set(said) == set(phrases.trait_names())
@@ -111,7 +102,7 @@ def test_phrases_are_true_of_whom_they_should_be():
 
 
 def test_every_language_says_every_trait():
-    import phrases
+    from pedsynth.nano import phrases
 
     rng = np.random.default_rng(0)
     for language in phrases.LANGUAGES:
@@ -125,7 +116,7 @@ def test_every_language_says_every_trait():
 
 
 def test_phrases_are_never_the_prompts_measured_with(nano):
-    from nano_train import PhrasePool
+    from pedsynth.nano.training import PhrasePool
 
     pool = PhrasePool(nano[1].tokenizer, 3000, seed=3)
     prompts = {text for s in ("pa100k", "peta", "market1501") for code in languages() for text in load_prompts(s, code)}
@@ -134,7 +125,7 @@ def test_phrases_are_never_the_prompts_measured_with(nano):
 
 
 def test_pretraining_runs_stops_and_goes_on(tmp_path):
-    import pretrain_nano
+    from pedsynth.nano import pretrain as pretrain_nano
 
     options = "--images 80 --measure-images 40 40 40 --batch 16 --phrases 8 --pool 50 --steps 2 --threads 1 --workers 1"
     options = [*options.split(), "--checkpoint", "1", "--cache", str(tmp_path / "cache")]

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from parlib.data import labels_of, load_benchmark, read_release, schema_of
+from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.peta import leak
-from parlib.data.splits import disjoint, index_hash, read_index
 from parlib.errors import BadInput
 from parlib.schema import schema
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from parlib.data import read_release
-from parlib.data.synthetic.labels import labels
-from parlib.data.synthetic.person import AGES, BAGS, COLOURS, FOOTWEAR, LOWERS, UPPERS
-from parlib.data.synthetic.population import DOMAINS, sample_person
 from parlib.schema import schema
+from pedsynth.labels import labels
+from pedsynth.person import AGES, BAGS, COLOURS, FOOTWEAR, LOWERS, UPPERS
+from pedsynth.population import DOMAINS, sample_person
 
 PEOPLE = 20_000
 FACTS = json.loads((Path(__file__).parents[1] / "parlib" / "assets" / "real_facts.json").read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from parlib.data.synthetic.population import sample_person
-from parlib.data.synthetic.render import CAMERAS, render_person
+from pedsynth.population import sample_person
+from pedsynth.render import CAMERAS, render_person
 
 
 def draw(domain="pa100k", seed=3, looks=None, **options):

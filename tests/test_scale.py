@@ -17,7 +17,7 @@ from parlib.encode.store import check_store
 CODE = """
 import sys, torch
 from parlib.cli import main
-from parlib.encode import features
+from parlib.encode import extract as features
 torch.set_num_threads(1)
 features.SHARD = 2
 features.BATCH = 2

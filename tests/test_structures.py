@@ -42,16 +42,15 @@ from scipy.io import savemat
 
 import parlib
 from parlib.data import check, load_benchmark, pa100k, peta
-from parlib.data.files import read_table
+from parlib.data.formats import read_table
 from parlib.data.images import open_image
-from parlib.data.splits import read_index
+from parlib.data.partition import read_index
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
-from parlib.files import digest, markdown_cell, plain_cell
+from parlib.files import digest, markdown_cell, plain_cell, read_json, read_yaml
 from parlib.learn.run import evaluate_run
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
-from parlib.reading import read_json, read_yaml
 from parlib.schema import Schema, schema
 from parlib.show.annotate import annotate
 from parlib.use.boxes import read_boxes

@@ -9,12 +9,12 @@ from scipy.io import loadmat
 
 from parlib import BadInput, load_benchmark, schema
 from parlib.data import labels_of
-from parlib.data.synthetic import synthesize
-from parlib.data.synthetic.labels import labels
-from parlib.data.synthetic.layouts import LAYOUTS, Plan
-from parlib.data.synthetic.person import AGES, BAGS, FOOTWEAR, LOWER_PATTERNS, UPPER_PATTERNS, UPPERS, VIEWS
-from parlib.data.synthetic.population import DOMAINS, sample_person
-from parlib.data.synthetic.render import CAMERAS, render_person
+from pedsynth import synthesize
+from pedsynth.labels import labels
+from pedsynth.layouts import LAYOUTS, Plan
+from pedsynth.person import AGES, BAGS, FOOTWEAR, LOWER_PATTERNS, UPPER_PATTERNS, UPPERS, VIEWS
+from pedsynth.population import DOMAINS, sample_person
+from pedsynth.render import CAMERAS, render_person
 
 
 def plain(view="front"):

@@ -15,7 +15,7 @@ from parlib.errors import BadInput
 from parlib.files import write_atomic
 from parlib.learn.head import VLMPARHead
 from parlib.schema import schema
-from parlib.use.added import few_shot_attribute, zero_shot_attribute
+from parlib.use.attributes import few_shot_attribute, zero_shot_attribute
 from parlib.use.boxes import read_boxes
 from parlib.use.model import EXAMPLES, SHIPPED, Model
 from parlib.use.predict import Job, gather

@@ -1,4 +1,4 @@
-"""Who walks by in the real benchmarks: `python tools/populations.py DATA_ROOT` writes `parlib/assets/populations.json`.
+"""Counts of people in the real benchmarks: `python tools/populations.py DATA` writes `populations.json` of pedsynth.
 
 Each domain is a Bayesian network counted in the public annotation file: its questions in order, each with the earlier
 questions it depends on most (chosen greedily by the Akaike information criterion) and the counts of its answers given
@@ -13,9 +13,9 @@ from real_facts import to_json
 from scipy.io import loadmat
 
 from parlib.data import read_release
-from parlib.data.synthetic.person import COLOURS, MARKET_LOWER, MARKET_UPPER
+from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 
-OUT = Path(__file__).parents[1] / "parlib" / "assets" / "populations.json"
+OUT = Path(__file__).parents[1] / "pedsynth" / "assets" / "populations.json"
 SUBSETS, MOST_IMAGES = 10, 40  # of PETA; people with more images are counted as having that many
 _PARENTS, _CELLS = 4, 800  # at most, for one question
 _ALWAYS = {  # parents in any case, where the benchmark has them

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from parlib.data.synthetic import RENDERER_VERSION, synthesize
 from parlib.encode.encoder import load_encoder
 from parlib.learn.run import baseline_records, evaluate_run, prepare, train_run
 from parlib.learn.train import TrainOptions
 from parlib.measure.records import write_record
 from parlib.profile import settings
+from pedsynth import RENDERER_VERSION, synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS, SHARED = ("pa100k", "peta", "market1501"), "upar-lite"

@@ -23,7 +23,7 @@ def benchmark_root(profile: Profile) -> Path:
     """Root of the tree a `Profile` works on: the real one it names, or one rendered into its cache, once."""
     if profile.root is not None:
         return profile.root
-    from parlib.data.synthetic import RENDERER_VERSION, synthesize
+    from pedsynth import RENDERER_VERSION, synthesize
 
     sizes = "-".join(str(size) for size in profile.sizes.values())
     name = f"{profile.benchmark}-{sizes}-seed{profile.seed}-v{RENDERER_VERSION}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from parlib.data.files import holds
+from parlib.data.formats import holds
 from parlib.data.images import MAX_SIDE, open_image, survey
 from parlib.data.release import faults, read_release
 from parlib.errors import BadInput

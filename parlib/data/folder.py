@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from parlib.data.files import read_table, to_labels
+from parlib.data.formats import read_table, to_labels
+from parlib.data.partition import disjoint
 from parlib.data.release import Listing, Release
-from parlib.data.splits import disjoint
 from parlib.errors import BadInput
 from parlib.schema import Attribute, Schema
 

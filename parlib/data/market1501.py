@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.files import holds, member, read_mat, texts
+from parlib.data.formats import holds, member, read_mat, texts
+from parlib.data.partition import disjoint
 from parlib.data.release import Listing, Release
-from parlib.data.splits import disjoint
 from parlib.errors import BadInput
 from parlib.schema import schema
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.files import column_order, holds, member, read_mat, texts, to_labels
+from parlib.data.formats import column_order, holds, member, read_mat, texts, to_labels
+from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.release import Listing, Release
-from parlib.data.splits import disjoint, index_hash, read_index
 from parlib.errors import BadInput
 from parlib.schema import schema
 
@@ -23,7 +23,7 @@ def read(root, images=True, partition=0, attributes="35"):
     Args:
         partition: 0..4, the official random ones, in which more than half of the test images show a person of trainval;
             `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole people are dealt out by hash into the official sizes;
-            or the path of a published index as `.json` or `.csv` (`parlib.data.splits.read_index`).
+            or the path of a published index as `.json` or `.csv` (`parlib.data.partition.read_index`).
         attributes: `"35"`, those of the literature, or `"105"`.
 
     Raises:

@@ -18,9 +18,9 @@ from PIL import Image
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from parlib.encode.checkpoints import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
+from parlib.encode.hub import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
 from parlib.errors import BadInput
-from parlib.reading import one_line
+from parlib.files import one_line
 
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from parlib.errors import BadInput
-from parlib.reading import read_yaml
+from parlib.files import read_yaml
 from parlib.schema import Schema
 from parlib.schema import schema as named_schema
 

@@ -21,8 +21,7 @@ from safetensors.torch import load, save
 from parlib.data.check import Report
 from parlib.encode.encoder import Encoder, ImageFeatures, hash_tensors
 from parlib.errors import BadInput
-from parlib.files import digest, write_atomic
-from parlib.reading import may_read, must_be, read_json
+from parlib.files import digest, may_read, must_be, read_json, write_atomic
 
 FORMAT = 2
 _SHAPE = {

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder
 from parlib.encode.store import FeatureStore
-from parlib.learn.split import Split
+from parlib.learn.inputs import Split
 
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:

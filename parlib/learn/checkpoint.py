@@ -11,9 +11,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn, optim
 
 from parlib.errors import BadInput
-from parlib.files import write_atomic
+from parlib.files import may_read, must_be, read_json, write_atomic
 from parlib.learn.head import VLMPARHead
-from parlib.reading import may_read, must_be, read_json
 
 # What is read of a run: its folder may be anyone's.
 _TRAINED = {"benchmark": str, "view": (str,)}

@@ -18,16 +18,15 @@ import torch
 from parlib.encode.encoder import Encoder, load_encoder, processes
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
-from parlib.files import only_one, whole_folder, write_atomic
+from parlib.files import must_be, only_one, whole_folder, write_atomic
 from parlib.learn.baselines import PROBES, constant, linear_probe, zero_shot
 from parlib.learn.checkpoint import History, read_run
 from parlib.learn.head import VLMPARHead
+from parlib.learn.inputs import Split, asked_schema, prepare
 from parlib.learn.losses import fit_temperature
-from parlib.learn.split import Split, asked_schema, prepare
 from parlib.learn.train import TrainOptions, fit, logits_of, predict
 from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
-from parlib.reading import must_be
 from parlib.schema import Schema
 
 _THREADS = {"threads": lambda value: value in range(1, 1025)}

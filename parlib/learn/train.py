@@ -24,8 +24,8 @@ from torch import nn
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.checkpoint import History, resume, save
+from parlib.learn.inputs import Split
 from parlib.learn.losses import balanced_weights, loss_function, positive_rates
-from parlib.learn.split import Split
 from parlib.measure.metrics import SUMMARY, evaluate
 
 SAMPLING = ("shuffled", "balanced")

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import digest, write_atomic
+from parlib.files import digest, must_be, number, pair, read_json, write_atomic
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import evaluate
-from parlib.reading import must_be, number, pair, read_json
 
 
 def _is_count(value):

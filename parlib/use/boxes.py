@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from parlib.data.files import read_table
+from parlib.data.formats import read_table
 from parlib.errors import BadInput
-from parlib.reading import read_json
+from parlib.files import read_json
 
 _COLUMNS = (("x", "y", "width", "height"), ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
 

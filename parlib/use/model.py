@@ -19,11 +19,10 @@ from torch.nn import functional as F
 from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
-from parlib.files import whole_folder, write_atomic
+from parlib.files import number, read_json, whole_folder, write_atomic
 from parlib.learn.checkpoint import read_run
 from parlib.learn.head import VLMPARHead
 from parlib.measure.records import read_records, write_record
-from parlib.reading import number, read_json
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
 from parlib.use.places import EXAMPLES, SHIPPED, Images, folder_of  # noqa: F401 (two are asked for here)
@@ -137,7 +136,7 @@ class Model(ModelHubMixin):
 
     def with_phrases(self, phrases: Mapping[str, str]) -> "Model":
         """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""
-        from parlib.use.added import zero_shot_attribute
+        from parlib.use.attributes import zero_shot_attribute
 
         return self.with_added(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
 

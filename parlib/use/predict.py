@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from parlib.encode.features import BATCH, BATCH_BYTES
+from parlib.encode.extract import BATCH, BATCH_BYTES
 from parlib.errors import BadInput
 from parlib.files import digest, write_atomic
 from parlib.use.boxes import read_boxes

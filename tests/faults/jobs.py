@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 
 from parlib.data import load_benchmark
-from parlib.data.synthetic import synthesize
 from parlib.encode import features
 from parlib.encode.encoder import load_encoder
-from parlib.encode.features import extract
+from parlib.encode.extract import extract
 from parlib.errors import BadInput
 from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
@@ -22,6 +21,7 @@ from parlib.use import predict as predicting
 from parlib.use.model import load
 from parlib.use.predict import Job, gather
 from parlib.use.write import write_predictions
+from pedsynth import synthesize
 
 
 def render(root, place):

@@ -59,7 +59,7 @@ def made(place):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    from parlib.data.synthetic import synthesize
+    from pedsynth import synthesize
 
     return synthesize("pa100k", tmp_path_factory.mktemp("tree") / "pa100k", 240, 200, 200, workers=1, progress=False)
 

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from PIL import Image, PngImagePlugin
 from scipy.io import savemat
 
-from parlib.data.files import read_mat, read_table
+from parlib.data.formats import read_mat, read_table
 from parlib.data.images import open_image
 from parlib.errors import BadInput
-from parlib.reading import read_json, read_yaml
+from parlib.files import read_json, read_yaml
 from parlib.use.boxes import read_boxes
 
 

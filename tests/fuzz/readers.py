@@ -19,17 +19,16 @@ from scipy.io import savemat
 
 import parlib
 from parlib.data import check, load_benchmark
-from parlib.data.files import read_mat, read_table
+from parlib.data.formats import read_mat, read_table
 from parlib.data.images import open_image
-from parlib.data.splits import read_index
+from parlib.data.partition import read_index
 from parlib.encode.prompts import check_prompts, load_prompts
 from parlib.encode.store import FeatureStore, check_store
 from parlib.errors import BadInput
-from parlib.files import digest
+from parlib.files import digest, read_json
 from parlib.learn import checkpoint
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
-from parlib.reading import read_json
 from parlib.schema import Schema, schema
 from parlib.use.boxes import read_boxes
 from parlib.use.card import card

@@ -1,4 +1,4 @@
-"""The head and the pictures that ship with the package: `python tools/nano_head.py`.
+"""The head and the pictures that ship with the package: `python -m pedsynth.nano.shipped_head`.
 
 A head for `nano` trained on the small profile's rendered PA-100K tree, scored on its test split, and rendered people
 that nothing was trained on (another seed). Both are rendered: of no use on photographs.
@@ -11,12 +11,12 @@ from pathlib import Path
 from PIL import Image
 
 from parlib.data import benchmark_root, load_benchmark
-from parlib.data.synthetic import synthesize
 from parlib.files import write_atomic
 from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
 from parlib.profile import profile
 from parlib.use.model import EXAMPLES, SHIPPED, load
+from pedsynth import synthesize
 
 SCENE = EXAMPLES.parent / "scene"
 PEOPLE, SEED = 12, 2026  # example pictures, and the seed of who is in them

@@ -1,6 +1,6 @@
 """What a person wears from the shoulders down, each garment and pattern told apart by shape and not by colour alone."""
 
-from parlib.data.synthetic.skeleton import Skeleton, dark, jitter, light, mix
+from pedsynth.skeleton import Skeleton, dark, jitter, light, mix
 
 _HEM = {"jacket": 0.035, "suit": 0.07, "coat": 0.24}  # below the hip
 _LOOSE = {"coat": 0.014, "jacket": 0.012, "suit": 0.006, "sweater": 0.006}

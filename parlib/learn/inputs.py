@@ -10,7 +10,7 @@ import numpy as np
 
 from parlib.data import labels_of, load_benchmark, read_release
 from parlib.encode.encoder import Encoder
-from parlib.encode.features import extract
+from parlib.encode.extract import extract
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.files import digest

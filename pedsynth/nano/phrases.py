@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
-from parlib.data.synthetic.person import COLOURS
+from pedsynth.person import COLOURS
 
 LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
 _FOLDER = Path(__file__).parent / "phrase_bank"

@@ -1,7 +1,7 @@
 """Pretrain the nano encoder on rendered people and phrases about them, and write it in Hugging Face layout.
 
-    python tools/pretrain_nano.py                       # the shipped encoder, from rendering to model card
-    python tools/pretrain_nano.py --minutes 30          # stop after 30 minutes; the same command goes on from there
+    python -m pedsynth.nano.pretrain                       # the shipped encoder, from rendering to model card
+    python -m pedsynth.nano.pretrain --minutes 30          # stop after 30 minutes; the same command goes on from there
 
 An interrupted run is taken up where its last checkpoint was. Needs no network and no GPU.
 """
@@ -11,19 +11,17 @@ import json
 import time
 from pathlib import Path
 
-import nano_card
-import nano_model
 import torch
-from nano_data import MEASURE_SEED, PRETRAIN_SEED, rendered
-from nano_measure import measure
-from nano_train import Training
 from tqdm.auto import tqdm
 
-from parlib.data.synthetic.render import RENDERER_VERSION
-from parlib.files import write_atomic
-from parlib.reading import read_json
+from parlib.files import read_json, write_atomic
+from pedsynth.nano import architecture, model_card
+from pedsynth.nano.captions import MEASURE_SEED, PRETRAIN_SEED, rendered
+from pedsynth.nano.measured import measure
+from pedsynth.nano.training import Training
+from pedsynth.render import RENDERER_VERSION
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(argv=None):
@@ -56,8 +54,8 @@ def main(argv=None):
         "losses": history["losses"][-1] if history["losses"] else {},
         "scores": measure(model, run.processor.tokenizer, trees),
     }
-    size = nano_model.save(args.out, model, run.processor)
-    nano_card.write(args.out, about)
+    size = architecture.save(args.out, model, run.processor)
+    model_card.write(args.out, about)
     for benchmark, scores in about["scores"].items():
         print(benchmark, json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe")}))
     print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")

@@ -4,9 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from parlib.data.files import read_table
+from parlib.data.formats import read_table
 from parlib.errors import BadInput
-from parlib.reading import read_json
+from parlib.files import read_json
 
 
 def disjoint(keys, sizes, seed):

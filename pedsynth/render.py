@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
-from parlib.data.synthetic.cameras import CAMERAS
-from parlib.data.synthetic.figure import draw_person
-from parlib.data.synthetic.scene import background, occlude, shadow
+from pedsynth.cameras import CAMERAS
+from pedsynth.figure import draw_person
+from pedsynth.scene import background, occlude, shadow
 
 RENDERER_VERSION = 4  # raised whenever the same seed gives other pixels
 _FLOOR = 44  # px: no sensor sees fewer over the height of a crop

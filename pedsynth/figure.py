@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from parlib.data.synthetic.carried import Carried
-from parlib.data.synthetic.skeleton import PALETTE, dark, jitter, light, mix
+from pedsynth.carried import Carried
+from pedsynth.skeleton import PALETTE, dark, jitter, light, mix
 
 _SCALE = 2  # drawn this much larger, then averaged down
 _LOOSE = {"coat": 1.3, "jacket": 1.25, "suit": 1.15, "sweater": 1.15}

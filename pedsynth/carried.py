@@ -1,7 +1,7 @@
 """What a person carries: on the back, over the shoulder, in the hands, before the chest."""
 
-from parlib.data.synthetic.clothes import Clothes
-from parlib.data.synthetic.skeleton import dark, light, mix
+from pedsynth.clothes import Clothes
+from pedsynth.skeleton import dark, light, mix
 
 
 class Carried(Clothes):

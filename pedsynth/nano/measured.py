@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from nano_train import encode_texts, to_pixels
-from phrases import LANGUAGES
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -11,6 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from parlib.encode.prompts import load_prompts
 from parlib.measure.metrics import evaluate, tune_thresholds
 from parlib.schema import schema
+from pedsynth.nano.phrases import LANGUAGES
+from pedsynth.nano.training import encode_texts, to_pixels
 
 
 @torch.no_grad()

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import nano_model
 import numpy as np
-from phrases import trait_names, traits
 from tqdm.auto import tqdm
 
-from parlib.data.synthetic.labels import labels
-from parlib.data.synthetic.population import sample_person
-from parlib.data.synthetic.render import CAMERAS, RENDERER_VERSION, render_person
+from pedsynth.labels import labels
+from pedsynth.nano import architecture
+from pedsynth.nano.phrases import trait_names, traits
+from pedsynth.population import sample_person
+from pedsynth.render import CAMERAS, RENDERER_VERSION, render_person
 
 # The benchmarks are rendered from seed 0 on; these never meet them, nor each other.
 PRETRAIN_SEED, MEASURE_SEED = 777_000, 888_000
@@ -46,7 +46,7 @@ def rendered(cache, kind, count, seed, workers=1):
     folder = Path(cache) / f"v{RENDERER_VERSION}-{kind}-{seed}-{count}"
     if not (folder / "done.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        shape = (count, nano_model.SIZE, nano_model.SIZE, 3)
+        shape = (count, architecture.SIZE, architecture.SIZE, 3)
         images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         starts, rows = range(0, count, _CHUNK), []
         with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
@@ -80,7 +80,7 @@ def _one(index, kind, seed):
         benchmark, split = kind.split("-")
         person = sample_person(rng, benchmark, split)
         image, box = render_person(person, rng, benchmark), None
-    pixels = image.resize((nano_model.SIZE, nano_model.SIZE), 2, box)  # 2 is bilinear, as the processor resizes
+    pixels = image.resize((architecture.SIZE, architecture.SIZE), 2, box)  # 2 is bilinear, as the processor resizes
     said, named = traits(person), labels(person, benchmark)
     return (
         np.asarray(pixels),

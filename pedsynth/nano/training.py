@@ -5,15 +5,15 @@ truth for each pair. The in-batch contrastive form does not get off the ground h
 images.
 """
 
-import nano_model
 import numpy as np
 import torch
-from phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
 from parlib.encode.prompts import languages, load_prompts
+from pedsynth.nano import architecture
+from pedsynth.nano.phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
 
 _KINDS, _KIND_SHARES = ("is", "not", "both"), (0.66, 0.1, 0.24)
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
@@ -25,7 +25,7 @@ class Readout(torch.nn.Module):
     It makes the patch tokens, and not only their pooled summary, say where things are: what a fusion head reads later.
     """
 
-    def __init__(self, rates, width=nano_model.WIDTH):
+    def __init__(self, rates, width=architecture.WIDTH):
         """`rates` (K,): how often each trait is true, where the answers start from."""
         super().__init__()
         rates = torch.as_tensor(rates, dtype=torch.float32).clamp(0.005, 0.995)
@@ -66,7 +66,7 @@ class PhrasePool:
 
 def encode_texts(tokenizer, texts):
     """(P, T) token ids, padded to the full length as the text tower expects."""
-    options = {"padding": "max_length", "max_length": nano_model.LENGTH, "truncation": True, "return_tensors": "pt"}
+    options = {"padding": "max_length", "max_length": architecture.LENGTH, "truncation": True, "return_tensors": "pt"}
     return tokenizer(list(texts), **options)["input_ids"]
 
 
@@ -95,12 +95,12 @@ class Training:
         """`lr` is Muon's, for the matrices of the layers; everything else learns by AdamW at a third of it."""
         self.renders, self.steps, self.batch, self.phrase_count, self.lr = renders, steps, batch, phrases, lr
         self.seed, self.done = seed, 0
-        tokenizer = nano_model.make_tokenizer(corpus(seed))
-        self.processor = nano_model.make_processor(tokenizer)
+        tokenizer = architecture.make_tokenizer(corpus(seed))
+        self.processor = architecture.make_processor(tokenizer)
         self.pool = PhrasePool(tokenizer, pool, seed)
-        self.model = nano_model.make_model(len(tokenizer), seed)
+        self.model = architecture.make_model(len(tokenizer), seed)
         self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
-        nano_model.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
+        architecture.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
         self.helper = Readout(renders.traits.mean(0))
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         named = [*self.model.named_parameters(), *self.helper.named_parameters()]

@@ -7,7 +7,7 @@ import numpy as np
 
 from parlib.data import mat
 from parlib.errors import BadInput
-from parlib.reading import one_line, sized
+from parlib.files import one_line, sized
 
 
 def holds(folder):

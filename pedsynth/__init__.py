@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from parlib.data.synthetic.annotations import write_annotations
-from parlib.data.synthetic.layouts import LAYOUTS, Plan
-from parlib.data.synthetic.population import DOMAINS
-from parlib.data.synthetic.render import CAMERAS, RENDERER_VERSION, render_person
 from parlib.errors import BadInput
-from parlib.files import partial_of, sweep
-from parlib.reading import read_json
+from parlib.files import partial_of, read_json, sweep
+from pedsynth.annotations import write_annotations
+from pedsynth.layouts import LAYOUTS, Plan
+from pedsynth.population import DOMAINS
+from pedsynth.render import CAMERAS, RENDERER_VERSION, render_person
 
 __all__ = ["RENDERER_VERSION", "synthesize"]
 _QUALITY = 90

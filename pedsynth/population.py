@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from parlib.data.synthetic.person import COLOURS, MARKET_LOWER, MARKET_UPPER, Person
+from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER, Person
 
 DOMAINS = ("pa100k", "peta", "market1501", "mixed")
 _OTHER = {"upper": set(COLOURS) - set(MARKET_UPPER), "lower": set(COLOURS) - set(MARKET_LOWER)}
@@ -61,7 +61,7 @@ def sample_person(rng, domain="pa100k", split="train", camera=None, decks=None):
 
 @cache
 def _population():
-    path = Path(__file__).parents[2] / "assets" / "populations.json"
+    path = Path(__file__).parent / "assets" / "populations.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 

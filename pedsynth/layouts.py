@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from parlib.data.market1501 import IDENTITIES, VAL_IDENTITIES
-from parlib.data.splits import disjoint
-from parlib.data.synthetic.labels import READERS, labels
-from parlib.data.synthetic.population import camera_shares, people_by_images, sample_person, sample_view
+from parlib.data.partition import disjoint
 from parlib.errors import BadInput
 from parlib.schema import schema
+from pedsynth.labels import READERS, labels
+from pedsynth.population import camera_shares, people_by_images, sample_person, sample_view
 
 LAYOUTS = {"pa100k": {}, "peta": {}, "market1501": {"train": 3}}  # benchmark -> least images a split, where not 1
 SPLITS = ("train", "val", "test")

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.io import savemat
 
-from parlib.data.synthetic.layouts import SPLITS
 from parlib.schema import schema
+from pedsynth.layouts import SPLITS
 
 # The order of fields in the two halves of Market-1501's file, after age, backpack, bag and handbag.
 _WORN, _WHO = ["clothes", "down", "up"], ["hair", "hat", "gender"]

@@ -1,8 +1,8 @@
 """What a benchmark's annotators would write about a `Person`."""
 
-from parlib.data.synthetic.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 from parlib.errors import BadInput
 from parlib.schema import schema
+from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 
 
 def labels(person, benchmark="pa100k"):

@@ -1,6 +1,6 @@
 """The nano encoder's model card, written from what was measured and from nothing else.
 
-python tools/nano_card.py       # writes it again, with the table of heads from `records/small`
+python tools/model_card.py       # writes it again, with the table of heads from `records/small`
 """
 
 import json
@@ -10,7 +10,7 @@ from parlib.encode.encoder import load_encoder
 from parlib.measure.records import read_records
 from parlib.measure.tables import OUR_METHODS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 _CARD = """---
 license: mit
@@ -34,7 +34,7 @@ them is the code that real checkpoints use.
   afterwards.
 - {steps:,} of {planned:,} planned steps of {batch} images and {phrases_a_step} phrases: {cpu_minutes:.0f} minutes of
   CPU time ({threads} thread) after rendering.
-- Made by `python tools/pretrain_nano.py`; no pickle, no remote code.
+- Made by `python -m pedsynth.nano.pretrain`; no pickle, no remote code.
 
 ## Measured
 
