@@ -42,7 +42,7 @@ def extract(arguments):
     encoder = load_encoder(arguments.encoder, revision=arguments.revision)
     where = (arguments.benchmark, arguments.root, arguments.split)
     options = {name: getattr(arguments, name) for name in ("dtype", "layout", "workers")}
-    options["views"] = ("plain", "mirrored") if arguments.mirrored else ("plain",)
+    options["mirrored"] = arguments.mirrored
     folder = prepare(*where, encoder, _cache(arguments), **options).store.folder
     if processes().is_main_process:
         print(folder)

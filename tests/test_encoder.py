@@ -311,3 +311,34 @@ def test_an_earlier_block_gives_its_patch_tokens_and_the_last_ones_summary(name,
     torch.testing.assert_close(same.tokens, plain.tokens)
     with pytest.raises(BadInput, match="has no layer 3 of its image tower, only 1 to 2"):
         load_encoder(str(folders[name]), layer=3)
+
+
+def other_preprocessing(folder, place, **options):
+    """A copy of a checkpoint whose preprocessing has other `options`."""
+    place.mkdir()
+    copy_of(folder, place)
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        file = place / name
+        if file.is_file():
+            settings = json.loads(file.read_text())
+            settings.get("image_processor", settings).update(options)
+            file.write_text(json.dumps(settings))
+    return place
+
+
+def test_an_identity_is_weights_preprocessing_and_tokenizer(tmp_path):
+    nano = load_encoder("nano")
+    assert set(nano.identity) == {"weights", "preprocessing", "tokenizer"}
+    assert nano.identity["weights"] == nano.weights_hash
+    copied = load_encoder(str(other_preprocessing(NANO, tmp_path / "copied")))
+    copied.encode_prompts(["a hat"])  # what the last call asked of the tokenizer is no part of it
+    assert copied.identity == nano.identity
+    copied.must_match(nano.identity, "a model")
+
+    for options in ({"resample": 3}, {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}):
+        place = other_preprocessing(NANO, tmp_path / "-".join(options), **options)
+        other = load_encoder(str(place))
+        assert {part for part in nano.identity if nano.identity[part] != other.identity[part]} == {"preprocessing"}
+        with pytest.raises(BadInput, match="model runs/a was made with another encoder: preprocessing of"):
+            other.must_match(nano.identity, "model runs/a")
+        other.must_match({"weights": nano.weights_hash}, "a model written before there were identities")

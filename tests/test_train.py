@@ -211,8 +211,8 @@ def test_an_average_of_weights_is_kept_in_their_place(setting):
 
 def test_the_mirrored_view_is_trained_on_and_averaged(rendered, setting):
     encoder, cache, _ = setting
-    views = {"views": ("plain", "mirrored"), "progress": False}
-    train, val = (prepare("pa100k", rendered, s, encoder, cache, **views) for s in ("train", "val"))
+    both = {"mirrored": True, "progress": False}
+    train, val = (prepare("pa100k", rendered, s, encoder, cache, **both) for s in ("train", "val"))
     head = new_head("pa100k", encoder, **SMALL)
     fit(head, train, val, TrainOptions(epochs=1, mirrored=True, threads=1))
     plain, mirrored = views_of(val.store, True)

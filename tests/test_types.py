@@ -21,7 +21,7 @@ import parlib
 
 data = parlib.load_benchmark("pa100k", "tree", "train", images=False)
 encoder = parlib.load_encoder("nano", layer=2)
-store = parlib.extract(data, encoder, "features", "pa100k-train", dtype="bf16", views=("plain", "mirrored"))
+store = parlib.extract(data, encoder, "features", "pa100k-train", dtype="bf16", mirrored=True)
 head = parlib.VLMPARHead.for_encoder(encoder, parlib.schema("pa100k"), parlib.load_prompts("pa100k"))
 history = parlib.fit(head, (store, np.zeros((9, 26))), (store, np.zeros((9, 26))))
 scores = parlib.predict(head, store)

@@ -104,9 +104,9 @@ def _load(asked, progress=False, **variant):
     torch.set_num_threads(1)
     wide = variant.pop("naflex", False)
     encoder = naflex(asked.encoder, asked.cache / "naflex") if wide else load_encoder(asked.encoder, **variant)
-    views = {"views": ("plain", "mirrored"), "progress": progress}
+    both = {"mirrored": True, "progress": progress}
     where = (asked.benchmark, asked.root)
-    return encoder, [prepare(*where, split, encoder, asked.cache, **views) for split in ("train", "val", "test")]
+    return encoder, [prepare(*where, split, encoder, asked.cache, **both) for split in ("train", "val", "test")]
 
 
 def _start(asked):

@@ -4,6 +4,7 @@ Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from parlib.encode.hub import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
 from parlib.errors import BadInput
-from parlib.files import one_line
+from parlib.files import digest, one_line
 
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
 
@@ -93,10 +94,43 @@ class Encoder:
         """SHA-256 of every weight, by name: two encoders with one hash give the same features."""
         return hash_tensors(self.model.state_dict())
 
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """SHA-256 of each part that determines features: `weights`, `preprocessing`, `tokenizer`; and `layer` if set.
+
+        What counts is what is used: folders that differ in bytes alone, or in a padding side that `load_encoder`
+        overrides, have one identity.
+        """
+        parts = {
+            "weights": self.weights_hash,
+            "preprocessing": digest(self.preprocessing),
+            "tokenizer": _tokenizer_hash(self.processor.tokenizer, self.text_length),
+        }
+        return parts if self.layer is None else {**parts, "layer": str(self.layer)}
+
+    def must_match(self, identity: Mapping[str, Any], whose: str) -> None:
+        """Check that features of `whose` (words for the error, such as "model runs/a") came from this very encoder.
+
+        Args:
+            identity: `identity` of the encoder used there; parts that an older file lacks are not compared.
+
+        Raises:
+            BadInput: names the parts that differ.
+        """
+        compared = {**identity, "layer": identity.get("layer")}
+        differ = [part for part, value in compared.items() if (value and str(value)) != self.identity.get(part)]
+        if differ:
+            raise BadInput(
+                f"{whose} was made with another encoder: {' and '.join(differ)} of encoder {self.name!r} differ from "
+                "those used there; give the encoder used there, unchanged, or make it again with this one"
+            )
+
     @property
     def preprocessing(self) -> dict[str, Any]:
         """The checkpoint's own image preprocessing as a plain dict: resize, rescale, normalise."""
-        return {k: v for k, v in self.processor.image_processor.to_dict().items() if not k.startswith("_")}
+        # Options without a value and the name of the class change between versions of transformers, the pixels do not.
+        options = self.processor.image_processor.to_dict().items()
+        return {k: v for k, v in options if not (v is None or k.startswith("_") or k == "image_processor_type")}
 
     def preprocess(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
         """PIL images -> what the image tower takes: `pixel_values` (B, 3, H, W); for NaFlex (B, N, patch pixels),
@@ -185,6 +219,23 @@ def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
     return digest.hexdigest()
 
 
+def _tokenizer_hash(tokenizer, length):
+    """SHA-256 of all that turns a phrase into ids: rules, vocabulary, special tokens, and the padding to `length`."""
+    if tokenizer.is_fast:
+        rules = json.loads(tokenizer.backend_tokenizer.to_str(), object_hook=_without_defaults)
+        # They hold what the last call asked for.
+        rules = {part: rule for part, rule in rules.items() if part not in ("padding", "truncation")}
+    else:
+        vocabulary = hashlib.sha256(tokenizer.sp_model.serialized_model_proto()).hexdigest()
+        rules = [vocabulary, tokenizer.init_kwargs.get("do_lower_case"), tokenizer.special_tokens_map]
+    return digest([rules, tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side, length])
+
+
+def _without_defaults(entries):
+    """A later version of tokenizers may write options that an earlier one did not know, switched off."""
+    return {name: value for name, value in entries.items() if value is not None and value is not False}
+
+
 def processes() -> PartialState:
     """accelerate's `PartialState`: which process of a launch this is, and its device. The first call joins the others.
 
@@ -243,6 +294,8 @@ def load_encoder(
     if layer is not None and not 1 <= layer <= (depth := config.vision_config.num_hidden_layers):
         raise BadInput(f"encoder {name!r} has no layer {layer} of its image tower, only 1 to {depth}")
     model.requires_grad_(False).eval().to(device or processes().device)
+    # The text tower pools the last position; where the checkpoint's file is silent, transformers pads on the left.
+    processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
     encoder = Encoder(str(name), model, processor, layer)
     side, taken = config.vision_config.to_dict().get("image_size"), encoder.preprocessing.get("size") or {}
     if side and (made := taken.get("height", side)) != side:

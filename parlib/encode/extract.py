@@ -2,11 +2,9 @@
 
 import math
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import datasets
 import torch
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from parlib.data.images import RGBImage
 from parlib.encode.encoder import Encoder, processes
 from parlib.encode.store import FORMAT, FeatureStore, images_of, manifest_text, missing_shards, shard_names, write_shard
 from parlib.errors import BadInput
@@ -25,7 +24,6 @@ SHARD, SHARD_BYTES = 512, 2**26  # images and bytes a shard at most; two of them
 SHARDS = 2**14  # from twice as many on shards grow: Linux lets a process map 65,530 files
 BATCH, BATCH_BYTES = 64, 40e6  # images and bytes of pixels a batch at most
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-_VIEWS = {"plain": lambda image: image, "mirrored": ImageOps.mirror}
 
 
 def extract(
@@ -35,7 +33,7 @@ def extract(
     name: str,
     dtype: Dtype = "fp16",
     layout: str = "tokens",
-    views: Sequence[Literal["plain", "mirrored"]] = ("plain",),
+    mirrored: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -46,11 +44,11 @@ def extract(
         dataset: a benchmark from `load_benchmark`, with `image` and `image_id`.
         encoder: from `load_encoder`.
         out: folder of stores; this one goes to a subfolder named by `name` and by a hash of everything that
-            determines the features: weights, preprocessing, image ids and sizes of their files, dtype, layout, views.
+            determines the features: the encoder's identity, image ids and sizes of their files, and the options below.
         name: readable part of the folder's name, such as `pa100k-train`.
         dtype: `fp16`, `bf16` or `fp32`, as stored.
         layout: `tokens` (every patch token), `grid:7` (the square patch map averaged to 7 x 7), or `pooled` (no token).
-        views: `plain`, and `mirrored` for left and right swapped.
+        mirrored: store the features of every image with left and right swapped as well.
         batch_size: default is what fits 40 MB of pixels, 64 at most.
         workers: processes that decode and resize; default is one a core but one, 8 at most.
 
@@ -63,22 +61,18 @@ def extract(
     """
     if dtype not in _DTYPES:
         raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(_DTYPES)}")
-    if "plain" not in views or not set(views) <= set(_VIEWS):
-        raise BadInput(f"unknown views {', '.join(views)}: give plain, or plain and mirrored")
     if len(dataset) == 0:
         raise BadInput(f"nothing to extract: {name} has no image")
     kept = _tokens_kept(layout, encoder)
-    image_bytes = len(views) * (kept + 1) * encoder.width * _DTYPES[dtype].itemsize
+    image_bytes = (1 + mirrored) * (kept + 1) * encoder.width * _DTYPES[dtype].itemsize
     same = {
         "format": FORMAT,
-        "weights": encoder.weights_hash,
-        "preprocessing": encoder.preprocessing,
+        "identity": encoder.identity,
         "items": len(dataset),
         **images_of(dataset),
         "dtype": dtype,
         "layout": layout,
-        "views": sorted(views, reverse=True),
-        **({} if encoder.layer is None else {"layer": encoder.layer}),
+        "mirrored": mirrored,
         "patches": "varying" if encoder.keeps_aspect else encoder.patches,
         "shard": _shard(len(dataset), image_bytes),
     }
@@ -137,9 +131,9 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
     batches = [list(span[k : k + size]) for span in spans for k in range(0, len(span), size)]
     cuda = encoder.device.type == "cuda"
     loader = DataLoader(
-        _Batches(dataset, encoder, manifest["views"]),
+        _Batches(dataset, encoder, manifest["mirrored"]),
         batch_sampler=batches,
-        num_workers=min(8, os.cpu_count() // state.num_processes - 1) if workers is None else workers,
+        num_workers=min(8, (os.cpu_count() or 1) // state.num_processes - 1) if workers is None else workers,
         collate_fn=_as_it_is,
         pin_memory=cuda,
     )
@@ -157,11 +151,11 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
                 inputs = next(loaded)
                 if "error" in inputs:
                     raise BadInput(inputs["error"])
-                for view, pixels in inputs.items():
+                for which, pixels in inputs.items():
                     with torch.autocast("cuda", enabled=cuda):
                         features = encoder.encode_images(pixels)
                     for name, part in _kept(features, layout).items():
-                        parts.setdefault(f"{view}.{name}", []).append(part.to("cpu", dtype))
+                        parts.setdefault(f"{which}.{name}", []).append(part.to("cpu", dtype))
                 if "spatial_shapes" in inputs["plain"]:
                     parts.setdefault("shapes", []).append(inputs["plain"]["spatial_shapes"].to(torch.int16))
                 bar.update(len(span[start : start + size]))
@@ -177,12 +171,13 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
 
 
 class _Batches(torch.utils.data.Dataset):
-    """Batches of preprocessed images, {view: inputs}, decoded in the worker that asked."""
+    """Batches of preprocessed images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that asked."""
 
-    def __init__(self, dataset, encoder, views):
+    def __init__(self, dataset, encoder, mirrored):
         # Workers preprocess; the model would be copied, or on some systems pickled, for nothing.
-        self.encoder, self.views = replace(encoder, model=None), views
-        self.dataset = dataset.select_columns(["image"])
+        self.encoder, self.mirrored = replace(encoder, model=None), mirrored
+        # Whatever feature type the column has by now, as after `load_from_disk`: one file, the same pixels.
+        self.dataset = dataset.select_columns(["image"]).cast_column("image", RGBImage())
 
     def __len__(self):
         return len(self.dataset)
@@ -192,7 +187,10 @@ class _Batches(torch.utils.data.Dataset):
             images = self.dataset[list(rows)]["image"]
         except BadInput as error:
             return {"error": str(error)}  # raised here, it would reach the user wrapped in a worker's traceback
-        return {view: self.encoder.preprocess(map(_VIEWS[view], images)) for view in self.views}
+        made = {"plain": self.encoder.preprocess(images)}
+        if self.mirrored:
+            made["mirrored"] = self.encoder.preprocess(map(ImageOps.mirror, images))
+        return made
 
 
 def _as_it_is(batch):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import numpy as np
@@ -23,9 +23,15 @@ from parlib.encode.encoder import Encoder, ImageFeatures, hash_tensors
 from parlib.errors import BadInput
 from parlib.files import digest, may_read, must_be, read_json, write_atomic
 
-FORMAT = 2
+FORMAT = 3
 _SHAPE = {
-    **{"items": int, "shard": int, "views": [str], "patches": lambda value: isinstance(value, (int, str))},
+    **{
+        "items": int,
+        "shard": int,
+        "mirrored": bool,
+        "identity": {str: str},
+        "patches": lambda value: isinstance(value, (int, str)),
+    },
     **dict.fromkeys(("name", "encoder", "key", "dtype", "layout"), str),
 }
 
@@ -35,14 +41,14 @@ class FeatureStore:
 
     Args:
         folder: made by `extract`.
-        view: `plain`, or `mirrored` where the store holds it.
+        mirrored: read the features of the mirrored images, where the store holds them.
 
     Raises:
-        BadInput: no manifest there, shards still missing (extraction was stopped: run it again), or no such view.
+        BadInput: no manifest there, shards still missing (extraction was stopped: run it again), or no mirrored images.
     """
 
-    def __init__(self, folder: str | os.PathLike, view: Literal["plain", "mirrored"] = "plain"):
-        self.folder, self.view = Path(folder), view
+    def __init__(self, folder: str | os.PathLike, mirrored: bool = False):
+        self.folder, self.mirrored = Path(folder), mirrored
         path = self.folder / "manifest.json"
         if not path.is_file():
             raise BadInput(f"{folder} is no feature store: no manifest.json; make one with `parlib extract`")
@@ -54,8 +60,8 @@ class FeatureStore:
         must_be(self.manifest, _SHAPE, path)
         if not 0 < self.manifest["items"] <= self.manifest["shard"] * 1_000_000:
             raise BadInput(f"{path}: no store has so many shards; make it anew with `parlib extract`")
-        if view not in self.manifest["views"]:
-            raise BadInput(f"{folder} has no view {view!r}, only {', '.join(self.manifest['views'])}; extract it first")
+        if mirrored and not self.manifest["mirrored"]:
+            raise BadInput(f"{folder} holds no mirrored images; extract them with `parlib extract --mirrored`")
         missing = missing_shards(self.folder, self.manifest)
         if missing:
             raise BadInput(
@@ -68,11 +74,12 @@ class FeatureStore:
     @cached_property
     def _shards(self):
         # safetensors maps a file and reads a page when it is touched: opening all shards costs no memory.
-        pooled = self._read(f"{self.view}.pooled", 2)
+        which = "mirrored" if self.mirrored else "plain"
+        pooled = self._read(f"{which}.pooled", 2)
         if self.manifest["layout"] == "pooled":
             tokens = [part.new_empty(len(part), 0, part.shape[1]) for part in pooled]
         else:
-            tokens = self._read(f"{self.view}.tokens", 3)
+            tokens = self._read(f"{which}.tokens", 3)
         return [ImageFeatures(*parts) for parts in zip(tokens, pooled, strict=True)]
 
     def _read(self, part, dimensions):
@@ -128,18 +135,14 @@ class FeatureStore:
 
     def must_fit(self, encoder: Encoder | None = None, dataset: datasets.Dataset | None = None) -> "FeatureStore":
         """Returns the store, or raises BadInput where it was made by another encoder or from other images."""
-        asked: dict[str, dict[str, Any]] = {}
         if encoder is not None:
-            same = {"weights": encoder.weights_hash, "preprocessing": encoder.preprocessing, "layer": encoder.layer}
-            asked["encoder"] = same
+            encoder.must_match(self.manifest["identity"], f"feature store {self.folder}")
         if dataset is not None:
-            asked["images"] = images_of(dataset)
-        for what, wanted in asked.items():
-            differ = [key for key, value in wanted.items() if digest(self.manifest.get(key)) != digest(value)]
+            differ = [key for key, value in images_of(dataset).items() if self.manifest[key] != value]
             if differ:
                 raise BadInput(
-                    f"{self.folder} was made from other {what} than given here ({', '.join(differ)} differ; its "
-                    f"encoder is {self.manifest['encoder']!r}): run `parlib extract` for these, it makes another store"
+                    f"{self.folder} was made from other images ({', '.join(differ)} differ): run `parlib extract` for "
+                    "these, it makes another store"
                 )
         return self
 

@@ -74,8 +74,10 @@ def train_run(
     out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
     encoder = load_encoder(encoder_name, revision=revision)
-    views = ("plain", "mirrored") if options.mirrored else ("plain",)
-    train, val = (prepare(benchmark, root, s, encoder, cache, view=view, views=views) for s in ("train", "val"))
+    splits = ("train", "val")
+    where = (benchmark, root)
+    more = {"view": view, "mirrored": options.mirrored}
+    train, val = (prepare(*where, s, encoder, cache, **more) for s in splits)
     model = new_head(train.schema, encoder, seed, **head)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -176,11 +178,10 @@ def evaluate_run(
     if encoder.weights_hash != setting["weights"]:
         raise BadInput(f"encoder {setting['encoder']!r} has other weights than the one {run} was trained with")
     mirrored = asked["training"].get("mirrored", False)
-    views = ("plain", "mirrored") if mirrored else ("plain",)
     if cache is None and not (Path(asked["cache"]) / "features").is_dir():  # whose run this is may not write anywhere
         raise BadInput(f"{run} was trained with features in {asked['cache']}, which has none: give another --cache")
     place = (benchmark, root or asked["root"], split, encoder, cache or asked["cache"])
-    part = prepare(*place, view=view, views=views)
+    part = prepare(*place, view=view, mirrored=mirrored)
     torch.set_num_threads(asked["training"]["threads"])
     scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
     unseen = [note.split(":")[0] for note in setting.get("notes", ()) if "all unknown" in note]

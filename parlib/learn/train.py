@@ -176,7 +176,7 @@ def predict(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrore
 
 def views_of(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
     """The store, and the mirrored view of it where that is asked for; BadInput where it holds none."""
-    return [store, FeatureStore(store.folder, "mirrored")] if mirrored else [store]
+    return [store, FeatureStore(store.folder, mirrored=True)] if mirrored else [store]
 
 
 def _fitting_labels(head, train, val):
