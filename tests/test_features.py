@@ -98,7 +98,7 @@ def test_a_mirrored_view_is_the_mirrored_image(make, dataset, encoder):
     want = encoder.encode_images([ImageOps.mirror(dataset[i]["image"]) for i in ROWS])
     torch.testing.assert_close(FeatureStore(made.folder, mirrored=True)[ROWS].tokens, want.tokens, rtol=1e-4, atol=1e-4)
     assert torch.equal(made[ROWS].tokens, make(dtype="fp32")[ROWS].tokens)
-    with pytest.raises(BadInput, match="no mirrored images.*parlib extract --mirrored"):
+    with pytest.raises(BadInput, match=r"no mirrored images.*parlib extract --mirrored"):
         FeatureStore(make(dtype="fp32").folder, mirrored=True)
 
 

@@ -401,7 +401,7 @@ def test_a_head_takes_no_memory_that_its_weights_do_not_fill(part, value, tmp_pa
 
 @pytest.mark.parametrize(
     "part, value",
-    [("items", 10**12), ("items", 0), ("shard", 0), ("shard", "a"), ("views", None), ("items", 2), ("patches", [])],
+    [("items", 10**12), ("items", 0), ("shard", 0), ("shard", "a"), ("mirrored", None), ("items", 2), ("patches", [])],
 )
 def test_a_store_whose_manifest_does_not_fit_is_refused(part, value, tmp_path):
     path = store_folder(tmp_path, "manifest.json")
