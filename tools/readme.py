@@ -1,0 +1,53 @@
+"""Results of README.md from the stored records: `python tools/readme.py` writes them between its two markers."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from parlib.measure.records import read_records
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = {
+    "rendered PA-100K": ("small", "pa100k"),
+    "rendered PETA": ("small", "peta"),
+    "rendered Market-1501": ("small", "market1501"),
+    "real crops": ("sample", "pa100k"),
+}
+METHODS = (
+    *("constant predictor", "zero-shot", "linear probe", "MLP probe", "MAP probe"),
+    *("VLM-PAR head", "prompt-query head"),
+)
+BEFORE = """\
+Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds, from `records/` (`make records` makes them again). A
+seed draws the rendered people and the head's weights; on the real crops (1,400 / 199 / 200 of PA-100K's *training* part, not disjoint
+by person) the head's weights only. **No cell is a PA-100K, PETA or Market-1501 result.** "VLM-PAR head" is the paper's direction
+(patches query words) in compact form; in the "prompt-query head" prompts query patches.
+"""
+
+
+def results():
+    """The paragraph and table as Markdown text."""
+    records = {folder: read_records(ROOT / "records" / folder) for folder in ("small", "sample")}
+    rows = {method: {title: _cell(records, method, *place) for title, place in COLUMNS.items()} for method in METHODS}
+    seeds = len([r for r in records["small"] if r["method"] == METHODS[0] and r["data"]["benchmark"] == "pa100k"])
+    table = pd.DataFrame(rows).T.rename_axis("method").to_markdown(disable_numparse=True)
+    return BEFORE.format(seeds={3: "three"}.get(seeds, seeds)) + "\n" + table
+
+
+def _cell(records, method, folder, benchmark):
+    runs = [r for r in records[folder] if r["method"] == method and r["data"]["benchmark"] == benchmark]
+    scores = 100 * pd.DataFrame([{"mA": run["tuned"]["mA"], "mAP": run["scores"]["mAP"]} for run in runs])
+    return " / ".join(f"{scores[name].mean():.1f} ± {scores[name].std():.1f}" for name in ("mA", "mAP"))
+
+
+def with_results(text):
+    """README's text with the results between the markers replaced by those of the records."""
+    return re.sub(
+        r"(<!-- results.*?-->\n).*?(<!-- /results -->)", lambda m: m[1] + results() + "\n" + m[2], text, flags=re.S
+    )
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(with_results(path.read_text(encoding="utf-8")), encoding="utf-8")
