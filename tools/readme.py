@@ -19,10 +19,11 @@ METHODS = (
     *("VLM-PAR head", "prompt-query head"),
 )
 BEFORE = """\
-Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds, from `records/` (`make records` makes them again). A
-seed draws the rendered people and the head's weights; on the real crops (1,400 / 199 / 200 of PA-100K's *training* part, not disjoint
-by person) the head's weights only. **No cell is a PA-100K, PETA or Market-1501 result.** "VLM-PAR head" is the paper's direction
-(patches query words) in compact form; in the "prompt-query head" prompts query patches.
+Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds, from `records/` (made by
+`make records`). A seed draws the rendered people and the head's weights; on the real crops (1,400 / 199 / 200 of
+PA-100K's *training* part, not disjoint by person) the head's weights only. **No cell is a PA-100K, PETA or Market-1501
+result.** "VLM-PAR head" is the paper's direction (patches query words) in compact form; in the "prompt-query head"
+prompts query patches.
 """
 
 
