@@ -21,7 +21,6 @@ from transformers import SiglipConfig, SiglipModel
 
 from parlib import extract, load_benchmark, load_encoder
 from parlib.encode.encoder import Encoder
-from parlib.encode.extract import BATCH, BATCH_BYTES
 from pedsynth import synthesize
 
 SHAPES = {  # side, patch, width, depth, attention heads, width of the feed-forward
@@ -48,10 +47,6 @@ def encoder_of(name, layers=None):
     return Encoder(f"{name}, random weights", model.requires_grad_(False).eval().to(nano.device), processor)
 
 
-def batch_of(encoder):
-    return max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
-
-
 def pixels(encoder, dataset, repeats):
     """Preprocessing of decoded images: the checkpoint's own processor against what `preprocess` does."""
     own, images = encoder.processor.image_processor, dataset[: min(256, len(dataset))]["image"]
@@ -69,7 +64,7 @@ def pixels(encoder, dataset, repeats):
 
 def forward(encoder, dataset, repeats):
     """The bare image tower on ready tensors, in the variants that could pay."""
-    side, size, kind = encoder.preprocessing["size"]["height"], batch_of(encoder), encoder.device.type
+    side, size, kind = encoder.preprocessing["size"]["height"], encoder.batch_size, encoder.device.type
     ready = torch.rand(size, 3, side, side, device=encoder.device)
     tower = encoder.model.vision_model
     eager = copy.deepcopy(tower)
@@ -98,7 +93,7 @@ def forward(encoder, dataset, repeats):
 
 def extraction(encoder, dataset, repeats):
     """A split from JPEGs on disk into a store, against the bare image tower on as many ready tensors."""
-    side, size, kind = encoder.preprocessing["size"]["height"], batch_of(encoder), encoder.device.type
+    side, size, kind = encoder.preprocessing["size"]["height"], encoder.batch_size, encoder.device.type
     ready = torch.rand(size, 3, side, side, device=encoder.device)
 
     def bare():
@@ -112,7 +107,7 @@ def extraction(encoder, dataset, repeats):
             extract(dataset, encoder, place, "t", progress=False)
         return len(dataset)
 
-    encoder.weights_hash  # noqa: B018 (computed once an encoder, here before the clock starts)
+    encoder.identity  # noqa: B018 (computed once an encoder, here before the clock starts)
     return {**side_by_side({"bare forward": bare, "extraction": whole}, repeats), "images": len(dataset)}
 
 
@@ -121,7 +116,7 @@ def memory(encoder, dataset, repeats):
 
     Proportional set size, so that pages the workers share with the parent count once.
     """
-    encoder.weights_hash  # noqa: B018
+    encoder.identity  # noqa: B018
     out = {}
     for times in (1, 4):
         many, before = datasets.concatenate_datasets([dataset] * times), _resident_mb()

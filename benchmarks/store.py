@@ -20,8 +20,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from parlib import extract, load_prompts, schema
-from parlib.encode.encoder import ImageFeatures
-from parlib.encode.extract import BATCH
+from parlib.encode.encoder import BATCH, ImageFeatures
 from parlib.learn.head import PRESETS, VLMPARHead
 
 BATCH_SIZE = 4  # of a training step: what the naive loop at base-224 shapes fits into 16 GB

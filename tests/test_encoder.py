@@ -20,7 +20,8 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
 from parlib import BadInput, available_encoders, load_encoder
-from parlib.encode.encoder import NANO, hash_tensors
+from parlib.encode.hub import NANO
+from parlib.encode.identity import hash_tensors
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXTS = ["a person wearing a hat", "Una PERSONA con mochila", "背着背包的人"]
@@ -212,7 +213,7 @@ def test_available_encoders_say_their_sizes(folders):
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):
-    with pytest.raises(BadInput, match=r"unknown encoder 'resnet50'.*google/siglip2-base-patch16-224"):
+    with pytest.raises(BadInput, match=r"no encoder 'resnet50'.*google/siglip2-base-patch16-224"):
         load_encoder("resnet50")
     with pytest.raises(BadInput, match=r"config\.json"):
         load_encoder(str(tmp_path))
@@ -230,7 +231,9 @@ def test_offline_a_folder_is_enough_and_an_unknown_name_is_told_what_to_do(folde
     load = "from parlib import *; e = load_encoder({!r}); print(e.encode_prompts(['a hat']).pooled.shape)"
     assert "torch.Size([1, 32])" in offline(load.format(str(folder)), tmp_path)
     refused = offline(load.format("google/no-such-model"), tmp_path).splitlines()[-1]
-    assert refused.startswith("parlib.errors.BadInput: encoder 'google/no-such-model' cannot be loaded")
+    assert refused.startswith(
+        "parlib.errors.BadInput: no folder 'google/no-such-model', and the encoder cannot be fetched"
+    )
     assert "HF_HUB_OFFLINE" in refused and "hf download google/no-such-model" in refused
 
 

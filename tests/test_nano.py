@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, SiglipModel, SiglipProcessor
 
-from parlib.encode.encoder import NANO
+from parlib.encode.hub import NANO
 from parlib.encode.prompts import languages, load_prompts
 from pedsynth.person import Person
 

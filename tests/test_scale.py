@@ -17,10 +17,10 @@ from parlib.encode.store import check_store
 CODE = """
 import sys, torch
 from parlib.cli import main
-from parlib.encode import extract as features
+from parlib.encode import encoder, extract as features
 torch.set_num_threads(1)
 features.SHARD = 2
-features.BATCH = 2
+encoder.BATCH = 2
 sys.exit(main(sys.argv[1:]))
 """
 SMALL = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}

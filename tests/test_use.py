@@ -387,7 +387,7 @@ def test_saving_replaces_a_model_and_nothing_else(model, tmp_path):
 
 def test_models_that_are_none_or_of_another_encoder(capsys, model, folder, tmp_path):
     for name, said in (
-        ("nothing", "no model 'nothing'; models that ship: nano-pa100k"),
+        ("nothing", "no model 'nothing': there is no such folder; give a folder, a hub id or nano-pa100k"),
         (folder, "holds no model"),
         ("./nothing/here", "no model './nothing/here'"),
     ):

@@ -3,11 +3,10 @@
 Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,13 +15,16 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from PIL import Image
+from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from parlib.encode.hub import NANO, available_encoders, locate, remedy  # noqa: F401 (asked for here)
+from parlib.encode.hub import available_encoders, folder_of, remedy
+from parlib.encode.identity import hash_tensors, hash_tokenizer
 from parlib.errors import BadInput
 from parlib.files import digest, one_line
 
+BATCH, BATCH_BYTES = 64, 40e6  # at most so many images, and bytes of pixels, are encoded at a time by default
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
 
 
@@ -37,7 +39,7 @@ class ImageFeatures(NamedTuple):
 
     @property
     def mask(self) -> torch.Tensor:
-        """(B, N) bool, False where there is no patch. A patch's own token ends a LayerNorm and is never all 0."""
+        """(B, N) bool, False where there is no patch. A token of a patch leaves a LayerNorm and is never all 0."""
         return self.tokens.ne(0).any(-1)
 
 
@@ -51,16 +53,18 @@ class PromptFeatures(NamedTuple):
 
 @dataclass(eq=False)
 class Encoder:
-    """A SigLIP pair that is asked and never taught. Made by `load_encoder`."""
+    """A frozen SigLIP pair, made by `load_encoder`."""
 
     name: str
     model: Any  # transformers' SiglipModel or Siglip2Model
     processor: Any  # tokenizer and image processor of the same checkpoint
-    layer: int | None = None  # block of the image tower, from 1, whose patch tokens are given; None is the last
+    layer: int | None = None  # block of the image tower, counted from 1, that patch tokens come from; None is the last
+    revision: str | None = None  # commit of a checkpoint from the hub
+    _cut: set[str] = field(default_factory=set, init=False, repr=False)  # phrases that a warning has named
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """Device of the weights; features are returned there."""
         return self.model.device
 
     @property
@@ -70,7 +74,7 @@ class Encoder:
 
     @property
     def text_length(self) -> int:
-        """Every prompt is padded to this length, as the checkpoint was trained."""
+        """Positions T of the text tower; every prompt is padded to it, as in the checkpoint's training."""
         return self.model.config.text_config.max_position_embeddings
 
     @property
@@ -80,7 +84,7 @@ class Encoder:
 
     @property
     def keeps_aspect(self) -> bool:
-        """Whether images keep their shape and have any number of patches up to N (NaFlex)."""
+        """Whether images keep their aspect ratio and have any number of patches up to N (NaFlex)."""
         return self.model.config.model_type == "siglip2"
 
     @property
@@ -89,27 +93,40 @@ class Encoder:
         config = self.model.config.vision_config
         return self.preprocessing.get("max_num_patches") or (config.image_size // config.patch_size) ** 2
 
+    @property
+    def batch_size(self) -> int:
+        """Images that are encoded at a time by default: 64, or fewer where their pixels would exceed 40 MB."""
+        image_bytes = 12 * self.patches * self.patch_size**2  # three channels of float32
+        return max(1, min(BATCH, int(BATCH_BYTES // image_bytes)))
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The checkpoint's own image preprocessing as a plain dict: resize, rescale, normalise."""
+        # Options without a value and the name of the class change between versions of transformers, the pixels do not.
+        options = self.processor.image_processor.to_dict().items()
+        return {k: v for k, v in options if not (v is None or k.startswith("_") or k == "image_processor_type")}
+
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 of every weight, by name: two encoders with one hash give the same features."""
+        """SHA-256 of every weight, by name."""
         return hash_tensors(self.model.state_dict())
 
     @cached_property
     def identity(self) -> dict[str, str]:
         """SHA-256 of each part that determines features: `weights`, `preprocessing`, `tokenizer`; and `layer` if set.
 
-        What counts is what is used: folders that differ in bytes alone, or in a padding side that `load_encoder`
-        overrides, have one identity.
+        The parts are hashed as they are used: folders that differ in formatting alone, or in a padding side that
+        `load_encoder` overrides, have the same identity.
         """
         parts = {
             "weights": self.weights_hash,
             "preprocessing": digest(self.preprocessing),
-            "tokenizer": _tokenizer_hash(self.processor.tokenizer, self.text_length),
+            "tokenizer": hash_tokenizer(self.processor.tokenizer, self.text_length),
         }
         return parts if self.layer is None else {**parts, "layer": str(self.layer)}
 
     def must_match(self, identity: Mapping[str, Any], whose: str) -> None:
-        """Check that features of `whose` (words for the error, such as "model runs/a") came from this very encoder.
+        """Check that `whose` (words for the error, such as "model runs/a") was made with this very encoder.
 
         Args:
             identity: `identity` of the encoder used there; parts that an older file lacks are not compared.
@@ -125,13 +142,6 @@ class Encoder:
                 "those used there; give the encoder used there, unchanged, or make it again with this one"
             )
 
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """The checkpoint's own image preprocessing as a plain dict: resize, rescale, normalise."""
-        # Options without a value and the name of the class change between versions of transformers, the pixels do not.
-        options = self.processor.image_processor.to_dict().items()
-        return {k: v for k, v in options if not (v is None or k.startswith("_") or k == "image_processor_type")}
-
     def preprocess(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
         """PIL images -> what the image tower takes: `pixel_values` (B, 3, H, W); for NaFlex (B, N, patch pixels),
         `pixel_attention_mask` (B, N) and `spatial_shapes` (B, 2), rows and columns of patches."""
@@ -141,7 +151,7 @@ class Encoder:
         size, resample = self.preprocessing["size"], self.preprocessing["resample"]
         out = np.empty((len(images), 3, size["height"], size["width"]), np.float32)
         for i, image in enumerate(images):
-            # (H, W, 3) uint8: Pillow resizes, and one look-up a channel rescales and normalises.
+            # (H, W, 3) uint8: Pillow resizes, and one look-up per channel rescales and normalises.
             pixels = np.asarray(image.convert("RGB").resize((size["width"], size["height"]), resample))
             for channel in range(3):
                 np.take(self._levels[channel], pixels[..., channel], out=out[i, channel], mode="clip")
@@ -151,7 +161,7 @@ class Encoder:
     def _levels(self):
         """(3, 256) what the processor makes of each byte, or None where it does more than resize, rescale, normalise.
 
-        The processor itself is asked, on a picture that holds every byte: half the work of calling it on each image.
+        Found by running the processor on a picture that holds every byte: half the work of running it on each image.
         """
         known, processor = self.preprocessing, self.processor.image_processor
         size = known.get("size") or {}
@@ -164,7 +174,7 @@ class Encoder:
 
     @torch.no_grad()
     def encode_images(self, images: Iterable[Image.Image] | dict[str, torch.Tensor]) -> ImageFeatures:
-        """Images (a list of PIL, or what `preprocess` returned) -> `ImageFeatures` on the encoder's device."""
+        """Images (PIL, or what `preprocess` returned) -> `ImageFeatures` on the encoder's device."""
         inputs = images if isinstance(images, dict) else self.preprocess(images)
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
@@ -179,68 +189,65 @@ class Encoder:
 
     @torch.no_grad()
     def encode_prompts(self, texts: Iterable[str], mask: bool = False) -> PromptFeatures:
-        """A list of A phrases -> `PromptFeatures`.
+        """A phrases -> `PromptFeatures`.
 
-        Lower-cased and padded to the checkpoint's full length, longer ones cut there. The towers were trained without a
-        padding mask, so none is passed: `PromptFeatures.mask` only says which positions hold the phrase. `mask=True`
-        passes it all the same: the phrase's tokens then depend on the phrase alone, and zero-shot scores lose meaning.
+        They are lower-cased and padded on the right to the checkpoint's full length. A longer phrase is cut there, and
+        a warning says, once for each phrase, from which words on it is not seen.
+
+        Args:
+            texts: phrases in any language that the checkpoint was trained on.
+            mask: pass the padding mask to the text tower. It was trained without one, so by default none is passed and
+                `PromptFeatures.mask` only says which positions hold the phrase. With a mask the phrase's tokens depend
+                on the phrase alone, and zero-shot scores lose their meaning.
         """
+        phrases = [text.lower() for text in texts]
+        self._warn_of_cut(phrases)
         how = {"padding": "max_length", "max_length": self.text_length, "truncation": True, "return_tensors": "pt"}
-        ids = self.processor.tokenizer([t.lower() for t in texts], return_attention_mask=True, **how).to(self.device)
+        ids = self.processor.tokenizer(phrases, return_attention_mask=True, **how).to(self.device)
         tower, real = self.model.eval().text_model, ids["attention_mask"]
-        batches = zip(ids["input_ids"].split(128), real.split(128), strict=True)  # so that memory has a bound
+        batches = zip(ids["input_ids"].split(128), real.split(128), strict=True)  # so that memory is bounded
         parts = [tower(positions, part if mask else None)[:2] for positions, part in batches]
         tokens, pooled = map(torch.cat, zip(*parts, strict=True))
         return PromptFeatures(tokens, pooled, real.bool())
+
+    def _warn_of_cut(self, phrases: Sequence[str]) -> None:
+        tokenizer = self.processor.tokenizer
+        for phrase, ids in zip(phrases, tokenizer(phrases, verbose=False)["input_ids"], strict=True):
+            if len(ids) <= self.text_length or phrase in self._cut:
+                continue
+            self._cut.add(phrase)
+            words = tokenizer(phrase, add_special_tokens=False, verbose=False)["input_ids"]
+            special = len(ids) - len(words)  # such as the end of the text, which is kept
+            unseen = tokenizer.decode(words[self.text_length - special :]).strip()
+            shown, after = (f"{text[:60]}..." if len(text) > 60 else text for text in (phrase, unseen))
+            warnings.warn(
+                f"phrase {shown!r} has {len(ids)} tokens, encoder {self.name!r} reads {self.text_length}: "
+                f"{after!r} is not seen; shorten the phrase",
+                stacklevel=4,
+            )
 
     @torch.no_grad()
     def similarity_maps(self, tokens: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Cosine (B, A, N) of each prompt with each patch pooled alone, as if its token were the whole image."""
         B, N, D = tokens.shape
         alone = self.model.vision_model.head(tokens.to(self.device, self.model.dtype).reshape(B * N, 1, D))
-        patches = torch.nn.functional.normalize(alone.float(), dim=-1).view(B, N, D)
-        prompts = torch.nn.functional.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
+        patches = F.normalize(alone.float(), dim=-1).view(B, N, D)
+        prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
         return (patches @ prompts.T).transpose(1, 2)
 
     @torch.no_grad()
     def zero_shot(self, pooled_images: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Probability (B, A) of each prompt for each image: sigmoid(scale * cos + bias), the checkpoint's own two."""
-        both = (pooled.to(self.device).float() for pooled in (pooled_images, pooled_prompts))
-        images, prompts = (torch.nn.functional.normalize(pooled, dim=-1) for pooled in both)  # (B, D), (A, D)
+        images = F.normalize(pooled_images.to(self.device).float(), dim=-1)  # (B, D)
+        prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
         return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
-
-
-def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
-    """SHA-256 of tensors by name, shape, dtype and bytes; `label` tells equal ones in two places apart."""
-    digest = hashlib.sha256(label.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _tokenizer_hash(tokenizer, length):
-    """SHA-256 of all that turns a phrase into ids: rules, vocabulary, special tokens, and the padding to `length`."""
-    if tokenizer.is_fast:
-        rules = json.loads(tokenizer.backend_tokenizer.to_str(), object_hook=_without_defaults)
-        # They hold what the last call asked for.
-        rules = {part: rule for part, rule in rules.items() if part not in ("padding", "truncation")}
-    else:
-        vocabulary = hashlib.sha256(tokenizer.sp_model.serialized_model_proto()).hexdigest()
-        rules = [vocabulary, tokenizer.init_kwargs.get("do_lower_case"), tokenizer.special_tokens_map]
-    return digest([rules, tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side, length])
-
-
-def _without_defaults(entries):
-    """A later version of tokenizers may write options that an earlier one did not know, switched off."""
-    return {name: value for name, value in entries.items() if value is not None and value is not False}
 
 
 def processes() -> PartialState:
     """accelerate's `PartialState`: which process of a launch this is, and its device. The first call joins the others.
 
-    Without a GPU accelerate wants to be told that processors are meant, and processes may have to wait for one another
-    for longer than the default of minutes: so nothing here calls `PartialState` itself before this.
+    Nothing else may create `PartialState` earlier: without a GPU accelerate must be told that CPUs are meant, and
+    processes may have to wait for one another for longer than the default of some minutes.
     """
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
@@ -256,48 +263,59 @@ def load_encoder(
 
     Args:
         name: `nano`, a local folder in Hugging Face layout, or a hub id (see `available_encoders`).
-        revision: commit, tag or branch of a hub id; local folders have none.
+        revision: commit, tag or branch of a hub id.
         device: default is this process's GPU where there is one.
         dtype: of the weights in memory; features are stored in the store's own dtype.
-        layer: see `Encoder`; the tower's last LayerNorm follows. The pooled feature is the last block's either way.
+        layer: see `Encoder`; the tower's last LayerNorm follows. The pooled feature is always the last block's.
 
     Raises:
         BadInput: no such folder or hub id (or the hub cannot be reached), not a SigLIP model, no safetensors weights,
             weights that do not fit the configuration.
     """
-    source, local = locate(str(name))
-    options = {"trust_remote_code": False} | ({} if local else {"revision": revision})
+    folder = folder_of(str(name), "encoder", available_encoders(), revision)
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # what it would say, a summary of missing weights, is an error below
+    transformers_logging.set_verbosity_error()  # its report of missing weights becomes an error below
     transformers_logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(source, **options)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type not in _FAMILIES:
             raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected one of {', '.join(_FAMILIES)}")
-        how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, **options}
-        model, loading = AutoModel.from_pretrained(source, **how)
+        how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, "trust_remote_code": False}
+        model, loading = AutoModel.from_pretrained(folder, **how)
         # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
-        processor = AutoProcessor.from_pretrained(source, backend="pil", **options)
+        processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
     except BadInput:
         raise
-    # A damaged folder trips transformers, tokenizers and safetensors into errors of many classes.
-    except Exception as error:
-        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(source, local)}): {one_line(error)}") from error
+    except Exception as error:  # transformers, tokenizers and safetensors raise many classes
+        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(folder)}): {one_line(error)}") from error
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
-    lost = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
-    lost += sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids"))
-    if lost:
-        told = f"{len(lost)} of its weights, such as {lost[0]}"
-        raise BadInput(f"encoder {name!r}: config.json does not fit {told}; both must come from one checkpoint")
-    if layer is not None and not 1 <= layer <= (depth := config.vision_config.num_hidden_layers):
-        raise BadInput(f"encoder {name!r} has no layer {layer} of its image tower, only 1 to {depth}")
-    model.requires_grad_(False).eval().to(device or processes().device)
     # The text tower pools the last position; where the checkpoint's file is silent, transformers pads on the left.
     processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
-    encoder = Encoder(str(name), model, processor, layer)
-    side, taken = config.vision_config.to_dict().get("image_size"), encoder.preprocessing.get("size") or {}
-    if side and (made := taken.get("height", side)) != side:
-        raise BadInput(f"encoder {name!r}: its preprocessor makes {made} px, its image tower takes {side} px")
+    commit = folder.name if folder.parent.name == "snapshots" else None  # the hub's cache
+    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer, commit)
+    _must_fit_together(encoder, loading)
+    model.to(device or processes().device)
     return encoder
+
+
+def _must_fit_together(encoder, loading):
+    """BadInput where weights, configuration, preprocessing or the layer do not belong together."""
+    config = encoder.model.config.vision_config
+    wrong = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
+    wrong += sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids"))
+    if wrong:
+        raise BadInput(
+            f"encoder {encoder.name!r}: config.json does not fit {len(wrong)} of its weights, such as {wrong[0]}; both "
+            "must come from one checkpoint"
+        )
+    if encoder.layer is not None and not 1 <= encoder.layer <= config.num_hidden_layers:
+        raise BadInput(
+            f"encoder {encoder.name!r} has no layer {encoder.layer} of its image tower, only 1 to "
+            f"{config.num_hidden_layers}"
+        )
+    side = config.to_dict().get("image_size")
+    made = (encoder.preprocessing.get("size") or {}).get("height", side)
+    if side and made != side:
+        raise BadInput(f"encoder {encoder.name!r}: its preprocessor makes {made} px, its image tower takes {side} px")

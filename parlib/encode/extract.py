@@ -2,27 +2,29 @@
 
 import math
 import os
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
 from PIL import ImageOps
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from parlib.data.images import RGBImage
 from parlib.encode.encoder import Encoder, processes
-from parlib.encode.store import FORMAT, FeatureStore, images_of, manifest_text, missing_shards, shard_names, write_shard
+from parlib.encode.store import FORMAT, FeatureStore, images_of, missing_shards, shard_names, write_shard
 from parlib.errors import BadInput
-from parlib.files import digest, sweep, write_atomic
+from parlib.files import digest, json_text, sweep, write_atomic
 from parlib.profile import Dtype
 
-SHARD, SHARD_BYTES = 512, 2**26  # images and bytes a shard at most; two of them are in memory at a time
-SHARDS = 2**14  # from twice as many on shards grow: Linux lets a process map 65,530 files
-BATCH, BATCH_BYTES = 64, 40e6  # images and bytes of pixels a batch at most
+SHARD, SHARD_BYTES = 512, 2**26  # images and bytes per shard at most; two shards are in memory at a time
+SHARDS = 2**14  # from twice as many on shards grow: Linux allows a process 65,530 memory maps
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -41,16 +43,17 @@ def extract(
     """Encode every image of a split once. Under `accelerate launch` the processes divide the shards.
 
     Args:
-        dataset: a benchmark from `load_benchmark`, with `image` and `image_id`.
+        dataset: with `image` and `image_id`, such as a benchmark from `load_benchmark`. Pictures are decoded by
+            `open_image`, whatever decoder the column has.
         encoder: from `load_encoder`.
-        out: folder of stores; this one goes to a subfolder named by `name` and by a hash of everything that
-            determines the features: the encoder's identity, image ids and sizes of their files, and the options below.
+        out: folder of stores; this one becomes a subfolder, named by `name` and by a hash of everything that determines
+            the features: identity of the encoder, image ids and sizes of their files, dtype, layout, mirrored.
         name: readable part of the folder's name, such as `pa100k-train`.
         dtype: `fp16`, `bf16` or `fp32`, as stored.
         layout: `tokens` (every patch token), `grid:7` (the square patch map averaged to 7 x 7), or `pooled` (no token).
         mirrored: store the features of every image with left and right swapped as well.
-        batch_size: default is what fits 40 MB of pixels, 64 at most.
-        workers: processes that decode and resize; default is one a core but one, 8 at most.
+        batch_size: images; default is the encoder's.
+        workers: see `loader`.
 
     Returns:
         The `FeatureStore`. A finished one is returned at once; an unfinished one goes on where it stopped.
@@ -63,9 +66,8 @@ def extract(
         raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(_DTYPES)}")
     if len(dataset) == 0:
         raise BadInput(f"nothing to extract: {name} has no image")
-    kept = _tokens_kept(layout, encoder)
-    image_bytes = (1 + mirrored) * (kept + 1) * encoder.width * _DTYPES[dtype].itemsize
-    same = {
+    image_bytes = (1 + mirrored) * (_tokens_kept(layout, encoder) + 1) * encoder.width * _DTYPES[dtype].itemsize
+    determines = {
         "format": FORMAT,
         "identity": encoder.identity,
         "items": len(dataset),
@@ -76,23 +78,54 @@ def extract(
         "patches": "varying" if encoder.keeps_aspect else encoder.patches,
         "shard": _shard(len(dataset), image_bytes),
     }
-    key = digest(same)
+    key = digest(determines)
     folder = Path(out) / f"{name}-{key[:12]}"
-    manifest = {**same, "name": name, "encoder": encoder.name, "key": key}
+    manifest = {**determines, "name": name, "encoder": encoder.name, "preprocessing": encoder.preprocessing, "key": key}
     if not (folder / "manifest.json").is_file():
-        write_atomic(folder / "manifest.json", manifest_text(manifest))
+        write_atomic(folder / "manifest.json", json_text(manifest))
     sweep(folder)
     state = processes()
-    missing = missing_shards(folder, manifest)
-    mine = [i for i in missing if i % state.num_processes == state.process_index]
+    mine = [i for i in missing_shards(folder, manifest) if i % state.num_processes == state.process_index]
     if mine:
         _encode_shards(dataset, encoder, folder, manifest, mine, batch_size, workers, progress)
     state.wait_for_everyone()
     return FeatureStore(folder)
 
 
+def loader(
+    source: Dataset,
+    spans: Sequence[range],
+    encoder: Encoder,
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> DataLoader:
+    """What `source.__getitems__` returns for one batch of rows after the other.
+
+    Args:
+        source: a torch `Dataset` whose `__getitems__` takes a list of rows.
+        spans: rows in order; a batch never crosses the end of a span, so a job that goes on makes the same batches.
+        encoder: whose default batch size and device are used.
+        batch_size: images; default is the encoder's.
+        workers: processes that decode and resize; default is one less than there are cores, 8 at most, and none for a
+            single batch or outside Linux: there each worker would run the caller's script again from its first line.
+    """
+    size = batch_size or encoder.batch_size
+    batches = [list(span[start : start + size]) for span in spans for start in range(0, len(span), size)]
+    if workers is None:
+        spare = (os.cpu_count() or 1) // processes().num_processes - 1
+        workers = min(8, max(0, spare)) if sys.platform == "linux" and len(batches) > 1 else 0
+    return DataLoader(
+        source,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=encoder.device.type == "cuda",
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
+
+
 def _shard(images, image_bytes):
-    """Images a shard: the largest power of two within both limits, and more where there would be too many shards."""
+    """Images per shard: the largest power of two within both limits, and more where there would be too many shards."""
     return 1 << (max(1, min(SHARD, SHARD_BYTES // image_bytes), images // SHARDS).bit_length() - 1)
 
 
@@ -102,9 +135,7 @@ def _tokens_kept(layout, encoder):
         return encoder.patches if layout == "tokens" else 0
     grid, side = layout.removeprefix("grid:"), math.isqrt(encoder.patches)
     if not (layout.startswith("grid:") and grid.isdigit() and int(grid)):
-        raise BadInput(
-            f"unknown layout {layout!r} of features; known: tokens, pooled, grid:7 (any number of cells a side)"
-        )
+        raise BadInput(f"unknown layout {layout!r} of features; known: tokens, pooled, grid:7 (7 x 7 cells)")
     if encoder.keeps_aspect or side % int(grid):
         map_ = "patch maps of any shape" if encoder.keeps_aspect else f"a {side} x {side} patch map"
         raise BadInput(f"layout {layout!r} does not fit {encoder.name!r}, which has {map_}; use tokens or pooled")
@@ -124,42 +155,18 @@ def _kept(features, layout):
 
 
 def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, workers, progress):
-    """Write the shards in `missing`. A batch never crosses a shard, so a resumed run makes the same batches."""
-    shard, names, state = manifest["shard"], shard_names(manifest), processes()
+    """Write the shards in `missing`."""
+    shard, names = manifest["shard"], shard_names(manifest)
     spans = [range(i * shard, min((i + 1) * shard, len(dataset))) for i in missing]
-    size = batch_size or max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
-    batches = [list(span[k : k + size]) for span in spans for k in range(0, len(span), size)]
-    cuda = encoder.device.type == "cuda"
-    loader = DataLoader(
-        _Batches(dataset, encoder, manifest["mirrored"]),
-        batch_sampler=batches,
-        num_workers=min(8, (os.cpu_count() or 1) // state.num_processes - 1) if workers is None else workers,
-        collate_fn=_as_it_is,
-        pin_memory=cuda,
-    )
-    loaded = iter(loader)
-    dtype, layout = _DTYPES[manifest["dtype"]], manifest["layout"]
-    hidden = not (progress and state.is_main_process)
+    loaded = iter(loader(_Batches(dataset, encoder, manifest["mirrored"]), spans, encoder, batch_size, workers))
+    hidden = not (progress and processes().is_main_process)
     with (
         ThreadPoolExecutor(1) as writer,
         tqdm(total=sum(map(len, spans)), desc=f"encode {folder.name}", unit="image", disable=hidden) as bar,
     ):
         written = None
         for index, span in zip(missing, spans, strict=True):
-            parts: dict[str, list[torch.Tensor]] = {}
-            for start in range(0, len(span), size):
-                inputs = next(loaded)
-                if "error" in inputs:
-                    raise BadInput(inputs["error"])
-                for which, pixels in inputs.items():
-                    with torch.autocast("cuda", enabled=cuda):
-                        features = encoder.encode_images(pixels)
-                    for name, part in _kept(features, layout).items():
-                        parts.setdefault(f"{which}.{name}", []).append(part.to("cpu", dtype))
-                if "spatial_shapes" in inputs["plain"]:
-                    parts.setdefault("shapes", []).append(inputs["plain"]["spatial_shapes"].to(torch.int16))
-                bar.update(len(span[start : start + size]))
-            tensors = {name: torch.cat(column) for name, column in parts.items()}
+            tensors = _encode_span(len(span), loaded, encoder, manifest, bar)
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise BadInput(f"features of {folder.name}, shard {index}, overflow the stored dtype; use bf16 or fp32")
             if written:
@@ -170,13 +177,34 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
             written.result()
 
 
-class _Batches(torch.utils.data.Dataset):
-    """Batches of preprocessed images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that asked."""
+def _encode_span(images, loaded, encoder, manifest, bar):
+    """The tensors of one shard by name, `plain.tokens`, `plain.pooled` and so on, from as many batches as it takes."""
+    dtype, cuda = _DTYPES[manifest["dtype"]], encoder.device.type == "cuda"
+    parts: dict[str, list[torch.Tensor]] = {}
+    done = 0
+    while done < images:
+        inputs: dict[str, Any] = next(loaded)
+        if "error" in inputs:
+            raise BadInput(inputs["error"])
+        for which, pixels in inputs.items():
+            with torch.autocast("cuda", enabled=cuda):
+                features = encoder.encode_images(pixels)
+            for name, part in _kept(features, manifest["layout"]).items():
+                parts.setdefault(f"{which}.{name}", []).append(part.to("cpu", dtype))
+        if "spatial_shapes" in inputs["plain"]:
+            parts.setdefault("shapes", []).append(inputs["plain"]["spatial_shapes"].to(torch.int16))
+        done += len(features.pooled)
+        bar.update(len(features.pooled))
+    return {name: torch.cat(column) for name, column in parts.items()}
+
+
+class _Batches(Dataset):
+    """Batches of preprocessed images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that is asked."""
 
     def __init__(self, dataset, encoder, mirrored):
-        # Workers preprocess; the model would be copied, or on some systems pickled, for nothing.
+        # Workers only preprocess: the model is not copied to them.
         self.encoder, self.mirrored = replace(encoder, model=None), mirrored
-        # Whatever feature type the column has by now, as after `load_from_disk`: one file, the same pixels.
+        # The column's own decoder may be another one, as after `load_from_disk`; one file must give the same pixels.
         self.dataset = dataset.select_columns(["image"]).cast_column("image", RGBImage())
 
     def __len__(self):
@@ -187,10 +215,10 @@ class _Batches(torch.utils.data.Dataset):
             images = self.dataset[list(rows)]["image"]
         except BadInput as error:
             return {"error": str(error)}  # raised here, it would reach the user wrapped in a worker's traceback
-        made = {"plain": self.encoder.preprocess(images)}
+        inputs = {"plain": self.encoder.preprocess(images)}
         if self.mirrored:
-            made["mirrored"] = self.encoder.preprocess(map(ImageOps.mirror, images))
-        return made
+            inputs["mirrored"] = self.encoder.preprocess(map(ImageOps.mirror, images))
+        return inputs
 
 
 def _as_it_is(batch):

@@ -1,12 +1,19 @@
-"""Which checkpoints are known by name, where a name leads, and what to do when one does not load."""
+"""A name becomes a folder: an encoder or a model that ships, lies on this machine, or is fetched from the hub."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from huggingface_hub import snapshot_download
 
 from parlib.errors import BadInput
+from parlib.files import one_line
 
-NANO = Path(__file__).parents[1] / "assets" / "siglip2-nano"
+_ASSETS = Path(__file__).parents[1] / "assets"
+NANO = _ASSETS / "siglip2-nano"
+SHIPPED = {"nano": NANO, "nano-pa100k": _ASSETS / "nano-pa100k"}
+EXAMPLES = _ASSETS / "examples"  # twelve rendered people
 # Sizes of the towers as published with the checkpoints; tokens are (pixels / patch) squared.
 _WIDTHS = {"base": 768, "large": 1024, "so400m": 1152}
 _FIXED = {
@@ -25,7 +32,7 @@ class Known(NamedTuple):
 
 
 def available_encoders() -> dict[str, Known]:
-    """Names `load_encoder` knows by heart: `{name: Known}`; any other hub id or folder of the family works too."""
+    """Encoders that `load_encoder` knows by name; any other hub id or folder of the SigLIP family works too."""
     known = {"nano": Known("the embedded default, rendered people only", 96, 64, 128)}
     for family, listing in _FIXED.items():
         generation = "SigLIP 2" if family == "siglip2" else "SigLIP, first generation"
@@ -41,33 +48,48 @@ def available_encoders() -> dict[str, Known]:
     return known
 
 
-def locate(name: str) -> tuple[Path | str, bool]:
-    """(what transformers is given, whether it is a folder on this machine)."""
-    if name == "nano":
-        return NANO, True
+def folder_of(name: str, what: str, known: Iterable[str], revision: str | None = None, **hub: Any) -> Path:
+    """The folder that a name stands for; files of a hub id are fetched, or found in the cache, without any pickle.
+
+    Args:
+        name: in `SHIPPED`, a folder, or a hub id such as `google/siglip2-base-patch16-224`.
+        what: `encoder` or `model`, for the error.
+        known: names that the error lists.
+        revision: commit, tag or branch of a hub id.
+        hub: options of `snapshot_download`, such as `token`.
+
+    Raises:
+        BadInput: no such folder, and no hub id that can be fetched.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]
     if os.path.isdir(name):
-        if not (Path(name) / "config.json").is_file():
-            raise BadInput(f"encoder folder {name} has no config.json; expected a model saved with save_pretrained")
-        return Path(name), True
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return name, False
-    raise BadInput(f"unknown encoder {name!r}: no such folder; known names: {', '.join(available_encoders())}")
+        return Path(name)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise BadInput(f"no {what} {name!r}: there is no such folder; give a folder, a hub id or {', '.join(known)}")
+    wanted = ["*.json", "*.safetensors", "*.model", "README.md"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **hub))
+    # The hub's client has a dozen classes for no network, no such name and no permission.
+    except Exception as error:
+        raise BadInput(
+            f"no folder {name!r}, and the {what} cannot be fetched ({one_line(error)}): no such name at the hub, no "
+            "network, or HF_HUB_OFFLINE is set and it is not in the cache; "
+            f"`hf download {name} --local-dir FOLDER` where there is a network, then give FOLDER"
+        ) from error
 
 
-def remedy(source: Path | str, local: bool) -> str:
-    """What to do where a checkpoint does not load, from what lies in its folder."""
-    if not local:
-        return (
-            "not at the hub, the hub cannot be reached, or HF_HUB_OFFLINE is set and it is not in the cache; "
-            f"`hf download {source} --local-dir FOLDER` where there is a network, then give FOLDER"
-        )
-    held = {path.name for path in Path(source).iterdir()}
-    if not any(name.endswith(".safetensors") for name in held):
-        pickled = sorted(name for name in held if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+def remedy(folder: Path) -> str:
+    """What to do where an encoder's folder does not load, from what lies in it."""
+    held = {path.name for path in folder.iterdir()}
+    if "config.json" not in held:
+        return "it has no config.json: give a folder written by save_pretrained or `hf download`"
+    if any(name.endswith(".safetensors") for name in held):
+        return "the folder needs config, safetensors weights, tokenizer and preprocessor of one checkpoint"
+    pickled = sorted(name for name in held if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+    if pickled:
         return (
             f"it holds pickle weights only, {pickled[0]}, which can run code when read: "
             "convert them with save_pretrained where you trust them"
-            if pickled
-            else "it has no *.safetensors weights: fetch them beside config.json"
         )
-    return "the folder needs config, safetensors weights, tokenizer and preprocessor of one checkpoint"
+    return "it has no *.safetensors weights: fetch them beside config.json"

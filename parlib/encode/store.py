@@ -1,7 +1,7 @@
-"""A feature store: a folder of memory-mapped features that knows what it was made of and whether it is whole.
+"""A feature store: a folder of memory-mapped features with a manifest of everything that determines them.
 
-`manifest.json` names all that determines the features; each shard, `shard-00000.safetensors`, ..., carries the SHA-256
-of what it holds, as whose and which it is, so that no flipped byte and no shard of another store goes unnoticed.
+Shards `shard-00000.safetensors`, ... carry the SHA-256 of their content, of the store's key and of their own name, so
+that `check_store` finds a damaged shard and one that belongs elsewhere.
 """
 
 import copy
@@ -19,21 +19,13 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 
 from parlib.data.check import Report
-from parlib.encode.encoder import Encoder, ImageFeatures, hash_tensors
+from parlib.encode.encoder import Encoder, ImageFeatures
+from parlib.encode.identity import hash_tensors
 from parlib.errors import BadInput
-from parlib.files import digest, may_read, must_be, read_json, write_atomic
+from parlib.files import digest, reading, write_atomic
 
 FORMAT = 3
-_SHAPE = {
-    **{
-        "items": int,
-        "shard": int,
-        "mirrored": bool,
-        "identity": {str: str},
-        "patches": lambda value: isinstance(value, (int, str)),
-    },
-    **dict.fromkeys(("name", "encoder", "key", "dtype", "layout"), str),
-}
+_AGAIN = "remove it and run the same `parlib extract` again"
 
 
 class FeatureStore:
@@ -50,19 +42,14 @@ class FeatureStore:
     def __init__(self, folder: str | os.PathLike, mirrored: bool = False):
         self.folder, self.mirrored = Path(folder), mirrored
         path = self.folder / "manifest.json"
-        if not path.is_file():
-            raise BadInput(f"{folder} is no feature store: no manifest.json; make one with `parlib extract`")
-        self.manifest = read_json(path, "feature store manifest")
-        if self.manifest.get("format") != FORMAT:
-            raise BadInput(f"{folder} was written by another version of parlib; make it anew with `parlib extract`")
-        if self.manifest.get("sha256") != digest({k: v for k, v in self.manifest.items() if k != "sha256"}):
-            raise BadInput(f"{path} is not as it was written: remove it and run the same `parlib extract` again")
-        must_be(self.manifest, _SHAPE, path)
-        if not 0 < self.manifest["items"] <= self.manifest["shard"] * 1_000_000:
-            raise BadInput(f"{path}: no store has so many shards; make it anew with `parlib extract`")
-        if mirrored and not self.manifest["mirrored"]:
+        with reading(path, "feature store manifest", _AGAIN):
+            self.manifest = json.loads(path.read_text(encoding="utf-8"))
+            if self.manifest.get("format") != FORMAT:
+                raise BadInput(f"{folder} was written by another version of parlib; make it anew with `parlib extract`")
+            missing = missing_shards(self.folder, self.manifest)
+            without = mirrored and not self.manifest["mirrored"]
+        if without:
             raise BadInput(f"{folder} holds no mirrored images; extract them with `parlib extract --mirrored`")
-        missing = missing_shards(self.folder, self.manifest)
         if missing:
             raise BadInput(
                 f"{folder} is unfinished: {len(missing)} shards missing; run the same `parlib extract` again"
@@ -75,38 +62,33 @@ class FeatureStore:
     def _shards(self):
         # safetensors maps a file and reads a page when it is touched: opening all shards costs no memory.
         which = "mirrored" if self.mirrored else "plain"
-        pooled = self._read(f"{which}.pooled", 2)
+        pooled = self._read(f"{which}.pooled")
         if self.manifest["layout"] == "pooled":
             tokens = [part.new_empty(len(part), 0, part.shape[1]) for part in pooled]
         else:
-            tokens = self._read(f"{which}.tokens", 3)
+            tokens = self._read(f"{which}.tokens")
         return [ImageFeatures(*parts) for parts in zip(tokens, pooled, strict=True)]
 
-    def _read(self, part, dimensions):
-        return [self._read_one(i, name, part, dimensions) for i, name in enumerate(shard_names(self.manifest))]
-
-    def _read_one(self, i, name, part, dimensions):
-        # As many rows as the manifest says: anyone can give a file the hash of what it holds.
-        path, rows = self.folder / name, min(self.manifest["shard"], len(self) - i * self.manifest["shard"])
-        may_read(path)
-        try:
-            with safe_open(path, "pt") as file:
-                tensor = file.get_tensor(part)
-            if tensor.ndim != dimensions or len(tensor) != rows:
-                raise ValueError(f"{part} is {tuple(tensor.shape)}, expected {rows} rows")
-            return tensor
-        # safetensors has an error class of its own for a damaged header.
-        except Exception as error:
-            raise BadInput(f"{path} is damaged ({error}): remove it and run the same `parlib extract` again") from error
+    def _read(self, part):
+        tensors = []
+        for name in shard_names(self.manifest):
+            with reading(self.folder / name, "shard", _AGAIN), safe_open(self.folder / name, "pt") as file:
+                tensors.append(file.get_tensor(part))
+        return tensors
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
-        """Rows in the order asked -> `ImageFeatures` (B, N, D), (B, D) in the stored dtype; N is 0 in layout `pooled`.
+        """Rows in the order of `indices` -> `ImageFeatures` (B, N, D), (B, D) in the stored dtype; N is 0 in layout
+        `pooled`.
 
-        `indices` is a slice, a sequence of ints or a 1-D integer tensor.
+        Args:
+            indices: a slice, a sequence of ints or a 1-D integer tensor.
+
+        Raises:
+            IndexError: a row that is not there.
         """
-        shards, size = self._shards, self.manifest["shard"]  # opened first: they tell whether there are so many rows
-        whole = range(len(self))
-        rows = whole[indices] if isinstance(indices, slice) else torch.as_tensor(indices, dtype=torch.long).tolist()
+        shards, size = self._shards, self.manifest["shard"]
+        every = range(len(self))
+        rows = every[indices] if isinstance(indices, slice) else torch.as_tensor(indices, dtype=torch.long).tolist()
         if not rows:
             return ImageFeatures(*(part[:0] for part in shards[0]))
         if min(rows) < 0 or max(rows) >= len(self):
@@ -129,67 +111,69 @@ class FeatureStore:
     @cached_property
     def shapes(self) -> torch.Tensor | None:
         """Rows and columns of each image's patches, (n, 2), of a NaFlex encoder; None where all have the same."""
-        if self.manifest["patches"] != "varying":
-            return None
-        return torch.cat(self._read("shapes", 2))
+        return torch.cat(self._read("shapes")) if self.manifest["patches"] == "varying" else None
 
     def must_fit(self, encoder: Encoder | None = None, dataset: datasets.Dataset | None = None) -> "FeatureStore":
-        """Returns the store, or raises BadInput where it was made by another encoder or from other images."""
+        """Returns the store.
+
+        Raises:
+            BadInput: it was made by another encoder, or from other images; says what differs.
+        """
         if encoder is not None:
             encoder.must_match(self.manifest["identity"], f"feature store {self.folder}")
         if dataset is not None:
-            differ = [key for key, value in images_of(dataset).items() if self.manifest[key] != value]
+            differ = [part for part, value in images_of(dataset).items() if self.manifest[part] != value]
             if differ:
                 raise BadInput(
-                    f"{self.folder} was made from other images ({', '.join(differ)} differ): run `parlib extract` for "
-                    "these, it makes another store"
+                    f"feature store {self.folder} was made from other images ({', '.join(differ)} differ): run `parlib "
+                    "extract` for these, it makes another store"
                 )
         return self
 
 
 def check_store(folder: str | os.PathLike) -> Report:
-    """Read every byte of a store and compare it with its hashes -> `Report`, as `parlib.check` gives of a tree."""
+    """Read every byte of a store and compare it with its hashes -> `Report`, as `parlib.check` returns for a tree."""
     store = FeatureStore(folder)
+    about, names = store.manifest, shard_names(store.manifest)
     report = Report(str(folder), "feature store")
-    report.notes.append(
-        f"{store.manifest['layout']} in {store.manifest['dtype']} of encoder {store.manifest['encoder']!r}"
-    )
-    report.splits[store.manifest["name"]] = {"rows": len(store), "shards": len(shard_names(store.manifest))}
-    if manifest_text(store.manifest) != (store.folder / "manifest.json").read_text(encoding="utf-8"):
-        report.problems.append("manifest.json is not as it was written: remove it and run `parlib extract` again")
-    for name in shard_names(store.manifest):
-        content = (store.folder / name).read_bytes()
-        try:
-            whole = shard_bytes(load(content), f"{store.manifest['key']}/{name}") == content
-        # Whatever a damaged header trips safetensors into.
-        except Exception:
-            whole = False
-        if not whole:
-            report.problems.append(f"{name} is damaged: remove it and run the same `parlib extract` again")
+    report.notes.append(f"{about['layout']} in {about['dtype']} of encoder {about['encoder']!r}")
+    report.splits[about["name"]] = {"rows": len(store), "shards": len(names)}
+    damaged = [name for name in names if not _is_whole(store.folder / name, about["key"])]
+    report.problems += [f"{name} is damaged: {_AGAIN}" for name in damaged]
     return report
+
+
+def _is_whole(path, key):
+    content = path.read_bytes()
+    try:
+        return _shard_bytes(load(content), f"{key}/{path.name}") == content
+    except Exception:  # safetensors raises many classes for a damaged header
+        return False
 
 
 def write_shard(path: Path, tensors: dict[str, torch.Tensor], key: str) -> None:
     """Write one shard of the store with that `key`, whole or not at all; BadInput where there is no room."""
-    write_atomic(path, shard_bytes(tensors, f"{key}/{path.name}"))
+    write_atomic(path, _shard_bytes(tensors, f"{key}/{path.name}"))
 
 
-def shard_bytes(tensors: dict[str, torch.Tensor], label: str) -> bytes:
-    """The whole file of a shard: safetensors, and in its header the hash of `label` and the tensors."""
+def _shard_bytes(tensors, label):
+    """A safetensors file with the hash of `label` and the tensors in its header."""
     return save(tensors, metadata={"sha256": hash_tensors(tensors, label)})
-
-
-def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """The manifest as written, with a hash of its own entries."""
-    entries = {k: v for k, v in manifest.items() if k != "sha256"}
-    return json.dumps({**entries, "sha256": digest(entries)}, indent=1, default=str)
 
 
 def images_of(dataset: datasets.Dataset) -> dict[str, str]:
     """What tells one list of images from another: hashes of their ids, and of their files' sizes in bytes."""
     files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
-    sizes = [os.path.getsize(file["path"]) if file["bytes"] is None else len(file["bytes"]) for file in files]
-    return {"items_sha256": digest(list(dataset["image_id"])), "files_sha256": digest(sizes)}
+    return {"items_sha256": digest(list(dataset["image_id"])), "files_sha256": digest([_size(file) for file in files])}
+
+
+def _size(file):
+    if file["bytes"] is not None:
+        return len(file["bytes"])
+    try:
+        return os.path.getsize(file["path"])
+    except OSError:  # whoever opens it says what is wrong
+        return None
 
 
 def shard_names(manifest: Mapping[str, Any]) -> list[str]:

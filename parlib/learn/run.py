@@ -74,10 +74,10 @@ def train_run(
     out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
     encoder = load_encoder(encoder_name, revision=revision)
-    splits = ("train", "val")
-    where = (benchmark, root)
-    more = {"view": view, "mirrored": options.mirrored}
-    train, val = (prepare(*where, s, encoder, cache, **more) for s in splits)
+    train, val = (
+        prepare(benchmark, root, split, encoder, cache, view=view, mirrored=options.mirrored)
+        for split in ("train", "val")
+    )
     model = new_head(train.schema, encoder, seed, **head)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def save_run(
     head.thresholds.copy_(torch.as_tensor(tune_thresholds(val.labels, predict(head, val.store, mirrored=mirrored))))
     setting = {
         "encoder": encoder.name,
-        "revision": getattr(encoder.model.config, "_commit_hash", None),
+        "revision": encoder.revision,
         "weights": encoder.weights_hash,
         **({"layer": encoder.layer} if encoder.layer else {}),
         "prompts": head.prompts,

@@ -16,7 +16,9 @@ from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
-from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
+from parlib.encode.encoder import Encoder, load_encoder
+from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two are asked for here)
+from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
 from parlib.files import number, read_json, whole_folder, write_atomic
@@ -25,7 +27,7 @@ from parlib.learn.head import VLMPARHead
 from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
-from parlib.use.places import EXAMPLES, SHIPPED, Images, folder_of  # noqa: F401 (two are asked for here)
+from parlib.use.sources import Images
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,7 @@ class Model(ModelHubMixin):
 
     def _identity(self):
         encoder = self.encoder
-        commit = getattr(encoder.model.config, "_commit_hash", None)
-        return {"encoder": encoder.name, "revision": commit, "weights": encoder.weights_hash}
+        return {"encoder": encoder.name, "revision": encoder.revision, "weights": encoder.weights_hash}
 
     def _prompts(self):
         """Language -> the head's prompts in it; only those trained with where its schema is a user's own."""
@@ -204,7 +205,7 @@ def load(
     Raises:
         BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
     """
-    folder = folder_of(str(name), revision, **hub)
+    folder = folder_of(str(name), "model", ["nano-pa100k"], revision, **hub)
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise BadInput(f"{name} holds no model: expected config.json, model.safetensors and run.json of `parlib train`")
     run, head = read_run(folder)

@@ -12,16 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from parlib.encode.extract import BATCH, BATCH_BYTES
+from parlib.encode.extract import loader
 from parlib.errors import BadInput
 from parlib.files import digest, write_atomic
 from parlib.use.boxes import read_boxes
 from parlib.use.model import Model
-from parlib.use.places import Images, Picture
-from parlib.use.sources import Crop, crops_of, find_images
+from parlib.use.sources import Crop, Images, Picture, crops_of, find_images
 
 PIECE = 512  # crops that are computed, written and kept together
 COLUMNS = {
@@ -112,7 +110,8 @@ class Job:
         spans = [range(i, min(i + PIECE, len(self.crops))) for i in range(0, len(self.crops), PIECE)]
         paths = [folder and folder / f"part-{i:06d}.parquet" for i in range(len(spans))]
         todo = {i: span for i, span in enumerate(spans) if not _is_whole(paths[i])}
-        loaded = iter(self._loader(list(todo.values())))
+        encoder = self.model.encoder
+        loaded = iter(loader(_Pixels(self.crops, encoder), list(todo.values()), encoder, workers=self.workers))
         hidden = None if self.progress else True  # None: shown on a terminal only
         done = len(self.crops) - sum(map(len, todo.values()))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
@@ -124,20 +123,6 @@ class Job:
                 if path:
                     write_atomic(path, table.to_parquet(index=False))
                 yield table
-
-    def _loader(self, spans):
-        encoder = self.model.encoder
-        size = max(1, min(BATCH, int(BATCH_BYTES // (12 * encoder.patches * encoder.patch_size**2))))
-        batches = [list(span[k : k + size]) for span in spans for k in range(0, len(span), size)]
-        spare = min(8, (os.cpu_count() or 1) - 1) if len(batches) > 1 else 0
-        workers = spare if self.workers is None else self.workers
-        return DataLoader(
-            _Pixels(self.crops, encoder),
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=encoder.device.type == "cuda",
-        )
 
     def _table(self, span, loaded, bar):
         scores = np.full((len(span), len(self.columns)), np.nan)
@@ -201,10 +186,6 @@ def _is_whole(path):
     with contextlib.suppress(OSError, pa.ArrowException):
         return path is not None and pyarrow.parquet.read_metadata(path).num_columns > 0
     return False
-
-
-def _as_it_is(batch):
-    return batch
 
 
 def _stamp(source):

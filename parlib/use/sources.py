@@ -12,8 +12,9 @@ from PIL import Image
 from parlib.data.images import open_image
 from parlib.errors import BadInput
 from parlib.use.boxes import Box
-from parlib.use.places import Picture
 
+Picture = str | os.PathLike | Image.Image  # a file, a folder, a pattern, or a picture
+Images = Picture | Iterable[Picture]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 

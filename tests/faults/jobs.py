@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from parlib.data import load_benchmark
-from parlib.encode import features
+from parlib.encode import extract as features
 from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
 from parlib.errors import BadInput

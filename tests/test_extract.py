@@ -13,6 +13,7 @@ from test_encoder import save_pair
 
 from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
 from parlib.cli import main
+from parlib.encode import encoder as encoders
 from parlib.encode import extract as features
 from parlib.encode.encoder import ImageFeatures
 from parlib.encode.store import check_store
@@ -181,15 +182,14 @@ def test_every_flipped_byte_is_found_by_check(make, capsys):
     assert main(["check", str(folder)]) == 0
     assert "40 rows, shards 3" in capsys.readouterr().out
     rng = np.random.default_rng(0)
-    for file in sorted(folder.iterdir()):
+    for file in sorted(folder.glob("shard-*")):
         whole = file.read_bytes()
-        header = range(60) if file.suffix == ".safetensors" else ()
-        for at in {0, len(whole) - 1, *header, *rng.integers(0, len(whole), 40).tolist()}:
+        for at in {0, len(whole) - 1, *range(60), *rng.integers(0, len(whole), 40).tolist()}:
             file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
             code = main(["check", str(folder)])
             said = capsys.readouterr()
             assert code, f"{file.name}, byte {at}"
-            assert file.name in said.out + said.err or "another version" in said.err or "missing" in said.err
+            assert file.name in said.out + said.err
         file.write_bytes(whole)
     assert main(["check", str(folder)]) == 0
 
@@ -208,7 +208,7 @@ def test_a_cut_off_shard_is_named_when_it_is_read(make):
     folder = make().folder
     shard = folder / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:1000])
-    with pytest.raises(BadInput, match=r"shard-00001\.safetensors is damaged.*parlib extract"):
+    with pytest.raises(BadInput, match=r"shard-00001\.safetensors cannot be read.*parlib extract"):
         FeatureStore(folder)[[20]]
 
 
@@ -235,7 +235,7 @@ def test_features_that_overflow_are_refused(make, encoder, monkeypatch):
 def test_shards_and_batches_are_bounded_in_bytes(make, monkeypatch):
     monkeypatch.setattr(features, "SHARD", 512)
     monkeypatch.setattr(features, "SHARD_BYTES", 5 * 65 * 128 * 2)  # five images of nano in fp16
-    monkeypatch.setattr(features, "BATCH_BYTES", 3 * 12 * 96 * 96)
+    monkeypatch.setattr(encoders, "BATCH_BYTES", 3 * 12 * 96 * 96)
     seen = []
     monkeypatch.setattr(features, "_kept", lambda f, layout, kept=features._kept: seen.append(f) or kept(f, layout))
     made = make()
@@ -252,16 +252,18 @@ def test_bad_input_is_named(dataset, make, tmp_path):
             make(layout=layout)
     with pytest.raises(BadInput, match="which has a 8 x 8 patch map"):
         make(layout="grid:3")
-    with pytest.raises(BadInput, match=r"no manifest\.json"):
+    with pytest.raises(BadInput, match="no feature store manifest at"):
         FeatureStore(tmp_path)
     with pytest.raises(BadInput, match="no image"):
         make(dataset.select(np.arange(0)))
     folder = make().folder
     manifest = json.loads((folder / "manifest.json").read_text())
-    for change, said in (({"format": 1}, "another version of parlib"), ({"dtype": "fp32"}, "not as it was written")):
-        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
-        with pytest.raises(BadInput, match=said):
-            FeatureStore(folder)
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(BadInput, match="another version of parlib"):
+        FeatureStore(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BadInput, match=r"feature store manifest .*manifest\.json cannot be read .*parlib extract"):
+        FeatureStore(folder)
 
 
 def test_features_of_an_earlier_block_are_another_store(make, encoder):
