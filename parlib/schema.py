@@ -1,4 +1,4 @@
-"""What a benchmark's columns mean: attributes in the release's order, groups, exclusive sets, column orders, views."""
+"""What a benchmark's columns mean: attributes in the release's order, codes, exclusive sets, column orders, views."""
 
 import difflib
 import os
@@ -12,25 +12,34 @@ from typing import Any
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import is_name, must_be, read_yaml
+from parlib.files import read_yaml, reading
 
 _FOLDER = Path(__file__).parent / "assets" / "schemas"
-_SHAPE = {
-    **{"name": (is_name,), "permutations": ({str: [int]},), "views": ({str: [str]},)},
-    **{"attributes": [object], "exclusive": ([{"name": is_name, "members": [is_name], "exactly_one": (bool,)}],)},
-}
-_ATTRIBUTE = {"name": is_name, "meaning": (str,), "group": (str,), "prompt": (str,)}
+_LAYOUT = (
+    "expected name, attributes: [{name, meaning, group, prompt, codes}], exclusive: [{name, members, exactly_one}], "
+    "codes: {yes, no, unknown}"
+)
 SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
+Codes = Mapping[str, tuple[str, ...]]  # yes, no, unknown -> the texts that mean it in a table
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One binary column: its name in the release, what a 1 means in plain English, its group, a prompt if given."""
+    """One binary column.
+
+    Attributes:
+        name: as in the release or in the table's header.
+        meaning: what a 1 means, in plain English.
+        group: for figures and for averages by group.
+        prompt: the phrase for a text encoder, where it is not made from the meaning.
+        codes: how this column writes yes, no and unknown, where it differs from the schema's `codes`.
+    """
 
     name: str
     meaning: str
     group: str = "other"
     prompt: str | None = None
+    codes: Codes | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class Schema:
         attributes: one `Attribute` for each column.
         exclusive: sets of which one image has at most, or exactly, one.
         permutations: other column orders in use, by name: `labels[:, schema.permutation("group")]` is in that order.
+        questions: view -> names of the exclusive sets that are one multi-way question in it.
+        codes: how a table writes yes, no and unknown, where it is not 1, 0 and empty.
     """
 
     name: str
@@ -113,6 +124,7 @@ class Schema:
     exclusive: tuple[ExclusiveSet, ...] = ()
     permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     questions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    codes: Codes | None = field(default=None, hash=False)
 
     def __post_init__(self):
         names = self.names
@@ -172,6 +184,24 @@ class Schema:
                 sets.append(ExclusiveSet(group.name, members, group.exactly_one and members == group.members))
         return Schema(name, kept, tuple(sets))
 
+    def contradictions(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Exclusive set -> (N,) bool, true for each row of `labels` (N, A) that breaks it.
+
+        A row breaks a set where two of its members are 1, or where all members of an exactly-one set are 0. Unknown
+        (-1) breaks nothing. Decisions as bool are taken as well.
+        """
+        labels = np.asarray(labels)
+        broken = {}
+        for group in self.exclusive:
+            members = labels[:, [self.index(name) for name in group.members]]
+            none_holds = (members == 0).all(1) if group.exactly_one else False
+            broken[group.name] = ((members == 1).sum(1) > 1) | none_holds
+        return broken
+
+    def codes_of(self, name: str) -> Codes:
+        """How a table writes yes, no and unknown for an attribute; empty where nothing is declared."""
+        return self.attributes[self.index(name)].codes or self.codes or {}
+
     def view(self, name: str) -> View:
         """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
         if name in self.questions:
@@ -189,33 +219,36 @@ class Schema:
         """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
         out = asdict(self)
         out["views"] = out.pop("questions")
+        for attribute in out["attributes"]:
+            if attribute["codes"] is None:
+                del attribute["codes"]
         return {key: value for key, value in out.items() if value}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str | os.PathLike = "this schema") -> "Schema":
-        """A schema from `to_dict`, or from a user's YAML; BadInput names what is missing or unknown in it."""
-        must_be(data, _SHAPE, f"{where} is no schema")
-        try:
-            attributes: list[Attribute] = []
-            for item in data["attributes"]:
-                item = {"name": item} if isinstance(item, str) else {k: v for k, v in item.items() if k != "from"}
-                must_be(item, _ATTRIBUTE, f"{where} is no schema, attribute {len(attributes) + 1}")
-                item["name"] = str(item["name"])
-                attributes.append(Attribute(**{"meaning": item.get("prompt") or item["name"], **item}))
-            sets = [{**s, "members": tuple(map(str, s["members"]))} for s in data.get("exclusive") or ()]
+        """A schema from `to_dict`, or from a user's YAML.
+
+        Raises:
+            BadInput: naming what is missing, unknown or of another kind in it.
+        """
+        if not isinstance(data, Mapping) or not isinstance(data.get("attributes"), list | tuple):
+            raise BadInput(f"{where} is no schema: it has no list of attributes; {_LAYOUT}")
+        _only(data, ("name", "attributes", "exclusive", "permutations", "views", "codes"), where)
+        with reading(where, "schema", _LAYOUT):
+            sets = []
+            for item in data.get("exclusive") or ():
+                _only(item, ("name", "members", "exactly_one"), f"{where}, exclusive")
+                members = tuple(_name(member, f"{where}, exclusive") for member in item["members"])
+                sets.append(ExclusiveSet(_name(item["name"], where), members, bool(item.get("exactly_one"))))
             orders, views = (data.get(part) or {} for part in ("permutations", "views"))
             return cls(
-                str(data.get("name") or "custom"),
-                tuple(attributes),
-                tuple(ExclusiveSet(**s) for s in sets),
+                _name(data.get("name") or "custom", where),
+                tuple(_attribute(item, f"{where}, attribute {i + 1}") for i, item in enumerate(data["attributes"])),
+                tuple(sets),
                 {str(name): tuple(order) for name, order in orders.items()},
                 {str(name): tuple(questions) for name, questions in views.items()},
+                _codes(data.get("codes"), where),
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadInput(
-                f"{where} is no schema ({type(error).__name__}: {error}); expected name, attributes: [{{name, meaning, "
-                "group, prompt}], exclusive: [{name, members, exactly_one}]"
-            ) from error
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike) -> "Schema":
@@ -248,3 +281,68 @@ def _ask(source, name):
         elif attribute not in inside:
             columns.append(Column(attribute, (attribute,)))
     return View(name, source, tuple(columns), None if sets else source)
+
+
+def _only(item, known, where):
+    unknown = [str(key) for key in item if key not in known]
+    if unknown:
+        near = [word for key in unknown for word in difflib.get_close_matches(key, known, n=1)]
+        hint = f"did you mean {' and '.join(near)}?" if near else f"known are {', '.join(known)}"
+        raise BadInput(f"{where} is no schema: it has an unknown key {', '.join(unknown)}; {hint}")
+
+
+def _name(value, where):
+    if type(value) not in (str, int, float) or not str(value).strip():
+        hint = 'quote it: "yes", "no"' if isinstance(value, bool) else "give a text"
+        raise BadInput(f"{where} is no schema: {value!r} is no name; {hint}")
+    return str(value)
+
+
+def _attribute(item, where):
+    item = {"name": item} if not isinstance(item, Mapping) else dict(item)
+    item.pop("from", None)  # of upar-lite's table, read by `Schema.view`
+    _only(item, ("name", "meaning", "group", "prompt", "codes"), where)
+    if "name" not in item:
+        raise BadInput(f"{where} is no schema: it has no name; {_LAYOUT}")
+    for key in ("meaning", "group", "prompt"):
+        if item.get(key) is None:
+            item.pop(key, None)
+        elif not isinstance(item[key], str):
+            raise BadInput(f"{where} is no schema: {key} {item[key]!r} is no text; quote it")
+    item["name"] = _name(item["name"], where)
+    item["codes"] = _codes(item.get("codes"), where)
+    return Attribute(**{"meaning": item.get("prompt") or item["name"], **item})
+
+
+def code_text(value: object) -> str:
+    """A cell of a table as codes are compared: 2, 2.0 and "2" are "2", words are in lower case, missing is ""."""
+    text = str(value).strip().lower() if value is not None else ""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+def _codes(declared, where):
+    """`{yes: 2, no: [0, 1]}` of a YAML file -> `Codes`."""
+    if declared is None:
+        return None
+    out: dict[str, tuple[str, ...]] = {}
+    remedy = "write codes: {yes: 2, no: 1, unknown: 0}, each one code or a list, no code twice"
+    if not isinstance(declared, Mapping):
+        raise BadInput(f"{where}: codes {declared!r} are no codes; {remedy}")
+    for key, values in declared.items():
+        meaning = {True: "yes", False: "no"}.get(key, key)  # YAML reads a bare yes as true
+        if meaning not in ("yes", "no", "unknown"):
+            raise BadInput(f"{where}: codes has an unknown key {key!r}; {remedy}")
+        words = {True: ("yes", "true"), False: ("no", "false")}
+        texts = [words.get(v, (v,)) if isinstance(v, bool) else (v,) for v in _listed(values)]
+        out[meaning] = tuple(code_text(text) for group in texts for text in group)
+    every = [code for codes in out.values() for code in codes]
+    if len(every) != len(set(every)):
+        raise BadInput(f"{where}: codes gives one code two meanings; {remedy}")
+    return out
+
+
+def _listed(values):
+    return values if isinstance(values, list | tuple) else [values]

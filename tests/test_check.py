@@ -149,7 +149,7 @@ def test_every_bad_image_is_found_whatever_is_sampled(tmp_path):
         "33.jpg",
         "50.jpg",
     ]
-    assert any("1 of 60 images missing, first 41.jpg" in text for text in report.problems)
+    assert any("1 of 60 images are missing" in text for text in report.problems)
     assert "NOT usable: 2 problem(s)" in report.to_text()
     assert "never 1 cap" in report.to_text() and "always 1 hat" in report.to_text()
 
@@ -173,7 +173,7 @@ def test_names_links_and_splits(tmp_path):
     (root / "metadata.csv").write_text("image,split,hat,cap\n" + "\n".join(lines) + "\n")
     text = " | ".join(check(root).problems)
     assert "b.jpg' in train and test" in text and "names 1 image(s) twice" in text
-    assert "2 of 3 images led out of the root, first a.jpg, ../secret.jpg" in text
+    assert "2 image names or links lead out of" in text
 
 
 def test_unrecognised(tmp_path):

@@ -49,12 +49,12 @@ def test_parquet(tmp_path):
 
 def test_yaml_schema_chooses_columns(tmp_path):
     tree(tmp_path, "image,hat,note\na.jpg,1,dark\nb.jpg,0,\n")
-    with pytest.raises(BadInput, match=r"dark.*text is no attribute"):
+    with pytest.raises(BadInput, match=r"column note holds dark: 'dark' in row 1 is neither yes nor no"):
         load_benchmark("folder", tmp_path)
     (tmp_path / "schema.yaml").write_text("name: shop\nattributes: [{name: hat, prompt: a hat, group: head}]\n")
     data = load_benchmark("folder", tmp_path)
     assert schema_of(data).name == "shop" and schema_of(data).attributes[0].prompt == "a hat"
-    assert "Columns left out, not in the schema: note" in data.info.description
+    assert "Columns left out of metadata.csv: note" in data.info.description
     own = Schema.from_dict({"attributes": ["scarf"]})
     with pytest.raises(BadInput, match="no column scarf of the schema"):
         load_benchmark("folder", tmp_path, schema=own)
@@ -73,17 +73,17 @@ def test_without_split_people_stay_together(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("image,hat\na.jpg,3\n", "first 3 in row 1, column hat"),
-        ("image,hat\na.jpg,yes\n", "yes"),
-        ("name,hat\na.jpg,1\n", r"looked for a column image \(or file_name\), found name, hat"),
+        ("image,hat\na.jpg,3\n", r"column hat holds 3: what 3, first in row 1.*codes: \{yes: 2"),
+        ("image,hat\na.jpg,yes\nb.jpg,maybe\n", "'maybe' in row 2 is neither yes nor no"),
+        ("name,hat\na.jpg,1\n", r"looked for a column image \(or file_name, filename\), found name, hat"),
         ("image\na.jpg\n", "no column of labels"),
-        ("image,hat\n", "all has no rows"),
-        ("", "cannot be read as a table"),
-        ("image,hat\na.jpg,1,2\n1,2,3,4,5\n", "cannot be read as a table"),
+        ("image,hat\n", "has no rows"),
+        ("", r"looked for a column image .*found Unnamed: 0|cannot be read"),
+        ("image,hat\na.jpg,1,2\n1,2,3,4,5\n", "table .* cannot be read"),
         ("image,hat\n../a.jpg,1\n", r"lead out of .*\.\./a\.jpg"),
         ("image,hat\na.jpg,1\na.jpg,0\n", "twice"),
         ("image,hat\n,1\n", "empty image name"),
-        ("image,hat\nlost.jpg,1\n", r"1 of 1 images are missing, first lost\.jpg"),
+        ("image,hat\nlost.jpg,1\n", r"1 of 1 images are missing from .*, first lost\.jpg"),
         ("image,split,hat\na.jpg,,1\n", "row 1 has no split"),
     ],
 )
@@ -109,10 +109,11 @@ def test_which_table(tmp_path):
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.lists(st.sampled_from(["1", "0", "", "-1", "2", "1.0"]), min_size=3, max_size=3), min_size=1, max_size=20
+        st.lists(st.sampled_from(["1", "0", "", "-1", "1.0"]), min_size=3, max_size=3), min_size=1, max_size=20
     )
 )
 def test_any_table_of_known_values_reads_back(tmp_path, values):
+    values = [["0"] * 3, *values]  # -1 is unknown where the column has a 0
     means = {"1": 1, "1.0": 1, "0": 0}
     lines = [f"{i}.jpg,{','.join(row)}" for i, row in enumerate(values)]
     (tmp_path / "metadata.csv").write_text("image,a,b,c\n" + "\n".join(lines) + "\n")

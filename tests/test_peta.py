@@ -70,7 +70,7 @@ def test_small_tree(tmp_path):
         (lambda m: m["peta"].pop("partion_attribute"), "looked for 'partion_attribute'"),
         (lambda m: m["peta"].update(data=m["peta"]["data"][:, :40]), r"\(20, 40\); expected 109"),
         (lambda m: m["peta"].update(data=m["peta"]["data"][::-1]), "numbering the images from 1"),
-        (lambda m: m["peta"]["data"].__setitem__((3, 6), 9), "first 9 in row 4, column personalLess60"),
+        (lambda m: m["peta"]["data"].__setitem__((3, 6), 9), "column personalLess60 holds 1, 0, 9: what 9, first in row 4"),
         (lambda m: m["peta"].update(attribute=cells([*NAMES[:-1], "Hat"])), "unknown .*'Hat'"),
         (
             lambda m: m["peta"]["partion_attribute"][0, 0].update(val=np.array([[0]])),
@@ -120,11 +120,11 @@ def test_published_index(tmp_path):
     [
         ("zs.pkl", b"\x80\x04.", "a pickle runs the code inside it"),
         ("zs.json", b"\x80\x04.", "a pickle runs the code inside it"),
-        ("zs.npy", b"", "only .json and .csv"),
+        ("zs.npy", b"", "only JSON, .csv"),
         ("zs.json", b"[1, 2]", "expected JSON"),
-        ("zs.json", b"{", "expected JSON"),
+        ("zs.json", b"{", "split index .* cannot be read"),
         ("zs.json", b'{"train": 3}', "expected JSON"),
-        ("zs.csv", b"a,b\n1,2\n", "expected JSON .* or CSV image,split"),
+        ("zs.csv", b"a,b\n1,2\n", "expected JSON .*, CSV image,split"),
         ("zs.json", b'{"train": [0, 1]}', "first 0; numbers count from 1"),
         ("zs.json", b'{"train": [21]}', "first 21$"),
         ("zs.json", b'{"train": [1], "test": []}', "no images in test"),

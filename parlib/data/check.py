@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from parlib.data.formats import holds
-from parlib.data.images import MAX_SIDE, open_image, survey
-from parlib.data.release import faults, read_release
+from parlib.data import folder
+from parlib.data.formats import TABLES, header, holds
+from parlib.data.images import MAX_SIDE, open_image
+from parlib.data.release import read_release
 from parlib.errors import BadInput
+from parlib.schema import schema
 
 DECODED = 1000  # pictures a split decoded in full; of every other file the header and the end are read
 
@@ -44,12 +46,12 @@ class Report:
         return {**self.__dict__, "usable": self.usable}
 
     def to_text(self) -> str:
-        """Lines for people: a split each, then problems and notes, then the verdict."""
+        """Lines for people: one per split, then problems and notes, then the verdict."""
         lines = [
             f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
         ]
         for split, found in self.splits.items():
-            lines.append(f"  {split}: " + ", ".join(_phrase(key, value) for key, value in found.items() if value))
+            lines.append(f"  {split}: " + ", ".join(_phrase(key, value) for key, value in found.items() if value or key == "rows"))
         for kind, texts in (("problem", self.problems), ("note", self.notes)):
             lines += [f"  {kind}: {text.removeprefix(f'{self.source}: ')}" for text in texts]
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
@@ -75,8 +77,8 @@ def check(
     report = Report(str(root), kind or recognise(root))
     if report.kind is None:
         report.problems.append(
-            "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table (folder); "
-            f"found {holds(root)}"
+            "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table of labels "
+            f"({', '.join(TABLES)}); found {holds(root)}"
         )
         return report
     try:
@@ -85,42 +87,49 @@ def check(
         report.problems.append(str(error))
         return report
     report.source = str(release.source)
-    report.problems += faults(release)
+    splits = list(release.splits)
+    surveys = {split: release.survey(split) for split in splits if images and release.splits[split].pictures is None}
+    report.problems += release.problems(splits, surveys)
     report.notes += release.size_note([split for split in release.expected if split != "all"])
     report.notes += release.notes
-    if (release.root / "rendered.json").is_file():
+    lacks = [split for split in ("train", "val", "test") if split not in splits]
+    if lacks:
+        report.notes.append(f"no split {', '.join(lacks)}: training needs train and val, evaluation test")
+    if release.kind == "rendered":
         report.notes.append("rendered by parlib: no photograph in it")
     for split, listing in release.splits.items():
         report.splits[split] = _labels(listing, release.schema)
         if images:
-            _images(report, release, split, [name for name in listing.names if name], decode)
+            paths = list(surveys[split].paths.values()) if split in surveys else listing.names
+            _decode(report, split, paths, listing.pictures, decode)
     return report
 
 
 def recognise(root: Path) -> str | None:
-    """Which benchmark a tree or an annotation file is, by its files; None for none."""
+    """Which benchmark a tree or an annotation file is; None for none."""
     files = {root.name} if root.is_file() else set(os.listdir(root)) if root.is_dir() else set()
     if files & {"market_attribute.mat", "bounding_box_train", "Market-1501-v15.09.15"}:
         return "market1501"
     if "PETA.mat" in files:
         return "peta"
-    if any(name.endswith(".mat") and "annotation" in name for name in files) or {"train.csv", "test.csv"} <= files:
+    if any(name.endswith(".mat") and "annotation" in name for name in files):
         return "pa100k"
-    return "folder" if any(name.endswith((".csv", ".parquet")) for name in files) else None
+    # Anyone's tables may be called train.csv and test.csv.
+    if {"train.csv", "test.csv"} <= files and len(set(header(root / "train.csv")) & set(schema("pa100k").names)) > 13:
+        return "pa100k"
+    tables = [root] if root.is_file() and root.suffix.lower() in TABLES else folder.find(root)
+    return "folder" if tables else None
 
 
 def _labels(listing, schema):
-    """Counts of one split; what is zero or empty is not said."""
+    """Counts of one split; `to_text` leaves out what is zero or empty."""
+    if not listing.names:
+        return {"rows": 0}
     labels, names = listing.labels, schema.names
     known = np.maximum((labels >= 0).sum(0), 1)
     rates = (labels == 1).sum(0) / known
-    unknown = (labels == -1).mean(0) if len(labels) else np.zeros(len(names))
-    broken = {}
-    for group in schema.exclusive:
-        part = labels[:, [schema.index(name) for name in group.members]]
-        wrong = ((part == 1).sum(1) > 1) | (group.exactly_one & (part == 0).all(1))
-        if wrong.any():
-            broken[group.name] = int(wrong.sum())
+    unknown = (labels == -1).mean(0)
+    broken = {name: int(rows.sum()) for name, rows in schema.contradictions(labels).items() if rows.any()}
     return {
         "rows": len(labels),
         "identities": len(set(listing.identity)) if listing.identity else 0,
@@ -144,22 +153,16 @@ def _phrase(key, value):
     return f"{value} rows" if key == "rows" else f"{key.replace('_', ' ')} {value}"
 
 
-def _images(report, release, split, names, decode):
-    found = survey(release.root, release.folders, names)
-    for kind, lost in (("missing", found.missing), ("led out of the root", found.outside)):
-        if lost:
-            report.problems.append(
-                f"{split}: {len(lost):,} of {len(names):,} images {kind}, first {', '.join(lost[:3])}"
-            )
-    paths = list(found.paths.values())
-    step = max(1, len(paths) // decode) if decode else 1
+def _decode(report, split, paths, pictures, most):
+    """Open some pictures of a split in full, and look at the others."""
+    step = max(1, len(paths) // most) if most else 1
     decoded, unreadable = 0, []
     for i, path in enumerate(paths):
-        if i % step and _looks_whole(path):
+        if i % step and pictures is None and _looks_whole(path):
             continue
         decoded += 1
         try:
-            open_image(path)
+            open_image(path, pictures and pictures[i])
         except BadInput as error:
             unreadable.append(str(error))
     report.splits[split] |= {"images": len(paths), "decoded": decoded}

@@ -1,105 +1,180 @@
-"""Your own images: a table `image,<attribute>...` beside them, partial labels allowed, described by a YAML schema."""
+"""Your own images: tables or lists of labels beside them, partial labels allowed, described by a YAML schema."""
 
 from pathlib import Path
 
-from parlib.data.formats import read_table, to_labels
-from parlib.data.partition import disjoint
+from parlib.data.formats import TABLES, header, holds, read_table
+from parlib.data.labels import some, to_labels
+from parlib.data.partition import deal, rows_by_split, split_of_file
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
-from parlib.schema import Attribute, Schema
+from parlib.files import read_yaml, reading
+from parlib.schema import Schema
 
-_NOT_LABELS = ("image", "file_name", "split", "identity")
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+# Columns that are no labels, in order of preference; case, blanks and "-" do not matter.
+PICTURE = ("image", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_name", "img_name")
+PICTURE += ("img", "file", "path")
+IDENTITY = ("identity", "person_id", "pid")
+SPLIT = ("split",)
+NAME_FILES = ("attributes.txt", "names.txt", "classes.txt")  # one attribute per line, for lists without a header
 
 
 def read(root, images=True, table=None, schema=None):
-    """Splits of a folder of images with one table of labels.
+    """Splits of a folder of images with a table of labels, or with one table per split.
 
-    The table is `table`, or `metadata.csv`, or the one CSV or Parquet file in `root`. Its columns: `image` (or
-    `file_name`), a path below the root; optionally `identity` and `split`; and one column an attribute with 1, 0 and
-    empty or -1 for unknown. Without `split`, whole people (or else images) are dealt out 70/10/20 by a hash of names.
+    Tables are CSV, TSV, Parquet, JSON lines or lists `picture 0 1 1`. Columns: the picture's path below the root (or,
+    in Parquet, its bytes); optionally `identity` and `split`; and one column per attribute. Without splits, whole
+    people (or else images) are dealt out 70/10/20 by a hash of their names.
 
     Args:
-        table: file name below `root`, or a path.
+        table: file name below `root`, or a path; without it the tables that `find` lists.
         schema: a `Schema`, or a YAML file's path; without it `schema.yaml`, or else the column names as they are.
 
     Raises:
-        BadInput: no table or several, no image column, a label that is not 1, 0, -1 or empty, an unknown column.
+        BadInput: no table or several, no column of pictures, a label that is not declared, an unknown column.
     """
     root = Path(root)
-    source = _find(root, table)
-    root = source.parent if root.is_file() else root
-    frame = read_table(source)
-    key = next((name for name in ("image", "file_name") if name in frame), None)
-    if key is None:
+    sources = _sources(root, table)
+    root = root.parent if root.is_file() else root
+    if schema is None and (root / "schema.yaml").is_file():
+        schema = root / "schema.yaml"
+    declared = schema if isinstance(schema, Schema) or schema is None else _declared(schema)
+    notes: list[str] = []
+    splits: dict[str, Listing] = {}
+    for source in sources:
+        frame = _named(read_table(source), source, declared, notes)
+        if not isinstance(declared, Schema):
+            declared = _of_columns(frame, source, root, declared or {})
+        listing = _listing(frame, source, root, declared, images, notes)
+        split_column = _column(frame, SPLIT)
+        if split_column:
+            found = rows_by_split(_texts(frame[split_column]), source)
+        elif split_of_file(source, root):
+            found = {split_of_file(source, root): list(range(len(frame)))}
+            notes.append(f"{source.name} is the split {next(iter(found))}, by its name.")
+        else:
+            found = deal(listing.identity or listing.names)
+            kind = "identity" if listing.identity else "image name"
+            notes.append(f"Split 70/10/20 by the hash of {kind}: {source.name} has no split column.")
+        for split, rows in found.items():
+            splits[split] = splits[split] + listing.rows(rows) if split in splits else listing.rows(rows)
+    notes = list(dict.fromkeys(notes))
+    return Release("folder", root, sources[0], declared, splits, (".", "images", "data"), {}, notes)
+
+
+def find(root):
+    """Tables below a folder that have a column of pictures; where none has, all tables.
+
+    `metadata.*` goes before others, tables named by splits before the rest. They lie in the folder, in `data/`, or are
+    called `metadata` in a folder for each split.
+    """
+    below = [path for path in sorted(Path(root).glob("*/metadata.*")) if split_of_file(path, root)]
+    for paths in (sorted(Path(root).glob("*")), sorted(Path(root).glob("data/*")), below):
+        # Any text may end in .txt: of these only lists are tables.
+        suffixes = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
+        tables = [path for path in suffixes if path.suffix.lower() != ".txt" or _column(header(path), PICTURE)]
+        found = [path for path in tables if _column(header(path), PICTURE)] or tables
+        by_split = [path for path in found if split_of_file(path, root)]
+        if found:
+            return [path for path in found if path.stem == "metadata"] or by_split or found
+    return []
+
+
+def _sources(root, table):
+    """The tables to read."""
+    path = root if table is None else root / table
+    if path.is_file():
+        return [path]
+    if table is not None or not root.is_dir():
+        raise BadInput(f"no {'folder' if table is None else 'table'} {path}")
+    found = find(root)
+    if len(found) != 1 and not (found and all(split_of_file(path, root) for path in found)):
+        have = ", ".join(path.name for path in found) or holds(root)
         raise BadInput(
-            f"{source}: looked for a column image (or file_name), found {', '.join(map(str, frame.columns[:8]))}"
+            f"{root}: looked for metadata.csv, one table of labels ({', '.join(TABLES)}), or one named by each split; "
+            f"found {have}; name it: table="
         )
-    described = _schema(root, schema, [str(name) for name in frame.columns if name not in _NOT_LABELS], source)
-    lacks = [name for name in described.names if name not in frame]
+    return found
+
+
+def _column(names, known):
+    """The first of the `known` columns among `names`, as it is written there."""
+    plain = {str(name).strip().lower().replace(" ", "_").replace("-", "_"): name for name in names}
+    return next((plain[name] for name in known if name in plain), None)
+
+
+def _declared(path):
+    """The `Schema` of a YAML file, or the file's content where it has codes or sets alone."""
+    about = read_yaml(path, "schema") or {}
+    return about if isinstance(about, dict) and "attributes" not in about else Schema.from_dict(about, where=path)
+
+
+def _of_columns(frame, source, root, about):
+    """A schema whose attributes are the columns of a table."""
+    columns = [name for name in frame if name not in _no_labels(frame)]
+    if not columns:
+        raise BadInput(f"{source}: has no column of labels; add one for each attribute, with 1, 0 or empty")
+    attributes = [{"name": name, "meaning": name.replace("_", " ")} for name in columns]
+    about = {"name": root.resolve().name, **about, "attributes": attributes}
+    return Schema.from_dict(about, where=root / "schema.yaml")
+
+
+def _no_labels(frame):
+    """Columns of pictures, identities and splits, and an index without a name."""
+    columns = [_column(frame, known) for known in (PICTURE, IDENTITY, SPLIT)]
+    return [*columns, *(name for name in frame if name.startswith("Unnamed: "))]
+
+
+def _named(frame, source, declared, notes):
+    """A list without a header gets the names in a file beside it, or else those of the schema."""
+    unnamed = [name for name in frame if name.startswith("attribute-")]
+    if not unnamed or list(frame) != ["image", *unnamed]:
+        return frame
+    path = next((source.parent / name for name in NAME_FILES if (source.parent / name).is_file()), None)
+    names = declared.names if isinstance(declared, Schema) else unnamed
+    if path:
+        with reading(path, "file of names", "write one attribute per line"):
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        notes.append(f"Columns are named by {path.name}.")
+    if len(names) != len(unnamed):
+        whose = path or "the schema"
+        raise BadInput(f"{source}: has {len(unnamed)} labels per picture, {whose} names {len(names)}; they must agree")
+    return frame.set_axis(["image", *names], axis=1)
+
+
+def _listing(frame, source, root, schema, images, notes):
+    """All rows of a table."""
+    picture, identity = _column(frame, PICTURE), _column(frame, IDENTITY)
+    if picture is None:
+        raise BadInput(f"{source}: looked for a column image (or {', '.join(PICTURE[1:3])}), found {some(list(frame))}")
+    lacks = [name for name in schema.names if name not in frame]
     if lacks:
-        raise BadInput(
-            f"{source}: has no column {', '.join(lacks)} of the schema; found {', '.join(map(str, frame.columns))}"
-        )
-    names = _texts(frame[key])
-    if not names:
-        raise BadInput(f"{source}: all has no rows; add one for each image")
-    labels = to_labels(frame[described.names], described.names, source)
-    identity = _texts(frame["identity"]) if "identity" in frame else None
-    notes = []
-    if "split" in frame:
-        rows: dict[str, list[int]] = {}
-        for row, split in enumerate(_texts(frame["split"])):
-            if not split:
-                raise BadInput(f"{source}: row {row + 1} has no split; write train, val or test in each")
-            rows.setdefault(split, []).append(row)
-    else:
-        sizes = {split: round(share * len(names)) for split, share in SHARES.items()}
-        rows = disjoint(identity or names, sizes, seed=0)
-        notes.append(
-            f"Split 70/10/20 by the hash of {'identity' if identity else 'image name'}: the table has no split column."
-        )
-    extra = [str(name) for name in frame.columns if name not in (*_NOT_LABELS, *described.names)]
+        raise BadInput(f"{source}: has no column {', '.join(lacks)} of the schema; found {some(list(frame))}")
+    if not len(frame):
+        raise BadInput(f"{source}: has no rows; add one for each image")
+    extra = [name for name in frame if name not in (picture, identity, _column(frame, SPLIT), *schema.names)]
     if extra:
-        notes.append(f"Columns left out, not in the schema: {', '.join(extra)}.")
-    splits = {
-        split: Listing([names[i] for i in index], labels[index], identity and [identity[i] for i in index])
-        for split, index in rows.items()
-    }
-    return Release("folder", root, source, described, splits, (".", "images", "data"), {}, notes)
+        notes.append(f"Columns left out of {source.name}: {some(extra)}.")
+    labels = to_labels(frame[schema.names], schema.names, source, schema, notes)
+    names, pictures = _pictures(frame[picture], source, root)
+    people = None if identity is None else _texts(frame[identity])
+    if people and "" in people:
+        notes.append(f"{people.count(''):,} rows of {source.name} have no identity: each is a person of its own.")
+        people = [person or f"nobody else: {name}" for person, name in zip(people, names, strict=True)]
+    return Listing(names, labels, people, pictures if images else None)
 
 
 def _texts(column):
     """A table's column as str, '' where it is empty, whatever type the file gave it."""
-    return ["" if empty else str(value) for value, empty in zip(column, column.isna(), strict=True)]
+    return ["" if empty else str(value).strip() for value, empty in zip(column, column.isna(), strict=True)]
 
 
-def _find(root, table):
-    if root.is_file():
-        return root
-    if table is not None:
-        path = root / table
-        if not path.is_file():
-            raise BadInput(f"no table {path}")
-        return path
-    if not root.is_dir():
-        raise BadInput(f"no folder {root}")
-    found = sorted([*root.glob("*.csv"), *root.glob("*.parquet")])
-    first = [path for path in found if path.stem == "metadata"] or found
-    if len(first) != 1:
-        have = ", ".join(path.name for path in found) or "none"
-        raise BadInput(
-            f"{root}: looked for metadata.csv or one table of labels (CSV or Parquet), found {have}; name it: table="
-        )
-    return first[0]
-
-
-def _schema(root, schema, columns, source):
-    if isinstance(schema, Schema):
-        return schema
-    path = Path(schema) if schema is not None else root / "schema.yaml"
-    if schema is not None or path.is_file():
-        return Schema.from_yaml(path)
-    if not columns:
-        raise BadInput(f"{source}: has no column of labels; add one for each attribute, with 1, 0 or empty")
-    return Schema(root.resolve().name, tuple(Attribute(name, name.replace("_", " ")) for name in columns))
+def _pictures(column, source, root):
+    """(names, None), or (names, list of bytes) where the table holds the pictures themselves."""
+    cells = [cell if isinstance(cell, dict) else {"path": cell} for cell in column]
+    cells = [{"bytes": cell["path"]} if isinstance(cell.get("path"), bytes) else cell for cell in cells]
+    if all(cell.get("bytes") for cell in cells):
+        paths = [f"{row + 1:06d}-{cell.get('path') or 'picture'}" for row, cell in enumerate(cells)]
+        return [f"{source.stem}/{path}" for path in paths], [cell["bytes"] for cell in cells]
+    prefix = f"{source.parent.name}/" if source.stem == "metadata" and source.parent != root else ""
+    names = _texts(column.map(lambda cell: cell.get("path") if isinstance(cell, dict) else cell))
+    return [prefix + name if name else "" for name in names], None

@@ -1,13 +1,20 @@
-"""Annotation files: MATLAB structs and tables, read without trust and turned into label matrices."""
+"""Annotation files as people have them: tables, text lists and MATLAB structs."""
 
-import subprocess
+import csv
+import io
+import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from parlib.data import mat
 from parlib.errors import BadInput
-from parlib.files import one_line, sized
+from parlib.files import reading
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl")
+# A row of a text list, such as `images/1.png 0 1 1` or `images/1.png`.
+_LISTED = re.compile(r'"?(.+?\.(?:jpe?g|jfif|jpe|png|bmp|webp|tiff?|gif))"?(?:[\s,;]+([^A-Za-z]+))?', re.IGNORECASE)
 
 
 def holds(folder):
@@ -19,28 +26,6 @@ def holds(folder):
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "an empty folder"
 
 
-def to_labels(values, columns, where):
-    """Release values {0, 1, 2, -1}, array or table, empty as NaN -> (N, A) int8; 2 (uncertain) and empty are -1."""
-    try:
-        values = np.asarray(values)
-        values = values if values.dtype.kind in "iu" else values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{where}: labels must be 1, 0, -1 or empty ({error}); text is no attribute") from error
-    if values.ndim != 2 or values.shape[1] != len(columns):
-        raise BadInput(f"{where}: labels are {values.shape}, expected one row an image and {len(columns)} columns")
-    unknown = np.isnan(values) | (values == 2) | (values == -1)
-    wrong = ~((values == 0) | (values == 1) | unknown)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise BadInput(
-            f"{where}: {wrong.sum()} label(s) are not 1, 0, -1 (unknown) or 2 (uncertain), first "
-            f"{values[row, column]:g} in row {row + 1}, column {columns[column]}; correct or empty them"
-        )
-    labels = (values == 1).astype(np.int8)
-    labels[unknown] = -1
-    return labels
-
-
 def column_order(names, schema, where):
     """Positions in a file's `names` of the schema's attributes, so that a reordered file is read right."""
     if len(names) != len(schema) or set(names) != set(schema.names):
@@ -50,70 +35,103 @@ def column_order(names, schema, where):
 
 
 def read_table(path):
-    """A CSV or Parquet file as a DataFrame, image names and identities as text."""
-    import pandas as pd
+    """A table of labels, boxes or splits as a DataFrame.
 
-    try:
-        if Path(sized(path)).suffix == ".parquet":
-            frame = _read_parquet(path)
+    Text files (CSV with commas, semicolons or tabs, UTF-8 or UTF-16) give text in every cell, so that "NA" and "007"
+    stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2.
+    Parquet and JSON lines give the types they hold, whole numbers as int. An index column as pandas writes it is named
+    "Unnamed: 0".
+
+    Raises:
+        BadInput: no such file, another format, rows of different lengths, two columns of one name.
+    """
+    path = Path(path)
+    with reading(path, "table", "save it as CSV with one header, in UTF-8"):
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            frame = pq.read_table(path).to_pandas(integer_object_nulls=True, ignore_metadata=True)
+        elif path.suffix.lower() == ".jsonl":
+            lines = _text(path.read_bytes()).split("\n")
+            frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
         else:
-            with open(sized(path), encoding="utf-8", errors="replace") as file:
-                for row, line in enumerate(file):
-                    if line.count(",") > 10_000 or row > 16_000_000:
-                        raise ValueError("more than 10,000 columns or 16 million rows")
-            text = dict.fromkeys(("Image", "image", "file_name", "identity", "split"), str)
-            if pd.read_csv(path, dtype=str, header=None, nrows=1).iloc[0].dropna().duplicated().any():
-                raise ValueError("two columns have one name")  # pandas would rename one
-            frame = pd.read_csv(path, dtype=text)
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise ValueError("a row has more cells than the first one")
-        if not frame.columns.is_unique:
+            frame = _delimited(_text(path.read_bytes()))
+        names = [str(name) for name in frame.columns]
+        if len(set(names)) < len(names):
             raise ValueError("two columns have one name")
+        return frame.set_axis(names, axis=1)
+
+
+def header(path):
+    """Column names of a table from its first line alone; none where it is no table."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_schema(path).names
+        with open(path, "rb") as file:
+            first = _text(file.read(2**16), "ignore").lstrip("\n").split("\n", 1)[0]
+        if path.suffix.lower() == ".jsonl":
+            return list(json.loads(first))
+        listed = _LISTED.fullmatch(first.strip())
+        return ["image", "attribute-1"][: 2 if listed[2] else 1] if listed else _cells(first)
+    except (OSError, ValueError):
+        return []
+
+
+def _text(content, errors="strict"):
+    """Decoded text with "\\n" at the end of lines; the encoding is UTF-16 where a byte order mark says so, or UTF-8."""
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return content.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cells(line):
+    """Column names in the header of a delimited file."""
+    names = next(csv.reader([line.removeprefix("#").strip(" ")], delimiter=_delimiter(line)), [])
+    return [name.strip() or f"Unnamed: {i}" for i, name in enumerate(names)]
+
+
+def _delimiter(line):
+    return max(",;\t", key=line.count)
+
+
+def _delimited(text):
+    """A table from text with a header, or from a list without one."""
+    lines = text.lstrip("\n").split("\n")
+    if not _LISTED.fullmatch(lines[0].strip()):
+        body = io.StringIO("\n".join(lines))
+        names, options = _cells(lines[0]), {"dtype": str, "keep_default_na": False, "header": 0}
+        frame = pd.read_csv(body, sep=_delimiter(lines[0]), names=names, skipinitialspace=True, **options)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("a row has more cells than the header")
         return frame
-    # pyarrow's errors are of many classes, only some of them ValueError.
-    except Exception as error:
-        raise BadInput(f"{path}: cannot be read as a table: {one_line(error)}") from error
-
-
-def _read_parquet(path):
-    """A Parquet file as a DataFrame; ValueError for what would not fit the memory, told before it is made."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        about, fields = file.metadata, file.schema_arrow
-        sizes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-        if about.num_columns > 10_000 or about.num_rows * about.num_columns > 5e7 or sizes > 2**28:
-            raise ValueError("more than 10,000 columns, 50 million cells or 256 MB")
-        if any(pa.types.is_nested(field.type) for field in fields):
-            raise ValueError("cells that hold several values")
-    # One long text may stand in a million rows: it is counted before it is written out in each.
-    kinds = {f.name: f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in fields}
-    texts = [name for name, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
-    table = pq.read_table(path, read_dictionary=texts)
-    for name in texts:
-        for chunk in table[name].chunks:
-            if (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0) > 2**28:
-                raise ValueError(f"more than 256 MB of text in {name}")
-    return table.cast(pa.schema(kinds.items())).to_pandas(ignore_metadata=True)
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            found = _LISTED.fullmatch(line.strip())
+            if not found:
+                raise ValueError(f"line {number} is no picture with its labels: {line[:80]}")
+            labels = (found[2] or "").strip(" ,;\t")
+            rows.append([found[1], *(re.split(r"[\s,;]+", labels) if labels else [])])
+            if len(rows[-1]) != len(rows[0]):
+                raise ValueError(f"line {number} has {len(rows[-1]) - 1} labels, the first one {len(rows[0]) - 1}")
+    return pd.DataFrame(rows, columns=["image", *(f"attribute-{i}" for i in range(1, len(rows[0])))])
 
 
 def read_mat(path):
-    """Variables of a MATLAB file as `scipy.io.loadmat` gives them; BadInput where it is not one or is damaged."""
-    if not Path(path).is_file():
-        raise BadInput(f"no file {path}")
-    try:
-        return mat.read(path)
-    except (ValueError, OSError, RecursionError, subprocess.TimeoutExpired) as error:
-        raise BadInput(f"{path}: {one_line(error)}; fetch it again") from error
+    """Variables of a MATLAB file, as `scipy.io.loadmat` gives them; BadInput where it is none or is damaged."""
+    from scipy.io import loadmat
+
+    with reading(path, "MATLAB file", "fetch it again; a MATLAB 7.3 (HDF5) file has to be saved with `save -v7`"):
+        return loadmat(path)
 
 
 def member(container, key, where):
     """`container[key]` of a MATLAB struct or of `read_mat`'s dict; BadInput lists what is there instead."""
     if isinstance(container, np.ndarray) and container.dtype.names and container.size == 1:
         container = {name: container.item()[i] for i, name in enumerate(container.dtype.names)}
-    have = list(container) if isinstance(container, dict) else []
+    have = [name for name in container if name[:2] != "__"] if isinstance(container, dict) else []
     if key not in have:
         raise BadInput(
             f"{where}: looked for {key!r}, found {', '.join(have) or 'no fields at all'}; is it another file?"

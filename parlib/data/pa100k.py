@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from parlib.data.formats import column_order, holds, member, read_mat, read_table, texts, to_labels
+from parlib.data.formats import column_order, holds, member, read_mat, read_table, texts
+from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.schema import schema

@@ -2,18 +2,30 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
-from parlib.data.formats import read_table
+from parlib.data.formats import TABLES, read_table
 from parlib.errors import BadInput
 from parlib.files import read_json
+
+SPLITS = {
+    **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"},
+    **{"test": "test", "testing": "test"},
+}
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+_PICKLE = (
+    "import json, pickle; part = pickle.load(open('{name}', 'rb'))['partition']; json.dump({{split: [int(row) + 1 for "
+    "row in part[split]] for split in ('train', 'val', 'test')}}, open('index.json', 'w'))"
+)
 
 
 def disjoint(keys, sizes, seed):
     """Split rows so that rows with one key stay together.
 
     Keys are ordered by the SHA-256 of `seed:key` (no random generator: the same everywhere, for ever) and dealt out to
-    the splits in turn; a split is full once it has its size, so it exceeds it by less than one key's rows.
+    the splits in turn; a split is full once it has its size, so it exceeds it by less than one key's rows. It is also
+    full where the keys left are just enough for one in each split that follows.
 
     Args:
         keys: one for each row, str.
@@ -29,11 +41,51 @@ def disjoint(keys, sizes, seed):
     order = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
     splits = list(sizes)
     current = 0
-    for key in order:
-        while current < len(splits) - 1 and len(out[splits[current]]) >= sizes[splits[current]]:
+    for dealt, key in enumerate(order):
+        while current < len(splits) - 1:
+            inside = len(out[splits[current]])
+            are_few = len(order) - dealt <= len(splits) - 1 - current
+            if inside < sizes[splits[current]] and not (inside and are_few):
+                break
             current += 1
         out[splits[current]] += rows[key]
     return {split: sorted(found) for split, found in out.items()}
+
+
+def deal(keys):
+    """Rows of a table without splits -> `disjoint` splits of 70/10/20 %."""
+    sizes = {split: max(1, round(share * len(keys))) for split, share in SHARES.items()}
+    return disjoint(keys, sizes, seed=0)
+
+
+def split_name(word):
+    """`train`, `val` or `test` for the words people write for them, in any case; another word as it is."""
+    return SPLITS.get(word.lower(), word)
+
+
+def split_of_file(path, root):
+    """The split that a table is named by, such as `test_list.txt` or `val/metadata.csv` below `root`; None for none."""
+    words = re.split(r"[^A-Za-z]+", path.stem) + ([] if path.parent == Path(root) else [path.parent.name])
+    found = {SPLITS[word.lower()] for word in words if word.lower() in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def rows_by_split(words, source):
+    """Split -> row numbers, from the word in each row.
+
+    Raises:
+        BadInput: a row without a word; two words for one split, such as val and dev, which may not mean the same.
+    """
+    rows: dict[str, list[int]] = {}
+    written: dict[str, str] = {}
+    for row, word in enumerate(words):
+        if not word:
+            raise BadInput(f"{source}: row {row + 1} has no split; write train, val or test in each")
+        split = split_name(word)
+        if written.setdefault(split, word.lower()) != word.lower():
+            raise BadInput(f"{source}: row {row + 1}: {written[split]} and {word} both mean {split}; use one of them")
+        rows.setdefault(split, []).append(row)
+    return rows
 
 
 def index_hash(names):
@@ -42,14 +94,12 @@ def index_hash(names):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_image(value):
-    return type(value) in (int, str)
-
-
 def read_index(path, names):
-    """A published index (PETA_ZS, RAP_ZS, your own) from JSON `{"train": [...], ...}` or CSV `image,split`.
+    """A published index (PETA_ZS, RAP_ZS, your own) as rows of a benchmark.
 
-    Images are named by file name or by number, counted from 1 in the order of `names`.
+    It is JSON `{"train": [...], ...}`, CSV `image,split`, or a list of pictures (with labels or without) that the name
+    of its file calls train, val or test. Images are named by file name, with folders before it or without, or by
+    number, counted from 1 in the order of `names`.
 
     Returns:
         split -> list of row numbers into `names`.
@@ -58,31 +108,49 @@ def read_index(path, names):
         BadInput: a pickle (reading one runs the code in it), another layout, an image that `names` does not have.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"no split index {path}: No such file or directory")
-    with open(path, "rb") as file:
-        pickled = file.read(1) == b"\x80"
-    if path.suffix not in (".json", ".csv") or pickled:
+    if path.is_file() and path.read_bytes()[:1] == b"\x80":
         raise BadInput(
-            f"{path}: only .json and .csv indices are read, as a pickle runs the code inside it: where you trust it, "
-            'save json.dumps({"train": [...], "val": [...], "test": [...]}), images counted from 1'
+            f"{path}: a pickle runs the code inside it when it is read. Where you trust it, convert it by Python: "
+            f"{_PICKLE.format(name=path.name)}"
         )
     if path.suffix == ".json":
-        found = read_json(path, "split index (expected JSON {split: [image, ...]})", {str: [_is_image]})
+        content = read_json(path, "split index")
+        if not isinstance(content, dict) or not all(isinstance(images, list) for images in content.values()):
+            raise BadInput(f"{path}: expected JSON {{split: [image, ...]}}")
+        empty = [str(split) for split, images in content.items() if not images]
+        if empty or not content:
+            raise BadInput(f"{path}: no images in {', '.join(empty) or 'the file'}")
+        pairs = [(split, str(image)) for split, images in content.items() for image in images]
     else:
-        table = read_table(path)
-        if not {"image", "split"} <= set(table.columns) or table[["image", "split"]].isna().any(axis=None):
-            raise BadInput(f"{path}: expected JSON {{split: [image, ...]}} or CSV image,split with both in each row")
-        found = {str(split): group["image"].tolist() for split, group in table.groupby("split", sort=False)}
-    place = {name: row for row, name in enumerate(names)}
-    place.update({str(row + 1): row for row in range(len(names)) if str(row + 1) not in place})
-    out = {}
-    for split, images in found.items():
-        lost = [image for image in images if str(image) not in place]
-        if lost:
-            hint = "; numbers count from 1: add 1 to a zero-based index" if "0" in map(str, lost) else ""
-            raise BadInput(f"{path}: {len(lost)} image(s) of {split} are not in the benchmark, first {lost[0]!r}{hint}")
-        out[split] = [place[str(image)] for image in images]
-    if not out or not all(out.values()):
-        raise BadInput(f"{path}: no images in {', '.join(s for s in out if not out[s]) or 'the file'}")
-    return out
+        pairs = _listed(path)
+    place = {str(row + 1): row for row in range(len(names))} | {name: row for row, name in enumerate(names)}
+    rows = [_place(image, place) for _, image in pairs]
+    lost = [image for (_, image), row in zip(pairs, rows, strict=True) if row is None]
+    if lost:
+        hint = "; numbers count from 1: add 1 to a zero-based index" if "0" in lost else ""
+        raise BadInput(f"{path}: {len(lost):,} image(s) are not in the benchmark, first {lost[0]}{hint}")
+    split_rows = rows_by_split([split for split, _ in pairs], path)
+    return {split: [rows[i] for i in found] for split, found in split_rows.items()}
+
+
+def _listed(path):
+    """(split, image) of each row of a table or list."""
+    if path.suffix.lower() not in TABLES:
+        raise BadInput(f"{path}: only JSON, {', '.join(TABLES)} are read as an index; save it as one of them")
+    table = read_table(path)
+    split = split_of_file(path, path.parent)
+    if "image" in table and "split" in table:
+        return list(zip(table["split"].fillna(""), table["image"].fillna("").astype(str), strict=True))
+    if "image" not in table or split is None:
+        raise BadInput(
+            f"{path}: expected JSON {{split: [image, ...]}}, CSV image,split, or a list of images in a file whose name "
+            "has train, val or test in it"
+        )
+    return [(split, image) for image in table["image"]]
+
+
+def _place(image, place):
+    """The row of an image, by its name or by the part behind some folders; None where it is not there."""
+    while image not in place and "/" in image:
+        image = image.split("/", 1)[1]
+    return place.get(image)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.formats import column_order, holds, member, read_mat, texts, to_labels
+from parlib.data.formats import column_order, holds, member, read_mat, texts
+from parlib.data.labels import to_labels
 from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput

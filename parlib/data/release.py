@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from parlib.data.images import RGBImage, survey
+from parlib.data.images import RGBImage, Survey, survey
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
@@ -23,15 +24,32 @@ BENCHMARKS = ("pa100k", "peta", "market1501", "folder")
 
 @dataclass
 class Listing:
-    """One split as listed: image names (N), labels (N, A) int8 with -1 unknown, identities (N) or None."""
+    """One split as listed: image names (N), labels (N, A) int8 with -1 unknown, identities (N) or None.
+
+    Every row without an identity has one of its own. `pictures` are the N files' bytes, where a table holds them.
+    """
 
     names: list[str]
     labels: np.ndarray
     identity: list[str] | None = None
+    pictures: list[bytes] | None = None
 
     def __add__(self, other: "Listing") -> "Listing":
-        identity = None if self.identity is None or other.identity is None else self.identity + other.identity
-        return Listing(self.names + other.names, np.concatenate([self.labels, other.labels]), identity)
+        def joined(mine, theirs):
+            return None if mine is None or theirs is None else mine + theirs
+
+        labels = np.concatenate([self.labels, other.labels])
+        more = joined(self.identity, other.identity), joined(self.pictures, other.pictures)
+        return Listing(self.names + other.names, labels, *more)
+
+    def rows(self, index: Sequence[int]) -> "Listing":
+        """Some of the rows, by number and in that order."""
+
+        def chosen(values):
+            return None if values is None else [values[i] for i in index]
+
+        labels = self.labels[np.asarray(index, int)]
+        return Listing([self.names[i] for i in index], labels, chosen(self.identity), chosen(self.pictures))
 
 
 @dataclass
@@ -55,6 +73,15 @@ class Release:
     expected: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def kind(self) -> str:
+        """What the tree is, for records: `rendered`, `own`, `official` (the release's number of rows) or `other`."""
+        if (self.root / "rendered.json").is_file():
+            return "rendered"
+        if self.name == "folder":
+            return "own"
+        return "other" if self.size_note(list(self.splits)) else "official"
+
     def listing(self, split: str) -> Listing:
         """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
         if split == "trainval" and {"train", "val"} <= set(self.splits):
@@ -63,7 +90,7 @@ class Release:
             first, *rest = self.splits.values()
             return sum(rest, first)
         if split not in self.splits:
-            known = [*self.splits, *(["trainval"] if "val" in self.splits else []), "all"]
+            known = [*self.splits, *(["trainval"] if {"train", "val"} <= set(self.splits) else []), "all"]
             raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(known)}")
         return self.splits[split]
 
@@ -78,12 +105,11 @@ class Release:
 
     def dataset(self, split: str, images: bool = True) -> datasets.Dataset:
         """The `Dataset` of a split; BadInput for a faulty list or for images that are not there."""
-        broken = faults(self)
-        if broken:
-            raise BadInput("; ".join(broken[:3]))
         listing = self.listing(split)
-        if not listing.names:
-            raise BadInput(f"{self.source}: {split} has no rows")
+        found = self.survey(split) if images and listing.pictures is None else None
+        problems = self.problems([split], {split: found} if found else {})
+        if problems:
+            raise BadInput("; ".join(problems[:3]))
         for note in self.size_note([split]):
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
@@ -99,8 +125,9 @@ class Release:
             features["identity"] = datasets.Value("string")
             columns["identity"] = pa.array(listing.identity, pa.string())
         if images:
-            paths = pa.array(self._paths(listing.names), pa.string())
-            columns["image"] = pa.StructArray.from_arrays([pa.nulls(len(paths), pa.binary()), paths], ["bytes", "path"])
+            paths = listing.names if found is None else [found.paths[name] for name in listing.names]
+            contents = pa.array(listing.pictures or [None] * len(paths), pa.binary())
+            columns["image"] = pa.StructArray.from_arrays([contents, pa.array(paths, pa.string())], ["bytes", "path"])
             features["image"] = RGBImage()
         features = datasets.Features(features)
         table = pa.table(columns).cast(features.arrow_schema)
@@ -108,21 +135,38 @@ class Release:
         info = datasets.DatasetInfo(about.strip(), features=features)
         return datasets.Dataset(datasets.table.InMemoryTable(table), info)
 
-    def _paths(self, names):
-        found = survey(self.root, self.folders, names)
+    def survey(self, split: str) -> Survey:
+        """Where the images of a split lie."""
+        return survey(self.root, self.folders, self.listing(split).names)
+
+    def problems(self, splits: Sequence[str], surveys: Mapping[str, Survey]) -> list[str]:
+        """Why `dataset` refuses these splits, one line each; `check` and `dataset` both ask here.
+
+        Empty names, a name twice in a split or in two splits, a split without rows, images that are not there.
+        """
+        out = faults(self)
+        for split in splits:
+            if not self.listing(split).names:
+                out.append(f"{self.source}: {split} has no rows; add images to it, or a split column to the table")
+        for split, found in surveys.items():
+            out += [f"{self.source}: {split}: {fault}" for fault in self._image_faults(found)]
+        return out
+
+    def _image_faults(self, found):
+        out, total = [], len(found.paths) + len(found.missing) + len(found.outside)
         if found.outside:
-            raise BadInput(
-                f"{self.source}: {len(found.outside)} image names or links lead out of {self.root}, first "
-                f"{found.outside[0]!r}; put the images themselves below the root"
+            out.append(
+                f"{len(found.outside):,} image names or links lead out of {self.root}, first {found.outside[0]!r}; put "
+                "the images themselves below the root"
             )
         if found.missing:
             archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
             place = found.folder if found.paths else f"{self.root}, in {', '.join(self.folders)}"
-            raise BadInput(
-                f"{place}: {len(found.missing):,} of {len(names):,} images are missing, first "
+            out.append(
+                f"{len(found.missing):,} of {total:,} images are missing from {place}, first "
                 f"{', '.join(found.missing[:3])}; unpack {archive}, or use images=False for labels alone"
             )
-        return [found.paths[name] for name in names]
+        return out
 
 
 def faults(release: Release) -> list[str]:

@@ -1,0 +1,82 @@
+"""How the cells of a release become labels: 1 yes, 0 no, -1 unknown. Codes are declared or unmistakable."""
+
+import numpy as np
+import pandas as pd
+
+from parlib.errors import BadInput
+from parlib.schema import code_text
+
+_WORDS = {"yes": ("1", "yes", "true"), "no": ("0", "no", "false"), "unknown": ()}
+_VALUES = {"yes": 1, "no": 0, "unknown": -1}
+_EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
+_REMEDY = "declare them in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}, or write 1, 0 and empty"
+
+
+def to_labels(values, names, where, schema=None, notes=None):
+    """Cells of a release, an (N, A) array or table, as labels (N, A) int8.
+
+    1, yes and true are yes; 0, no and false are no; empty is unknown. -1 is unknown in a column that holds 0 as well,
+    which is added to `notes`. Everything else has to be declared by the `codes` of `schema`.
+
+    Raises:
+        BadInput: naming column, values and remedy, for undeclared codes, soft labels, percentages and words.
+    """
+    table = values if isinstance(values, pd.DataFrame) else pd.DataFrame(np.asarray(values))
+    if table.shape[1] != len(names):
+        raise BadInput(f"{where}: labels are {table.shape}, expected one row per image and {len(names)} columns")
+    labels, with_minus = np.empty(table.shape, np.int8), []
+    for j, name in enumerate(names):
+        codes = schema.codes_of(name) if schema else {}
+        rows, texts = _distinct(table.iloc[:, j])
+        # 1 and 0 keep their meaning where no other code is declared for it.
+        meaning = {text: value for key, value in _VALUES.items() for text in codes.get(key, _WORDS[key])}
+        meaning = {**dict.fromkeys(_EMPTY, -1), **meaning}
+        if not codes and "-1" in texts and {"0", "no", "false"} & set(texts):
+            meaning["-1"] = -1
+            with_minus.append(name)
+        strange = [text for text in texts if text not in meaning]
+        if strange:
+            raise BadInput(f"{where}: column {name} {_refusal(rows, texts, strange, codes)}")
+        labels[:, j] = np.array([meaning[text] for text in texts], np.int8)[rows]
+    if with_minus and notes is not None:
+        notes.append(f"-1 is read as unknown, in {some(with_minus)}; where it means no: codes: {{yes: 1, no: -1}}.")
+    return labels
+
+
+def some(names, most=6):
+    """The first of `names`, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _distinct(column):
+    """(number of the distinct value in each row, texts of the distinct values in order of appearance)."""
+    if column.dtype == object:
+        column = column.map(lambda cell: cell if isinstance(cell, str | None) else str(cell))
+    rows, found = pd.factorize(column, use_na_sentinel=False)
+    return rows, [code_text(value) for value in found]
+
+
+def _refusal(rows, texts, strange, codes):
+    """What is wrong with a column that holds the `strange` texts, and what to do."""
+    words = [text for text in strange if _number(text) is None]
+    first = words[0] if words else strange[0]
+    row = int(np.flatnonzero(rows == texts.index(first))[0]) + 1
+    held = some([text for text in texts if text])
+    if codes:
+        return f"holds {first!r} in row {row}, which its codes do not declare; add it there, or correct it"
+    if words:
+        return f"holds {held}: {first!r} in row {row} is neither yes nor no; {_REMEDY}"
+    numbers = [_number(text) for text in strange]
+    if any(number % 1 for number in numbers):
+        kind = "soft labels" if all(0 <= number <= 1 for number in numbers) else "percentages or measures"
+        return f"holds {kind}, first {first} in row {row}; choose a limit and write 1 above it and 0 below"
+    if max(numbers) > 9:
+        return f"holds {held}, first {first} in row {row}: percentages or counts; choose a limit and write 1 or 0"
+    return f"holds {held}: what {first}, first in row {row}, means is not declared; {_REMEDY}"
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
