@@ -108,9 +108,7 @@ def test_which_table(tmp_path):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(
-        st.lists(st.sampled_from(["1", "0", "", "-1", "1.0"]), min_size=3, max_size=3), min_size=1, max_size=20
-    )
+    st.lists(st.lists(st.sampled_from(["1", "0", "", "-1", "1.0"]), min_size=3, max_size=3), min_size=1, max_size=20)
 )
 def test_any_table_of_known_values_reads_back(tmp_path, values):
     values = [["0"] * 3, *values]  # -1 is unknown where the column has a 0

@@ -70,7 +70,10 @@ def test_small_tree(tmp_path):
         (lambda m: m["peta"].pop("partion_attribute"), "looked for 'partion_attribute'"),
         (lambda m: m["peta"].update(data=m["peta"]["data"][:, :40]), r"\(20, 40\); expected 109"),
         (lambda m: m["peta"].update(data=m["peta"]["data"][::-1]), "numbering the images from 1"),
-        (lambda m: m["peta"]["data"].__setitem__((3, 6), 9), "column personalLess60 holds 1, 0, 9: what 9, first in row 4"),
+        (
+            lambda m: m["peta"]["data"].__setitem__((3, 6), 9),
+            "column personalLess60 holds 1, 0, 9: what 9, first in row 4",
+        ),
         (lambda m: m["peta"].update(attribute=cells([*NAMES[:-1], "Hat"])), "unknown .*'Hat'"),
         (
             lambda m: m["peta"]["partion_attribute"][0, 0].update(val=np.array([[0]])),

@@ -51,7 +51,10 @@ class Report:
             f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
         ]
         for split, found in self.splits.items():
-            lines.append(f"  {split}: " + ", ".join(_phrase(key, value) for key, value in found.items() if value or key == "rows"))
+            lines.append(
+                f"  {split}: "
+                + ", ".join(_phrase(key, value) for key, value in found.items() if value or key == "rows")
+            )
         for kind, texts in (("problem", self.problems), ("note", self.notes)):
             lines += [f"  {kind}: {text.removeprefix(f'{self.source}: ')}" for text in texts]
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])

@@ -11,8 +11,10 @@ from parlib.files import read_yaml, reading
 from parlib.schema import Schema
 
 # Columns that are no labels, in order of preference; case, blanks and "-" do not matter.
-PICTURE = ("image", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_name", "img_name")
-PICTURE += ("img", "file", "path")
+PICTURE = (
+    *("image", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_name", "img_name"),
+    *("img", "file", "path"),
+)
 IDENTITY = ("identity", "person_id", "pid")
 SPLIT = ("split",)
 NAME_FILES = ("attributes.txt", "names.txt", "classes.txt")  # one attribute per line, for lists without a header
@@ -35,16 +37,13 @@ def read(root, images=True, table=None, schema=None):
     root = Path(root)
     sources = _sources(root, table)
     root = root.parent if root.is_file() else root
-    if schema is None and (root / "schema.yaml").is_file():
-        schema = root / "schema.yaml"
-    declared = schema if isinstance(schema, Schema) or schema is None else _declared(schema)
+    about = _declared(root, schema)
     notes: list[str] = []
     splits: dict[str, Listing] = {}
     for source in sources:
-        frame = _named(read_table(source), source, declared, notes)
-        if not isinstance(declared, Schema):
-            declared = _of_columns(frame, source, root, declared or {})
-        listing = _listing(frame, source, root, declared, images, notes)
+        frame = _named(read_table(source), source, about, notes)
+        about = described = about if isinstance(about, Schema) else _of_columns(frame, source, root, about)
+        listing = _listing(frame, source, root, described, images, notes)
         split_column = _column(frame, SPLIT)
         if split_column:
             found = rows_by_split(_texts(frame[split_column]), source)
@@ -58,7 +57,7 @@ def read(root, images=True, table=None, schema=None):
         for split, rows in found.items():
             splits[split] = splits[split] + listing.rows(rows) if split in splits else listing.rows(rows)
     notes = list(dict.fromkeys(notes))
-    return Release("folder", root, sources[0], declared, splits, (".", "images", "data"), {}, notes)
+    return Release("folder", root, sources[0], described, splits, (".", "images", "data"), {}, notes)
 
 
 def find(root):
@@ -102,8 +101,13 @@ def _column(names, known):
     return next((plain[name] for name in known if name in plain), None)
 
 
-def _declared(path):
-    """The `Schema` of a YAML file, or the file's content where it has codes or sets alone."""
+def _declared(root, schema):
+    """A `Schema`, or the content of a YAML file that declares codes or sets alone."""
+    if isinstance(schema, Schema):
+        return schema
+    path = Path(schema) if schema is not None else root / "schema.yaml"
+    if schema is None and not path.is_file():
+        return {}
     about = read_yaml(path, "schema") or {}
     return about if isinstance(about, dict) and "attributes" not in about else Schema.from_dict(about, where=path)
 
@@ -124,13 +128,13 @@ def _no_labels(frame):
     return [*columns, *(name for name in frame if name.startswith("Unnamed: "))]
 
 
-def _named(frame, source, declared, notes):
+def _named(frame, source, about, notes):
     """A list without a header gets the names in a file beside it, or else those of the schema."""
     unnamed = [name for name in frame if name.startswith("attribute-")]
     if not unnamed or list(frame) != ["image", *unnamed]:
         return frame
     path = next((source.parent / name for name in NAME_FILES if (source.parent / name).is_file()), None)
-    names = declared.names if isinstance(declared, Schema) else unnamed
+    names = about.names if isinstance(about, Schema) else unnamed
     if path:
         with reading(path, "file of names", "write one attribute per line"):
             names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

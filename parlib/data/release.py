@@ -126,7 +126,7 @@ class Release:
             columns["identity"] = pa.array(listing.identity, pa.string())
         if images:
             paths = listing.names if found is None else [found.paths[name] for name in listing.names]
-            contents = pa.array(listing.pictures or [None] * len(paths), pa.binary())
+            contents = pa.nulls(len(paths), pa.binary()) if found else pa.array(listing.pictures, pa.binary())
             columns["image"] = pa.StructArray.from_arrays([contents, pa.array(paths, pa.string())], ["bytes", "path"])
             features["image"] = RGBImage()
         features = datasets.Features(features)
