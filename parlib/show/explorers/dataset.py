@@ -9,9 +9,9 @@ from datasets import Dataset
 from parlib.data import labels_of
 from parlib.errors import BadInput
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, bars, control, heat, picture, row
+from parlib.show.explorers.panel import Explorer, control, heat, picture, row, text
 
-_PAGE = 16
+_PAGE = 16  # pictures
 
 
 class DatasetExplorer(Explorer):
@@ -25,12 +25,14 @@ class DatasetExplorer(Explorer):
     def __init__(self, datasets: Mapping[str, Dataset], schema: Schema):
         self.datasets, self.schema = datasets, schema
         self.labels = np.concatenate([labels_of(part) for part in datasets.values()])
-        self.starts = np.cumsum([0, *(len(part) for part in datasets.values())])
+        self.splits = np.repeat(list(datasets), [len(part) for part in datasets.values()])  # (n,)
+        self.rows_in_split = np.concatenate([np.arange(len(part)) for part in datasets.values()])  # (n,)
         self.identities = None
         if all("identity" in part.column_names for part in datasets.values()):
             self.identities = np.concatenate([np.asarray(part["identity"][:], str) for part in datasets.values()])
         self.columns = np.asfortranarray(self.labels)  # a filter reads few columns of many rows
         self.ones = (self.labels == 1).astype(np.float32)
+        self.share = self.ones.mean(0)
         self.has, self.lacks, self.unknown = (
             control(widgets.SelectMultiple, words, options=schema.names, rows=6, layout={"width": "270px"})
             for words in ("Has", "Has not", "Unknown")
@@ -40,11 +42,8 @@ class DatasetExplorer(Explorer):
         self.page = control(widgets.BoundedIntText, "Page", min=1, max=1)
         self.counts, self.together, self.pictures = (widgets.HTML() for _ in range(3))
         self.counts.layout = {"flex": "1 1 340px", "min_width": "300px"}
-        super().__init__(
-            row(self.has, self.lacks, self.unknown, widgets.VBox([self.split, self.identity, self.page])),
-            self.pictures,
-            row(self.counts, self.together),
-        )
+        filters = row(self.has, self.lacks, self.unknown, widgets.VBox([self.split, self.identity, self.page]))
+        super().__init__(filters, self.pictures, row(self.counts, self.together))
         self.answer(self._filter, self.has, self.lacks, self.unknown, self.split, self.identity)
         self.answer(self._turn, self.page)
 
@@ -54,8 +53,7 @@ class DatasetExplorer(Explorer):
             for name in chosen.value:
                 keep &= self.columns[:, self.schema.index(name)] == value
         if self.split.value != "all":
-            i = list(self.datasets).index(self.split.value)
-            keep[: self.starts[i]] = keep[self.starts[i + 1] :] = False
+            keep &= self.splits == self.split.value
         if self.identity.value.strip():
             keep &= self.identities == self.identity.value.strip()
         self.rows = np.flatnonzero(keep)
@@ -65,30 +63,33 @@ class DatasetExplorer(Explorer):
         if not len(self.rows):
             self.counts.value = self.together.value = ""
             raise BadInput("No image fits this filter: deselect something (Ctrl + click), or clear the identity.")
-        ones = self.ones if len(self.rows) == len(self.labels) else self.ones[self.rows]
-        both, n = ones.T @ ones, len(self.rows)
-        share, everywhere = both.diagonal() / n, self.ones.mean(0)
-        order = np.argsort(-share)
+        ones = self.ones if keep.all() else self.ones[self.rows]
+        both, n = ones.T @ ones, len(self.rows)  # (A, A) images that have two attributes
+        count = both.diagonal()
         people = "" if self.identities is None else f", {len(np.unique(self.identities[self.rows])):,} identities"
         self.counts.value = (
-            f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Share of them that have each attribute; "
-            f"tick: share of all images; number: images</small>"
-            + bars((self.schema.names[a], share[a], f"{both[a, a]:,.0f}", everywhere[a]) for a in order)
+            f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them that have the attribute; "
+            f"tick: share of all images; number: images</small><table class='bars'>"
+            + "".join(self._bar(a, count[a], n) for a in np.argsort(-count))
+            + "</table>"
         )
-        own = both.diagonal()[:, None]
-        matrix = np.divide(both, own, out=np.full_like(both, np.nan), where=own > 0)
-        told = "Of the images with the row's attribute, the share that also has the column's"
-        self.together.value = heat(matrix, self.schema.names, f"{told}: dark none, bright all, grey no such image")
+        matrix = np.divide(both, count[:, None], out=np.full_like(both, np.nan), where=count[:, None] > 0)
+        caption = "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image"
+        self.together.value = heat(matrix, self.schema.names, caption)
+
+    def _bar(self, a, count, n):
+        name = text(self.schema.names[a])
+        style = f"--value: {100 * count / n:.1f}%; --tick: {100 * self.share[a]:.1f}%"
+        return f'<tr><th title="{name}">{name}</th><td><i style="{style}"></i></td><td>{count:,.0f}</td></tr>'
 
     def _turn(self):
         start = (self.page.value - 1) * _PAGE
-        made = []
-        for at in self.rows[start : start + _PAGE]:
-            part = int(np.searchsorted(self.starts, at, side="right")) - 1
-            split = list(self.datasets)[part]
-            item = self.datasets[split][int(at - self.starts[part])]
+        pictures = []
+        for i in self.rows[start : start + _PAGE]:
+            split = str(self.splits[i])
+            item = self.datasets[split][int(self.rows_in_split[i])]
             if "image" in item:
-                made.append(picture(item["image"], f"{split} {item['image_id']}"))
+                pictures.append(picture(item["image"], f"{split} {item['image_id']}"))
         self.pictures.value = (
-            f'<div class="flow">{"".join(made)}</div><small>Page {self.page.value} of {self.page.max}</small>'
+            f'<div class="flow">{"".join(pictures)}</div><small>Page {self.page.value} of {self.page.max}</small>'
         )

@@ -1,6 +1,4 @@
-"""The answers a model was surest of and wrong: by image, by group, by identity, with where it looked."""
-
-import math
+"""The wrong answers a model was surest of: by image, by group, by identity, with where it looked."""
 
 import datasets
 import ipywidgets as widgets
@@ -38,12 +36,12 @@ class ErrorExplorer(Explorer):
         self.schema, self.dataset, self.labels, self.scores = schema, dataset, np.asarray(labels), np.asarray(scores)
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
         self.head, self.store = head, store
-        named = "identity" in getattr(dataset, "column_names", ())
-        self.identities = np.asarray(dataset["identity"][:], str) if named else None
+        known = "identity" in getattr(dataset, "column_names", ())
+        self.identities = np.asarray(dataset["identity"][:], str) if known else None
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
-        self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if named else [])])
-        looks = hasattr(head, "attention") and store is not None
+        self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])
+        looks = store is not None and hasattr(head, "attention")
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
         self.pictures = widgets.HTML()
         super().__init__(row(self.attribute, self.kind, self.by, self.attention), self.pictures)
@@ -51,60 +49,60 @@ class ErrorExplorer(Explorer):
 
     def errors(self) -> np.ndarray:
         """Rows of the chosen attribute's errors of the chosen kind, the most confident first."""
-        a, up = self.schema.index(self.attribute.value), self.kind.value == "false positives"
-        said = self.scores[:, a] > self.thresholds[a]
-        rows = np.flatnonzero((self.labels[:, a] == (0 if up else 1)) & (said == up))
-        return rows[np.argsort(self.scores[rows, a] * (-1 if up else 1), kind="stable")]
+        a, rows = self.schema.index(self.attribute.value), np.flatnonzero(self._candidates())
+        rows = rows[(self.scores[rows, a] > self.thresholds[a]) != (self.labels[rows, a] == 1)]
+        sign = -1 if self.kind.value == "false positives" else 1
+        return rows[np.argsort(sign * self.scores[rows, a], kind="stable")]
+
+    def _candidates(self):
+        """(n,) images in which the chosen kind of error is possible: those labelled no, or those labelled yes."""
+        label = 0 if self.kind.value == "false positives" else 1
+        return self.labels[:, self.schema.index(self.attribute.value)] == label
 
     def _sections(self, rows):
-        """[(title, rows)]: all errors, or those of the groups or identities that have most of them."""
-        a, up = self.schema.index(self.attribute.value), self.kind.value == "false positives"
-        asked = self.labels[:, a] == (0 if up else 1)
+        """[(title, rows)]: all errors, or those of the six groups or identities with the largest share of errors."""
+        candidates = self._candidates()
         if self.by.value == "image":
-            return [(f"{len(rows):,} {self.kind.value} among {asked.sum():,} images", rows[:12])]
-        if self.by.value == "identity" and self.identities is not None:
+            return [(f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images", rows[:12])]
+        if self.by.value == "identity":
             groups = {f"identity {i}": self.identities == i for i in np.unique(self.identities[rows])}
         else:
-            groups = {n: self.labels[:, i] == 1 for i, n in enumerate(self.schema.names) if i != a}
-        wrong = np.isin(np.arange(len(asked)), rows)
-        shares = {n: (int((m & wrong).sum()), int((m & asked).sum())) for n, m in groups.items()}
-        worst = sorted(
-            (n for n, (errors, _) in shares.items() if errors), key=lambda n: (-shares[n][0] / shares[n][1], n)
-        )
-        return [
-            (
-                f"{n}: {shares[n][0]:,} of {shares[n][1]:,} wrong ({100 * shares[n][0] / shares[n][1]:.0f} %)",
-                rows[groups[n][rows]][:4],
-            )
-            for n in worst[:6]
-        ]
+            others = [name for name in self.schema.names if name != self.attribute.value]
+            groups = {name: self.labels[:, self.schema.index(name)] == 1 for name in others}
+        found = []
+        for name, members in groups.items():
+            wrong, asked = rows[members[rows]], (members & candidates).sum()
+            if len(wrong):
+                share = len(wrong) / asked
+                found.append((-share, name, f"{name}: {len(wrong):,} of {asked:,} wrong ({100 * share:.0f} %)", wrong[:4]))
+        return [(title, wrong) for _, _, title, wrong in sorted(found, key=lambda each: each[:2])[:6]]
 
-    @torch.no_grad()
     def _draw(self):
         a, rows = self.schema.index(self.attribute.value), self.errors()
         if not len(rows):
             self.pictures.value = ""
             raise BadInput(f"No {self.kind.value} of {self.attribute.value} at threshold {self.thresholds[a]:.2f}.")
         sections = self._sections(rows)
-        shown = np.unique(np.concatenate([r for _, r in sections]))
-        maps = {}
-        if self.attention.value and self.head is not None and self.store is not None:
-            device = self.head.prompt_tokens.device
-            tokens, pooled = (part.to(device).float() for part in self.store[shown])
-            looks = self.head.attention(tokens, pooled, slice(a, a + 1))[:, 0].cpu().numpy()
-            maps = dict(zip(shown, looks, strict=True))
-        made = []
-        for title, part in sections:
-            figures = "".join(self._figure(i, a, maps.get(i)) for i in part)
-            made.append(f'<section><b>{text(title)}</b><div class="flow">{figures}</div></section>')
-        self.pictures.value = "".join(made)
+        maps = self._attention(a, np.unique(np.concatenate([part for _, part in sections])))
+        self.pictures.value = "".join(
+            f'<section><b>{text(title)}</b><div class="flow">'
+            f"{''.join(self._figure(i, a, maps.get(i)) for i in part)}</div></section>"
+            for title, part in sections
+        )
+
+    @torch.no_grad()
+    def _attention(self, a, rows):
+        """Row -> (N,) attention of attribute `a` on each patch; {} where none is shown."""
+        if not self.attention.value:
+            return {}
+        tokens, pooled = (part.to(self.head.prompt_tokens.device).float() for part in self.store[rows])
+        maps = self.head.attention(tokens, pooled, slice(a, a + 1))[:, 0].cpu().numpy()
+        return dict(zip(rows, maps, strict=True)) if maps.shape[1] > 1 else {}  # 1: the head reads the pooled feature
 
     def _figure(self, i, a, weights):
         item = self.dataset[int(i)]
         image, caption = item["image"], f"{item.get('image_id', i)}: {self.scores[i, a]:.2f}"
-        # A head that reads the pooled feature has nowhere to look.
-        if weights is None or self.store is None or len(weights) == 1:
+        if weights is None:
             return picture(image, caption)
-        side = math.isqrt(len(weights))
-        rows, columns = (side, side) if self.store.shapes is None else self.store.shapes[i].tolist()
-        return picture(image, caption, beside=overlay(image, weights[: rows * columns].reshape(rows, columns)))
+        shape = None if self.store.shapes is None else self.store.shapes[i].tolist()
+        return picture(image, caption, beside=overlay(image, weights, shape))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import torch
 
 from parlib.encode.encoder import Encoder
@@ -34,20 +35,18 @@ class PromptExplorer(Explorer):
         labels: np.ndarray,
         languages: Sequence[str] | None = None,
     ):
+        if pooled.shape[-1] != encoder.width:
+            raise BadInput(
+                f"features are {pooled.shape[-1]} wide, those of encoder {encoder.name!r} {encoder.width}: give the "
+                "encoder that made them"
+            )
         self.encoder, self.schema, self.pooled, self.labels = encoder, schema, pooled, np.asarray(labels)
-        codes = languages or all_languages()
-        listed = [load_prompts(schema, code, "all") for code in codes]
-        # attribute -> [(name, phrase)]
-        self.phrases = [
-            [
-                (f"{code} {w + 1}", phrase)
-                for code, each in zip(codes, listed, strict=True)
-                for w, phrase in enumerate(each[a])
-            ]
-            for a in range(len(schema))
-        ]
-        flat = [phrase for each in self.phrases for _, phrase in each]
-        self.words = encode_phrases(encoder, flat).split([len(each) for each in self.phrases])
+        self.phrases: list[dict[str, str]] = [{} for _ in schema.names]  # of each attribute: name -> phrase
+        for code in languages or all_languages():
+            for phrases, wordings in zip(self.phrases, load_prompts(schema, code, "all"), strict=True):
+                phrases |= {f"{code} {number}": phrase for number, phrase in enumerate(wordings, 1)}
+        everything = [phrase for phrases in self.phrases for phrase in phrases.values()]
+        self.words = encode_phrases(encoder, everything).split([len(phrases) for phrases in self.phrases])
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.wording = control(widgets.Dropdown, "Start from", options=["en 1"])
         self.prompt = control(widgets.Text, "Your wording", layout={"width": "min(480px, 100%)"})
@@ -60,8 +59,10 @@ class PromptExplorer(Explorer):
 
     def _choose(self):
         self.a = self.schema.index(self.attribute.value)
-        scores = self.encoder.zero_shot(self.pooled, self.words[self.a]).cpu().numpy()
-        self.found = {name: (phrase, scores[:, i]) for i, (name, phrase) in enumerate(self.phrases[self.a])}
+        scores = self.encoder.zero_shot(self.pooled, self.words[self.a]).T.cpu().numpy()
+        self.found = {
+            name: (phrase, scores[i]) for i, (name, phrase) in enumerate(self.phrases[self.a].items())
+        }  # name -> (phrase, scores (n,))
         self.wording.options = list(self.found)
         self._start()
         self._draw()
@@ -74,25 +75,24 @@ class PromptExplorer(Explorer):
         phrase, found = self.prompt.value.strip(), dict(self.found)
         if not phrase:
             raise BadInput("An empty wording finds nothing: type one, or choose one to start from.")
-        if phrase not in [known for known, _ in found.values()]:
-            words = self.encoder.encode_prompts([phrase]).pooled
-            found["yours"] = phrase, self.encoder.zero_shot(self.pooled, words)[:, 0].cpu().numpy()
+        if phrase not in self.phrases[self.a].values():
+            pooled = self.encoder.encode_prompts([phrase]).pooled
+            found["yours"] = phrase, self.encoder.zero_shot(self.pooled, pooled)[:, 0].cpu().numpy()
         labels = self.labels[:, self.a]
         yes, known = int((labels == 1).sum()), int((labels >= 0).sum())
-        ap = {name: average_precision(labels, scores) for name, (_, scores) in found.items()}
-        order = sorted(ap, key=lambda name: -np.nan_to_num(ap[name]))
-        best = f"<b>{text(order[0])} wins</b>" if yes else "<b>Nobody here has it, so no wording can win</b>"
-        lines = "".join(
-            f'<tr><td>{text(name)}</td><td><bdi dir="auto">{text(found[name][0][:120])}</bdi></td>'
-            f"<td>{100 * ap[name]:.1f}</td><td>{found[name][1].mean():.3f}</td></tr>"
-            for name in order
+        rows = [
+            (name, phrase[:120], 100 * average_precision(labels, scores), scores.mean())
+            for name, (phrase, scores) in found.items()
+        ]
+        table = pd.DataFrame(rows, columns=["wording", "phrase", "AP, %", "mean score"]).sort_values(
+            "AP, %", ascending=False, kind="stable"
         )
+        best = f"{text(table['wording'].iloc[0])} wins" if yes else "Nobody here has it, so no wording can win"
+        formats = {"AP, %": "{:.1f}".format, "mean score": "{:.3f}".format}
         self.table.value = (
-            f"{best}: average precision, {yes:,} of {known:,} images have it; "
-            f"chance is {100 * yes / max(1, known):.1f}.<table><tr><th>wording</th><th>phrase</th><th>AP, %</th>"
-            f"<th>mean score</th></tr>{lines}</table>"
+            f"<b>{best}</b>: average precision, {yes:,} of {known:,} images have it; chance is "
+            f"{100 * yes / max(1, known):.1f}.{table.to_html(border=0, index=False, formatters=formats, na_rep='–')}"
         )
-        with np.errstate(invalid="ignore"):
-            ranks = np.stack([found[n][1] for n in order]).argsort(1).argsort(1)
-            agree = np.atleast_2d(np.corrcoef(ranks))
-        self.agreement.value = heat(agree, order, "Agreement of two wordings: rank correlation of their scores, x 100")
+        scores = pd.DataFrame({name: found[name][1] for name in table["wording"]})
+        caption = "Agreement of two wordings: rank correlation of their scores, x 100"
+        self.agreement.value = heat(scores.rank().corr().to_numpy(), list(scores), caption)

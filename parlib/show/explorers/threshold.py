@@ -1,11 +1,21 @@
 """One threshold moved: what it does to its attribute and to the scores of the whole model."""
 
-import ipywidgets as widgets
-import numpy as np
+import io
 
-from parlib.measure.metrics import evaluate
+import ipywidgets as widgets
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from parlib.measure.metrics import evaluate, ratio
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, plot, row, text
+from parlib.show.explorers.panel import Explorer, control, row, text
+from parlib.show.figures.style import COLOURS
+
+_TEXT = "#010203"  # becomes the colour of the page's text, for which Matplotlib has no name
+_COLOURED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+_THEME = {"svg.fonttype": "none", "font.size": 9, **dict.fromkeys(_COLOURED, _TEXT)}
 
 
 class ThresholdExplorer(Explorer):
@@ -14,16 +24,13 @@ class ThresholdExplorer(Explorer):
     Args:
         schema: `Schema` of the A attributes.
         labels, scores: (n, A) of 1, 0, -1 and of probabilities.
-        thresholds: (A,) where the others stand and where each starts; default 0.5.
+        thresholds: a number or (A,), where each attribute's threshold starts.
     """
 
-    def __init__(
-        self, schema: Schema, labels: np.ndarray, scores: np.ndarray, thresholds: float | np.ndarray | None = None
-    ):
+    def __init__(self, schema: Schema, labels: np.ndarray, scores: np.ndarray, thresholds: float | np.ndarray = 0.5):
         self.schema, self.labels, self.scores = schema, np.asarray(labels), np.asarray(scores)
-        given = 0.5 if thresholds is None else np.asarray(thresholds, float)
-        evaluate(self.labels, self.scores, given)  # raises what is wrong with them
-        self.thresholds = np.broadcast_to(given, len(schema)).copy()
+        evaluate(self.labels, self.scores, thresholds)  # raises a BadInput that says what is wrong with them
+        self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema)).copy()
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.threshold = control(widgets.FloatSlider, "Threshold", max=1, step=0.01)
         self.curves, self.effect = widgets.HTML(), widgets.HTML()
@@ -32,83 +39,90 @@ class ThresholdExplorer(Explorer):
         self.answer(self._draw, self.threshold)
 
     def sweep(self, a: int, at: np.ndarray) -> dict[str, np.ndarray]:
-        """Scores of attribute `a` and of the whole model with its threshold at each of `at` (G,), as `evaluate` gives.
+        """What `evaluate` gives with the threshold of attribute `a` at each of `at` (G,) and the others as they are.
 
-        Returns dict of (G,): TPR, TNR, precision and own accuracy of the attribute; mA, F1, plain of the model.
+        Returns dict of (G,): TPR, TNR, precision and own plain accuracy of the attribute; mA, F1 and plain accuracy
+        (`plain`) of the whole model.
         """
-        known, truth, scores = self.labels >= 0, self.labels == 1, self.scores[:, a]
-        decided = known & (self.scores > self.thresholds)
-        decided[:, a] = False
+        scores = self.scores[:, a]
         order = np.argsort(scores)
         cut = np.searchsorted(scores[order], at, side="right")
 
-        def total(off, on):  # over images: `on` where the score is above the threshold, `off` elsewhere
-            gain = np.cumsum((on.astype(float) - off)[order][::-1])[::-1]
-            return np.sum(off) + np.append(gain, 0)[cut]
+        def total(above, below=0.0):
+            """(G,) sum over images of `above` where the score is above the threshold and of `below` elsewhere."""
+            gain = np.append(np.cumsum((above - below)[order][::-1])[::-1], 0)
+            return np.sum(below) + gain[cut]
 
-        yes, asked, none = truth[:, a], known[:, a], np.zeros(len(scores))
-        tp, fp = total(none, yes), total(none, asked & ~yes)
-        positives, negatives = yes.sum(), (asked & ~yes).sum()
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tpr, tnr = tp / positives, 1 - fp / negatives
-            others = truth | ~known
-            rates = [(truth & decided).sum(0) / truth.sum(0), (~others & ~decided).sum(0) / (~others).sum(0)]
-            each = np.mean(rates, 0)
-            both, said, true = (truth & decided).sum(1), decided.sum(1), truth.sum(1)
-            precision = total(_ratio(both, said), _ratio(both + yes, said + asked)) / len(scores)
-            recall = total(_ratio(both, true), _ratio(both + yes, true)) / len(scores)
-            mine = np.repeat(each[:, None], len(cut), 1)
-            mine[a] = (tpr + tnr) / 2
-            right = ((decided == truth) & known).sum() - ((decided == truth) & known)[:, a].sum()
-            return {
-                "TPR": tpr,
-                "TNR": tnr,
-                "precision": tp / (tp + fp),
-                "own": (tp + negatives - fp) / asked.sum(),
-                "mA": np.nanmean(mine, 0) if np.isfinite(mine).any() else np.full(len(cut), np.nan),
-                "F1": _ratio(2 * precision * recall, precision + recall),
-                "plain": (right + tp + negatives - fp) / known.sum(),
-            }
+        truth, known = self.labels == 1, self.labels >= 0
+        others = known & (self.scores > self.thresholds)  # decisions, those of `a` left out
+        others[:, a] = False
+        yes, no = truth[:, a].astype(float), (known & ~truth)[:, a].astype(float)
+        tp, fp, positives, negatives = total(yes), total(no), yes.sum(), no.sum()
+        tpr, tnr = ratio(tp, np.full(len(at), positives)), ratio(negatives - fp, np.full(len(at), negatives))
+        rates = ratio((truth & others).sum(0), truth.sum(0)), ratio((known & ~truth & ~others).sum(0), (known & ~truth).sum(0))
+        each = np.repeat(np.mean(rates, axis=0)[:, None], len(at), axis=1)  # (A, G)
+        each[a] = (tpr + tnr) / 2
+        both, said, true = (truth & others).sum(1), others.sum(1), truth.sum(1)
+        precision = total(ratio(both + yes, said + yes + no, 0.0), ratio(both, said, 0.0)) / len(scores)
+        recall = total(ratio(both + yes, true, 0.0), ratio(both, true, 0.0)) / len(scores)
+        right = ((others == truth) & known).sum() - ((others == truth) & known)[:, a].sum()
+        return {
+            "TPR": tpr,
+            "TNR": tnr,
+            "precision": ratio(tp, tp + fp),
+            "own": (tp + negatives - fp) / (positives + negatives),
+            "mA": np.nanmean(each, axis=0) if np.isfinite(each).any() else each[a],
+            "F1": ratio(2 * precision * recall, precision + recall, 0.0),
+            "plain": (right + tp + negatives - fp) / known.sum(),
+        }
 
     def _choose(self):
         self.threshold.value = self.thresholds[self.schema.index(self.attribute.value)]
         self._draw()
 
     def _draw(self):
-        a, name = self.schema.index(self.attribute.value), self.attribute.value
-        self.thresholds[a] = now = self.threshold.value
-        grid = np.linspace(0, 1, 101)
-        at = np.unique(np.r_[grid, np.quantile(self.scores[:, a], grid), now])
+        name, now = self.attribute.value, self.threshold.value
+        a = self.schema.index(name)
+        self.thresholds[a] = now
+        at = np.unique(np.r_[np.linspace(0, 1, 101), np.quantile(self.scores[:, a], np.linspace(0, 1, 101)), now])
         found = self.sweep(a, at)
         here = {key: float(values[at == now][0]) for key, values in found.items()}
-        moved = {key: (at, found[key] - here[key]) for key in ("mA", "F1", "plain")}
-        most = max(0.001, *(np.abs(np.nan_to_num(change)).max() for _, change in moved.values()))
-        pr = {"precision": (found["TPR"], found["precision"])}
-        rates = {key: (at, found[key]) for key in ("TPR", "TNR")}
+        change = {key: (at, found[key] - here[key]) for key in ("mA", "F1", "plain")}
         ring = here["TPR"], here["precision"]
-        self.curves.value = (
-            f'<div class="flow">{plot(pr, "recall (TPR)", f"{name}: precision, %", point=ring)}'
-            f"{plot(rates, 'threshold', f'{name}: TPR and TNR, %', line=now)}"
-            f"{plot(moved, 'threshold', 'Whole model: change from here, points', (-most, most), now)}</div>"
+        self.curves.value = '<div class="flow">{}{}{}</div>'.format(
+            _plot(f"{name}: precision, %", {"precision": (found["TPR"], found["precision"])}, "recall (TPR)", ring=ring),
+            _plot(f"{name}: TPR and TNR, %", {key: (at, found[key]) for key in ("TPR", "TNR")}, "threshold", now),
+            _plot("Whole model: change from here, points", change, "threshold", now),
         )
         yes, known = int((self.labels[:, a] == 1).sum()), int((self.labels[:, a] >= 0).sum())
-        common, answer = max(yes, known - yes) / max(1, known), "yes" if 2 * yes > known else "no"
+        majority, answer = max(yes, known - yes) / max(1, known), "yes" if 2 * yes > known else "no"
         lines = {
             "whole model": (here["mA"], here["F1"], here["plain"]),
-            f"{name} alone": ((here["TPR"] + here["TNR"]) / 2, None, here["own"]),
-            f"{name}: {answer} to everybody": (0.5, None, common),
+            f"{name} alone": ((here["TPR"] + here["TNR"]) / 2, np.nan, here["own"]),
+            f"{name}: {answer} for everybody": (0.5, np.nan, majority),
         }
-        cells = "".join(f"<tr><th>{text(n)}</th>{''.join(map(_cell, v))}</tr>" for n, v in lines.items())
+        table = 100 * pd.DataFrame(lines, index=["mA", "F1", "plain accuracy"]).T
         self.effect.value = (
-            f"<table><tr><th></th><th>mA</th><th>F1</th><th>plain accuracy</th></tr>{cells}</table><small>{yes:,} of "
-            f"{known:,} images have {text(name)}: plain accuracy gives {100 * common:.1f} % to whoever never looks; mA "
-            "gives 50.</small>"
+            f"{table.to_html(border=0, float_format='{:.1f}'.format, na_rep='–')}<small>{yes:,} of {known:,} images have "
+            f"{text(name)}: answering without looking at the image gets {100 * majority:.1f} % in plain accuracy and "
+            "50 % in mA.</small>"
         )
 
 
-def _cell(value):
-    return f"<td>{'' if value is None else 'undefined' if np.isnan(value) else f'{100 * value:.1f}'}</td>"
-
-
-def _ratio(a, b):
-    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=np.asarray(b) > 0)
+def _plot(title, curves, across, line=None, ring=None):
+    """HTML of curves name -> (x, y), y a fraction shown in percent; a dotted `line` at an x, a `ring` at a point."""
+    with matplotlib.rc_context(_THEME):
+        figure = Figure(figsize=(3.6, 2.5))
+        ax = figure.add_axes((0.14, 0.2, 0.82, 0.76))  # a layout that fits itself takes twice the time
+        for (name, (x, y)), colour, dashes in zip(curves.items(), COLOURS, ("-", "--", ":"), strict=False):
+            ax.plot(x, 100 * y, dashes, color=colour, label=name)
+        if line is not None:
+            ax.axvline(line, color=_TEXT, linestyle=":", linewidth=1)
+        if ring is not None:
+            ax.plot(ring[0], 100 * ring[1], "o", color=_TEXT, markerfacecolor="none")
+        ax.set(xlabel=across, xlim=(0, 1))
+        ax.legend(frameon=False)
+        figure.savefig(drawn := io.StringIO(), format="svg", transparent=True)
+    drawing = drawn.getvalue().replace(_TEXT, "currentColor").partition("<svg")[2]
+    title = text(title)
+    return f'<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}"{drawing}</figure>'
