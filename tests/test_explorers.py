@@ -213,14 +213,6 @@ def test_without_a_head_scores_and_pictures_are_the_encoders_own(encoder, splits
     assert "patch similarity" in explorer.crop.value and "No truth is known" in explorer.verdict.value
 
 
-def test_a_patch_alone_pools_to_itself_whatever_the_others_are(one):
-    """The similarity map's feature of a patch is what the tower's pooling makes of that patch alone."""
-    tokens = one.encoder.encode_images([one.shown]).tokens
-    with torch.no_grad():
-        alone = one.encoder.model.vision_model.head(tokens[:, 5:6])[0]
-    assert torch.allclose(one.patches[5], alone / alone.norm(), atol=1e-5)
-
-
 def test_a_filter_keeps_what_it_says(data):
     labels = np.concatenate([labels_of(part) for part in data.datasets.values()])
     female, hat = PA100K.index("Female"), PA100K.index("Hat")
@@ -304,7 +296,7 @@ def test_a_threshold_moves_curves_and_effect_and_is_kept(scored):
     explorer = ThresholdExplorer(PA100K, *scored)
     assert changed(explorer.curves, lambda: setattr(explorer.attribute, "value", "Trousers"))
     assert changed(explorer.effect, lambda: setattr(explorer.threshold, "value", 0.9))
-    assert "to everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 3
+    assert "for everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 3
     explorer.attribute.value = "Female"
     explorer.attribute.value = "Trousers"
     assert explorer.threshold.value == 0.9

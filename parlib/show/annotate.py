@@ -1,4 +1,4 @@
-"""Pictures with what a model said of the people in them: boxes numbered, a panel a person, yes answers first."""
+"""Pictures with a model's answers: boxes numbered, one panel per person, yes answers first."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,39 +12,51 @@ from parlib.files import partial_of
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 from parlib.use.sources import Crop
 
-HEIGHT, PANEL, LINE, ROWS, ABREAST = 400, 230, 15, 25, 4  # px of picture, panel and line; lines a panel, panels a row
+HEIGHT, PANEL, LINE = 400, 230, 15  # px: height of the picture, width of a panel, height of a line
+ROWS, ABREAST = 25, 4  # lines in a panel, panels in a row
 
 
 def annotate(
     tables: Iterable[pd.DataFrame], crops: Sequence[Crop], folder: str | os.PathLike
 ) -> Iterator[pd.DataFrame]:
-    """The tables of a `Job` again, and in `folder` a PNG of each image that could be read, once its last row went by.
+    """Pass on the tables of a `Job`, and write each image that could be read to `folder` once its last row has passed.
 
-    `a/b.jpg` becomes `a/b.jpg.png`, always below `folder`. Raises BadInput where it cannot be written.
+    The picture of `a/b.jpg` is `a/b.png`, and `a/b-2.png` where another source has that one; always below `folder`.
+
+    Raises:
+        BadInput: a picture cannot be written.
     """
-    sources: dict[str, Crop] = {}
-    targets: dict[str, str] = {}
+    pictures: dict[str, tuple[Crop, Path]] = {}
     taken: set[str] = set()
-    waiting = None
     for crop in crops:
-        if crop.name not in sources:
-            inside = "/".join(part for part in Path(crop.name).parts if part not in ("..", os.sep)) or "picture"
-            target = next(n for i in range(len(crops)) if (n := inside + (f"-{i + 1}" if i else "")) not in taken)
-            sources[crop.name], targets[crop.name] = crop, target
-            taken.add(target)
+        if crop.name not in pictures:
+            pictures[crop.name] = crop, _free_path(crop.name, Path(folder), taken)
+    name, rows = "", []  # of the image whose rows are still coming
     for table in tables:
         yield table
-        for name, rows in table[table["error"].isna()].groupby("image", sort=False):
-            if waiting and waiting[0] == name:
-                rows = pd.concat([waiting[1], rows])
-            elif waiting:
-                _write(sources[waiting[0]], waiting[1], Path(folder) / f"{targets[waiting[0]]}.png")
-            waiting = (name, rows)
-    if waiting:
-        _write(sources[waiting[0]], waiting[1], Path(folder) / f"{targets[waiting[0]]}.png")
+        for image, part in table[table["error"].isna()].groupby("image", sort=False):
+            if rows and image != name:
+                _write(*pictures[name], pd.concat(rows))
+                rows = []
+            name = image
+            rows.append(part)
+    if rows:
+        _write(*pictures[name], pd.concat(rows))
 
 
-def _write(crop, rows, path):
+def _free_path(name, folder, taken):
+    """Where the picture of an image goes: a PNG below `folder` whose path in lower case is new in `taken`."""
+    inside = [part for part in Path(name).parts if part not in ("..", Path(name).anchor)] or ["picture"]
+    stem, number = folder.joinpath(*inside).with_suffix(""), 1
+    path = stem.with_name(f"{stem.name}.png")
+    while str(path).lower() in taken:  # systems that ignore case would write one over the other
+        number += 1
+        path = stem.with_name(f"{stem.name}-{number}.png")
+    taken.add(str(path).lower())
+    return path
+
+
+def _write(crop, path, rows):
     partial = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +68,7 @@ def _write(crop, rows, path):
 
 
 def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
-    """A picture and the rows of its people (see `predict_images`) -> an RGB picture of both side by side."""
+    """A picture with the rows of its people (see `predict_images`) beside it, as one RGB picture."""
     scale = HEIGHT / frame.height
     shown = frame.resize((max(1, round(frame.width * scale)), HEIGHT))
     corners = [c for c in ("x", "y", "width", "height") if c in rows]
@@ -84,7 +96,7 @@ def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
 
 
 def _line(draw, font, left, top, row):
-    """Name, a bar of the probability with its threshold as a mark, and the number; yes in blue."""
+    """Name, a bar of the probability with a mark at the threshold, and the number, * if not calibrated; yes is blue."""
     colour, start, width = BLUE if row.decision else GREY, left + 122, 64
     name = " ".join(row.attribute.split())[:60]
     while draw.textlength(name, font) > 114:
@@ -94,6 +106,5 @@ def _line(draw, font, left, top, row):
     draw.rectangle((start, top + 5, start + width * row.probability, top + 11), fill=colour)
     mark = start + width * row.threshold
     draw.line((mark, top + 2, mark, top + 14), fill="black", width=1)
-    draw.text(
-        (start + width + 6, top), f"{row.probability:.2f}" + ("" if row.calibrated else "*"), fill=colour, font=font
-    )
+    number = f"{row.probability:.2f}" + ("" if row.calibrated else "*")
+    draw.text((start + width + 6, top), number, fill=colour, font=font)

@@ -68,13 +68,15 @@ class DatasetExplorer(Explorer):
         count = both.diagonal()
         people = "" if self.identities is None else f", {len(np.unique(self.identities[self.rows])):,} identities"
         self.counts.value = (
-            f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them that have the attribute; "
+            f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them with the attribute; "
             f"tick: share of all images; number: images</small><table class='bars'>"
             + "".join(self._bar(a, count[a], n) for a in np.argsort(-count))
             + "</table>"
         )
         matrix = np.divide(both, count[:, None], out=np.full_like(both, np.nan), where=count[:, None] > 0)
-        caption = "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image"
+        caption = (
+            "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image"
+        )
         self.together.value = heat(matrix, self.schema.names, caption)
 
     def _bar(self, a, count, n):

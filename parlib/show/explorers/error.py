@@ -74,7 +74,9 @@ class ErrorExplorer(Explorer):
             wrong, asked = rows[members[rows]], (members & candidates).sum()
             if len(wrong):
                 share = len(wrong) / asked
-                found.append((-share, name, f"{name}: {len(wrong):,} of {asked:,} wrong ({100 * share:.0f} %)", wrong[:4]))
+                found.append(
+                    (-share, name, f"{name}: {len(wrong):,} of {asked:,} wrong ({100 * share:.0f} %)", wrong[:4])
+                )
         return [(title, wrong) for _, _, title, wrong in sorted(found, key=lambda each: each[:2])[:6]]
 
     def _draw(self):

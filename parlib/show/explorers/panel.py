@@ -90,7 +90,9 @@ def picture(image: Image.Image, caption: str = "", height: int = 120, beside: Im
         image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(beside)]))
     image.save(buffer := io.BytesIO(), "JPEG", quality=88)
     data, caption = base64.b64encode(buffer.getvalue()).decode(), text(caption)
-    return f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    return (
+        f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    )
 
 
 def overlay(

@@ -89,9 +89,10 @@ class PromptExplorer(Explorer):
         )
         best = f"{text(table['wording'].iloc[0])} wins" if yes else "Nobody here has it, so no wording can win"
         formats = {"AP, %": "{:.1f}".format, "mean score": "{:.3f}".format}
+        cells = table.to_html(border=0, index=False, formatters=formats, na_rep="undefined")
         self.table.value = (
             f"<b>{best}</b>: average precision, {yes:,} of {known:,} images have it; chance is "
-            f"{100 * yes / max(1, known):.1f}.{table.to_html(border=0, index=False, formatters=formats, na_rep='–')}"
+            f"{100 * yes / max(1, known):.1f}.{cells}"
         )
         scores = pd.DataFrame({name: found[name][1] for name in table["wording"]})
         caption = "Agreement of two wordings: rank correlation of their scores, x 100"

@@ -59,7 +59,10 @@ class ThresholdExplorer(Explorer):
         yes, no = truth[:, a].astype(float), (known & ~truth)[:, a].astype(float)
         tp, fp, positives, negatives = total(yes), total(no), yes.sum(), no.sum()
         tpr, tnr = ratio(tp, np.full(len(at), positives)), ratio(negatives - fp, np.full(len(at), negatives))
-        rates = ratio((truth & others).sum(0), truth.sum(0)), ratio((known & ~truth & ~others).sum(0), (known & ~truth).sum(0))
+        rates = (
+            ratio((truth & others).sum(0), truth.sum(0)),
+            ratio((known & ~truth & ~others).sum(0), (known & ~truth).sum(0)),
+        )
         each = np.repeat(np.mean(rates, axis=0)[:, None], len(at), axis=1)  # (A, G)
         each[a] = (tpr + tnr) / 2
         both, said, true = (truth & others).sum(1), others.sum(1), truth.sum(1)
@@ -90,7 +93,9 @@ class ThresholdExplorer(Explorer):
         change = {key: (at, found[key] - here[key]) for key in ("mA", "F1", "plain")}
         ring = here["TPR"], here["precision"]
         self.curves.value = '<div class="flow">{}{}{}</div>'.format(
-            _plot(f"{name}: precision, %", {"precision": (found["TPR"], found["precision"])}, "recall (TPR)", ring=ring),
+            _plot(
+                f"{name}: precision, %", {"precision": (found["TPR"], found["precision"])}, "recall (TPR)", ring=ring
+            ),
             _plot(f"{name}: TPR and TNR, %", {key: (at, found[key]) for key in ("TPR", "TNR")}, "threshold", now),
             _plot("Whole model: change from here, points", change, "threshold", now),
         )
@@ -102,8 +107,9 @@ class ThresholdExplorer(Explorer):
             f"{name}: {answer} for everybody": (0.5, np.nan, majority),
         }
         table = 100 * pd.DataFrame(lines, index=["mA", "F1", "plain accuracy"]).T
+        table = table.to_html(border=0, float_format="{:.1f}".format, na_rep="undefined")
         self.effect.value = (
-            f"{table.to_html(border=0, float_format='{:.1f}'.format, na_rep='–')}<small>{yes:,} of {known:,} images have "
+            f"{table}<small>{yes:,} of {known:,} images have "
             f"{text(name)}: answering without looking at the image gets {100 * majority:.1f} % in plain accuracy and "
             "50 % in mA.</small>"
         )
