@@ -66,5 +66,5 @@ def test_a_panel_that_is_full_says_how_many_answers_it_leaves_out():
 
 def test_what_cannot_be_written_is_one_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot be written.*--annotate"):
+    with pytest.raises(BadInput, match="cannot be written: File exists; "):
         written(["a.jpg"], tmp_path / "file")

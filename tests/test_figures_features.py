@@ -1,4 +1,4 @@
-"""Titles of the figures of notebook 2 are computed: they say what data built for the purpose show."""
+"""Titles that figures of features compute state what data built for the purpose show."""
 
 import numpy as np
 import pandas as pd
@@ -39,22 +39,22 @@ def test_languages_agree_with_themselves_and_not_with_their_opposite():
     opposite = np.stack([scores[:, 0], 1 - scores[:, 1]], 1)
     per = {code: pd.DataFrame({"mA": [0.9, 0.6 + plus]}, ["Hat", "Bag"]) for code, plus in (("en", 0.2), ("it", 0))}
     title = title_of(figures.languages(per, {"en": scores, "it": opposite}))
-    assert "from 75.0 (it) to 85.0 (en)" in title
-    assert "mean rank correlation of 0.00, least for Bag" in title
-    assert "correlation of 1.00" in title_of(figures.languages(per, {"en": scores, "it": scores}))
+    assert "between 75.0 (it) and 85.0 (en)" in title
+    assert "two languages is 0.00 on average and lowest for Bag" in title
+    assert "two languages is 1.00 on average" in title_of(figures.languages(per, {"en": scores, "it": scores}))
 
 
 def test_neighbourhoods_tell_what_features_hold_from_what_they_do_not():
     rng = np.random.default_rng(0)
     domain = np.repeat(["street", "mall"], 60)
     features = rng.normal(0, 0.1, (120, 8)) + np.where(domain == "street", 1, -1)[:, None]
-    panels = {"domain": domain, "hat": rng.integers(0, 2, 120)}
-    made = figures.neighbourhoods(features, panels)
-    title = title_of(made)
-    assert "domain 100 % (50 % by chance)" in title
-    hat = int(title.split("hat ")[1].split(" %")[0])
-    assert abs(hat - 50) < 8
-    assert len(made.axes) == 2
+    made = figures.neighbourhoods(features, {"domain": domain, "hat": rng.integers(0, 2, 120)})
+    assert title_of(made) == "100 % of an image's 10 nearest neighbours share its domain; chance is 50 %"
+    first, second = (ax.get_title() for ax in made.axes)
+    assert first == "domain: 100 % of neighbours share it (chance: 50 %)"
+    assert abs(int(second.split("hat: ")[1].split(" %")[0]) - 50) < 8
+    places = made.axes[0].collections[0].get_offsets()[:, 0]
+    assert len(set(np.sign(places))) == 1, "the map separates what the features separate"
 
 
 def test_attribute_scores_compare_the_last_method_with_the_first():
@@ -63,4 +63,7 @@ def test_attribute_scores_compare_the_last_method_with_the_first():
         "probe": {"Hat": {"mA": 0.9}, "Bag": {"mA": 0.6}},
     }
     title = title_of(figures.attribute_scores(per, chance=0.5))
-    assert title == "probe is above prompts on 1 of 2 attributes, by +10.0 mA on average; the most on Hat"
+    assert title.startswith(
+        "probe is above prompts on 1 of 2 attributes; the difference runs from -10.0 (Bag) to +30.0"
+    )
+    assert title.endswith("(Hat), mean +10.0")

@@ -39,7 +39,7 @@ def test_copied_identities_draws_a_bar_and_a_dot_a_partition():
 
 def test_flavours_draws_the_first_convention_on_top():
     ax = figures.flavours(pd.DataFrame({"f1": [80.0, 82.0]}, index=["one", "two"])).axes[0]
-    assert points(ax, "f1").tolist() == [[80, 1], [82, 0]]
+    assert sorted(points(ax, "f1").tolist()) == [[80, 1], [82, 0]]
 
 
 def test_calibration_of_labels_drawn_from_the_probabilities_lies_on_the_diagonal():
@@ -59,6 +59,10 @@ def test_strengths_draws_every_attribute_once_with_its_positives():
     names = [text.get_text().split()[0] for text in ax.get_yticklabels()]
     assert sorted(names) == list("abc")
     assert points(ax, HEAD)[:, 0].tolist() == table.sort_values("lead")[HEAD].tolist()
+    assert points(ax, "best")[:, 0] == pytest.approx(table.sort_values("lead")["linear probe"].tolist())
+    lead, title = table["lead"], " ".join(ax.figure.get_suptitle().split())
+    assert f"on {(lead > 0).sum()} of 3 attributes, most on {lead.idxmax()} ({lead.max():+.1f})" in title
+    assert title.endswith(f"furthest behind on {lead.idxmin()} ({lead.min():+.1f})")
 
 
 def test_domain_losses_draws_home_against_away_one_panel_a_test_set():
@@ -67,6 +71,10 @@ def test_domain_losses_draws_home_against_away_one_panel_a_test_set():
         for a in ("pa100k", "peta")
         for b in ("pa100k", "peta")
     ]
-    made = figures.domain_losses(cross_domain_losses(records))
+    losses = cross_domain_losses(records)
+    made = figures.domain_losses(losses)
+    away = losses[losses["trained_on"] != losses["tested_on"]].groupby("tested_on")[["home", "away"]].mean()
+    worst = 100 * (away["away"] - away["home"]).min()
+    assert f"({worst:+.1f} points) and least on" in " ".join(made.get_suptitle().split())
     assert [ax.get_title(loc="left") for ax in made.axes] == ["tested on peta", "tested on pa100k"]
     assert len(points(made.axes[0], "from pa100k")) == 3

@@ -1,5 +1,6 @@
 """Pictures with a model's answers: boxes numbered, one panel per person, yes answers first."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from parlib.errors import BadInput
-from parlib.files import partial_of
+from parlib.files import write_atomic
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 from parlib.use.sources import Crop
 
@@ -57,14 +57,8 @@ def _free_path(name, folder, taken):
 
 
 def _write(crop, path, rows):
-    partial = partial_of(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        annotated(crop.frame(), rows).save(partial, "PNG")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise BadInput(f"{path} cannot be written: {error.strerror}; make room or choose another --annotate") from error
+    annotated(crop.frame(), rows).save(png := io.BytesIO(), "PNG")
+    write_atomic(path, png.getvalue())
 
 
 def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
-from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure
+from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure, names_on_y
 
 
 def contact_sheet(
@@ -17,7 +18,7 @@ def contact_sheet(
     caption: str = "",
     columns: int = 10,
 ) -> Figure:
-    """Crops side by side at one height, so that their own aspect ratios show. `images`: PIL or arrays."""
+    """Crops side by side at one height, so that their aspect ratios show. `images`: PIL, or (height, width, 3)."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     made, axes = figure(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns, squeeze=False)
@@ -61,45 +62,43 @@ def domains(
 def label_rates(
     train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
-    """Positive rate of every attribute in train and test on a log scale, with test's absolute positives.
+    """Positive rate of every attribute in train and test on a log scale, with the number of positives in test.
 
-    The bar behind each test point is twice the standard error that so few positives imply for the attribute's rate.
+    The bar behind each test point is twice the standard error of a rate that rests on so few positives.
 
     Args:
         train, test: labels (N, A) of 1, 0, -1.
         names: A names.
     """
-    train, test = np.asarray(train), np.asarray(test)
-    known = np.maximum(1, (test >= 0).sum(0))
-    rate, positives = (test == 1).sum(0) / known, (test == 1).sum(0)
-    error = 2 * np.sqrt(rate * (1 - rate) / known)
-    order = np.argsort(rate)
+    (train_rate, _), (rate, known) = (_rates(np.asarray(labels)) for labels in (train, test))
+    error, positives = 2 * np.sqrt(rate * (1 - rate) / known), (np.asarray(test) == 1).sum(0)
+    order, y = np.argsort(rate), np.arange(len(names))
     made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
-    y = np.arange(len(names))
     ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
-    train_rate = (train == 1).sum(0) / np.maximum(1, (train >= 0).sum(0))
     ax.plot(train_rate[order], y, "|", color=BLUE, ms=10, mew=2, label="train")
-    ax.set_xscale("log")
-    ax.set_xlim(max(5e-4, min(rate[rate > 0].min(), train_rate[train_rate > 0].min()) / 2), 1.9)
-    for at, index in zip(y, order, strict=True):
-        ax.text(1.15, at, f"{positives[index]:,}", va="center", fontsize=7, color=GREY)
+    seen = np.concatenate([rate, train_rate])
+    ax.set(xscale="log", xlim=(max(5e-4, seen[seen > 0].min() / 2), 1.9))
+    for at, count in zip(y, positives[order], strict=True):
+        ax.text(1.15, at, f"{count:,}", va="center", fontsize=7, color=GREY)
     ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
-    ax.set_yticks(y, [names[i] for i in order], fontsize=8)
-    ax.set_xlabel("share of images that have the attribute (log scale)")
+    names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
     ax.legend(loc="upper left", frameon=False)
-    ax.grid(axis="x", alpha=0.25)
     return made
+
+
+def _rates(labels):
+    """(A,) share of the known labels that are 1, and (A,) number of known labels, at least 1."""
+    known = np.maximum(1, (labels >= 0).sum(0))
+    return (labels == 1).sum(0) / known, known
 
 
 def cooccurrence(labels: np.ndarray, names: Sequence[str], title: str = "", caption: str = "") -> Figure:
     """How far each attribute raises or lowers another: correlation of the 0/1 labels, unknown left out pairwise."""
-    values = np.where(np.asarray(labels) >= 0, labels, np.nan).astype(float)
-    values = np.ma.masked_invalid(values)
+    known = pd.DataFrame(np.where(np.asarray(labels) >= 0, labels, np.nan), columns=names)
+    matrix = known.corr().fillna(0).mask(np.eye(len(names), dtype=bool))
     made, ax = figure(8, 7.4, title, caption)
-    matrix = np.ma.corrcoef(values, rowvar=False).filled(0)
-    np.fill_diagonal(matrix, np.nan)
     sns.heatmap(
-        matrix, ax=ax, cmap="PuOr_r", center=0, vmin=-1, vmax=1, xticklabels=names, yticklabels=names,
+        matrix, ax=ax, cmap="PuOr_r", center=0, vmin=-1, vmax=1, xticklabels=True, yticklabels=True,
         cbar_kws={"label": "correlation", "shrink": 0.7},
     )  # fmt: skip
     ax.tick_params(labelsize=7)
@@ -130,7 +129,7 @@ def aspect_ratios(image: Image.Image, sizes: np.ndarray, resolution: int, title:
 
 
 def identity_leak(leaks: Mapping[str, float], title: str = "", caption: str = "") -> Figure:
-    """Share of test images whose person is also in trainval, one bar a partition. `leaks`: fractions by name."""
+    """Share of test images whose person is also in trainval, one bar per partition. `leaks`: fractions by name."""
     made, ax = figure(8, 2.6, title, caption)
     names = list(leaks)
     values = 100 * np.array(list(leaks.values()))

@@ -13,14 +13,14 @@ from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
 
 
 def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
-    """Training loss, and val mA and mAP, by epoch; the kept epoch is marked. `history`: from `fit`."""
-    table = pd.DataFrame(history.epochs)
+    """Training loss, and mA and mAP on val, by epoch; a line marks the kept epoch. `history`: from `fit`."""
+    table = pd.DataFrame(history.epochs).set_index("epoch")
     made, axes = figure(8, 2.8, title, caption, 1, 2)
-    axes[0].plot(table["epoch"], table["loss"], "o-", color=GREY, ms=3)
+    axes[0].plot(table["loss"], "o-", color=GREY, ms=3)
     axes[0].set(xlabel="epoch", ylabel="training loss")
     for name, colour in (("mA", BLUE), ("mAP", ORANGE)):
-        axes[1].plot(table["epoch"], 100 * table[name], "o-", color=colour, ms=3, label=f"{name} on val")
-    axes[1].axvline(history.best_epoch, color=GREY, lw=0.8, ls=":")
+        axes[1].plot(100 * table[name], "o-", color=colour, ms=3, label=f"{name} on val")
+    axes[1].axvline(history.best_epoch, color=GREY, lw=0.8, ls=":", label="kept epoch")
     axes[1].set(xlabel="epoch", ylabel="%")
     axes[1].legend(frameon=False)
     return made
@@ -40,41 +40,38 @@ def attention_overlay(
         images: K PIL images.
         maps: (K, N) attention on each patch; N must be a square number.
         titles: K lines.
-        rows: K is spread over so many.
+        rows: number of rows over which the K pictures are spread.
     """
     maps = np.asarray(maps, dtype=np.float32)
     side = math.isqrt(maps.shape[1])
     columns = -(-len(images) // rows)
     made, axes = figure(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns, squeeze=False)
-    for ax in axes.flat[len(images) :]:
-        ax.axis("off")
     for ax, image, weights, line in zip(axes.flat, images, maps, titles, strict=False):
         ax.imshow(image.convert("L"), cmap="gray", vmax=330)
-        grid = weights.reshape(side, side)
-        extent = (0, image.width, image.height, 0)
+        grid, extent = weights.reshape(side, side), (0, image.width, image.height, 0)
         ax.imshow(grid, extent=extent, cmap="inferno", alpha=0.55, interpolation="bicubic")
         ax.set_title(line, fontsize=7)
+    for ax in axes.flat:
         ax.axis("off")
     return made
 
 
 def few_shot_curves(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """AP of new attributes over the number of labelled crops, from `few_shot_curve`; a dot a draw, lines the means."""
-    names = list(dict.fromkeys(table["attribute"]))
+    """AP of new attributes by the number of labelled crops (`few_shot_curve`): one dot per draw, lines the means."""
+    names = table["attribute"].unique()
     made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)
-    starts = (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing"))
     for ax, name in zip(axes[0], names, strict=True):
-        part = table[table["attribute"] == name]
-        ax.axhline(100 * part.loc[part["labels"] == 0, "AP"].iloc[0], color=GREY, ls="--", lw=1, label="phrase alone")
-        for start, colour, label in starts:
-            drawn = part[(part["start"] == start) & (part["labels"] > 0)]
-            ax.plot(drawn["labels"], 100 * drawn["AP"], "o", color=colour, ms=3, alpha=0.5)
-            ax.plot(100 * drawn.groupby("labels")["AP"].mean(), color=colour, lw=1.5, label=label)
-        sizes = sorted(set(part["labels"]) - {0})
-        ax.set_xscale("log")
+        part = table[table["attribute"] == name].assign(AP=lambda rows: 100 * rows["AP"])
+        labelled = part[part["labels"] > 0]
+        ax.axhline(part.loc[part["labels"] == 0, "AP"].iloc[0], color=GREY, ls="--", lw=1, label="phrase alone")
+        for start, colour, label in (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing")):
+            draws = labelled[labelled["start"] == start]
+            ax.plot(draws["labels"], draws["AP"], "o", color=colour, ms=3, alpha=0.5)
+            ax.plot(draws.groupby("labels")["AP"].mean(), color=colour, lw=1.5, label=label)
+        sizes = sorted(labelled["labels"].unique())
+        ax.set(title=name, xlabel="labelled crops", ylim=(0, 100), xscale="log")
         ax.set_xticks(sizes, map(str, sizes))
         ax.minorticks_off()
-        ax.set(title=name, xlabel="labelled crops", ylim=(0, 100))
     axes[0, 0].set_ylabel("average precision, %")
     axes[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
     return made

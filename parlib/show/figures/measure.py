@@ -1,4 +1,4 @@
-"""Figures of what numbers mean: drawn from records, tables and the audit, never from scores of their own."""
+"""Figures of what numbers mean, from records, tables and the audit. Where no title is given, it states the finding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,13 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from parlib.measure.tables import HEAD
-from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE, figure
+from parlib.show.figures.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, figure, names_on_y
+
+_RIGHT = {"frameon": False, "loc": "center left", "bbox_to_anchor": (1, 0.5)}  # of a legend beside its axes
 
 
 def plain_against_mA(
     panels: Mapping[str, tuple[Mapping[str, tuple[float, float]], float | None]], title: str = "", caption: str = ""
 ) -> Figure:
-    """Plain accuracy against mA in percent, one panel a benchmark, and a line where a number of unclear metric stands.
+    """Plain accuracy against mA in percent, one panel per benchmark; lines at a printed number whose metric is unclear.
 
     Args:
         panels: name -> (`{predictor: (plain accuracy, mA)}`, the printed number or None).
@@ -23,8 +25,10 @@ def plain_against_mA(
     for ax, (name, (points, printed)) in zip(axes.flat, panels.items(), strict=True):
         for (label, (plain, balanced)), colour in zip(points.items(), COLOURS, strict=False):
             ax.plot(plain, balanced, "o", color=colour, ms=6)
-            words, beside = f"{label}\n{plain:.1f} | {balanced:.1f}", {"textcoords": "offset points", "ha": "right"}
-            ax.annotate(words, (plain, balanced), (-7, 0), va="center", fontsize=8, **beside)
+            words = f"{label}\n{plain:.1f} | {balanced:.1f}"
+            ax.annotate(
+                words, (plain, balanced), (-7, 0), textcoords="offset points", ha="right", va="center", fontsize=8
+            )
         if printed is not None:
             ax.axvline(printed, color=GREY, lw=1, ls="--")
             ax.axhline(printed, color=GREY, lw=1, ls=":")
@@ -38,42 +42,42 @@ def plain_against_mA(
 def copied_identities(
     overlap: Sequence[float], scores: Mapping[str, Sequence[float]], title: str = "", caption: str = ""
 ) -> Figure:
-    """What copying an identity's labels scores in each partition, over the share of test images it can be done for.
+    """Scores of copying the labels of an identity in each partition, over the share of test images with a known one.
 
     Args:
-        overlap: share of test images with a known identity, one a partition.
-        scores: `{score: one value a partition}`; all fractions of 1.
+        overlap: share of test images with a known identity, one per partition.
+        scores: `{score: one value per partition}`; all fractions of 1.
     """
     made, ax = figure(7, 3, title, caption)
     at = np.arange(len(overlap))
     ax.bar(at, 100 * np.asarray(overlap), color=GREY, alpha=0.4, width=0.6, label="identity is in trainval")
-    for (name, values), colour, mark in zip(scores.items(), COLOURS, "osD^v", strict=False):
-        ax.plot(at, 100 * np.asarray(values), mark, color=colour, ms=7, label=name)
+    for (name, values), colour, marker in zip(scores.items(), COLOURS, MARKERS, strict=False):
+        ax.plot(at, 100 * np.asarray(values), marker, color=colour, ms=7, label=name)
     ax.axhline(50, color=GREY, lw=0.8, ls=":")
     ax.set(xlabel="official partition", ylabel="%", ylim=(0, 100), xticks=at)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(**_RIGHT)
     return made
 
 
 def flavours(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """One set of predictions under several conventions: a row of dots a convention, joined by a line a score.
+    """One set of predictions under several conventions: one row of dots per convention, the dots of a score joined.
 
-    `table`: DataFrame in percent, one row a convention, one column a score.
+    `table`: DataFrame in percent, one row per convention, one column per score.
     """
     made, ax = figure(7, 0.32 * len(table) + 1.6, title, caption)
-    y = np.arange(len(table))[::-1]
+    table = table[::-1]  # the first row on top
     for name, colour in zip(table, COLOURS, strict=False):
-        ax.plot(table[name], y, "o-", color=colour, ms=5, lw=1, label=name)
-        for value, at in zip(table[name], y, strict=True):
-            ax.annotate(f"{value:.1f}", (value, at), (0, 5), textcoords="offset points", fontsize=7, ha="center")
-    ax.set_yticks(y, table.index)
-    ax.set(xlabel="%", ylim=(-0.5, len(table) - 0.4))
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.plot(table[name], range(len(table)), "o-", color=colour, ms=5, lw=1, label=name)
+        for y, value in enumerate(table[name]):
+            ax.annotate(f"{value:.1f}", (value, y), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+    names_on_y(ax, table.index, "%")
+    ax.set_ylim(-0.5, len(table) - 0.4)
+    ax.legend(**_RIGHT)
     return made
 
 
-def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str = "") -> Figure:
-    """Reliability of each method from its records' bins: share of yes against mean probability, over all seeds.
+def calibration(records: Sequence[Mapping[str, Any]], title: str = "", caption: str = "") -> Figure:
+    """Reliability of each method from the bins of its records: share of yes against mean probability, over all seeds.
 
     The legend gives the expected calibration error: the mean gap between the two over labels, in percentage points.
     """
@@ -82,12 +86,14 @@ def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str
     for method, colour in zip(dict.fromkeys(r["method"] for r in records), COLOURS, strict=False):
         bins = [record["calibration"] for record in records if record["method"] == method]
         count = np.array([b["count"] for b in bins], float)  # (seeds, bins)
-        given, yes = (
-            (count * [b[name] for b in bins]).sum(0) / np.maximum(1, count.sum(0)) for name in ("probability", "yes")
+        total = count.sum(0)
+        probability, yes = (
+            (count * [b[name] for b in bins]).sum(0) / np.maximum(1, total) for name in ("probability", "yes")
         )
-        filled, error = count.sum(0) > 0, (count.sum(0) * abs(given - yes)).sum() / count.sum()
-        ax.plot(given[filled], yes[filled], "o-", color=colour, ms=4, label=f"{method}, error {100 * error:.1f}")
-    ax.set(xlabel="probability given", ylabel="share that is yes")
+        error = (total * abs(probability - yes)).sum() / total.sum()
+        filled = total > 0
+        ax.plot(probability[filled], yes[filled], "o-", color=colour, ms=4, label=f"{method}, error {100 * error:.1f}")
+    ax.set(xlabel="probability predicted", ylabel="share that is yes")
     ax.legend(frameon=False, fontsize=8)
     return made
 
@@ -95,30 +101,41 @@ def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str
 def strengths(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """The head against the best baseline, attribute by attribute; `table` from `attribute_table`, with `lead`."""
     table = table.sort_values("lead")
-    others = [name for name in table if name not in (HEAD, "lead", "positives")]
+    lead = table["lead"].dropna()
+    title = title or (
+        f"The head is ahead of the best baseline on {(lead > 0).sum()} of {len(lead)} attributes, most on "
+        f"{lead.index[-1]} ({lead.iloc[-1]:+.1f}); it is furthest behind on {lead.index[0]} ({lead.iloc[0]:+.1f})"
+    )
+    best = table[HEAD] - table["lead"]
     made, ax = figure(7, 0.2 * len(table) + 1.4, title, caption)
-    y, best = np.arange(len(table)), table[others].max(axis=1)
+    y = np.arange(len(table))
     ax.hlines(y, best, table[HEAD], color=GREY, lw=1)
     ax.plot(best, y, "o", color=ORANGE, ms=4, label="best baseline")
     ax.plot(table[HEAD], y, "o", color=BLUE, ms=4, label=HEAD)
-    ax.set_yticks(y, [f"{n} ({k:,})" for n, k in zip(table.index, table["positives"], strict=True)], fontsize=7)
-    ax.set(xlabel="% (positives in test in brackets)")
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    names = [f"{name} ({count:,})" for name, count in table["positives"].items()]
+    names_on_y(ax, names, "% (positives in test in brackets)")
+    ax.legend(**_RIGHT)
     return made
 
 
 def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """Score at home against score away, one dot an attribute and pair; `losses` from `cross_domain_losses`."""
-    pairs = losses.groupby(["trained_on", "tested_on", "attribute"])[["home", "away"]].mean().reset_index()
-    pairs = pairs[pairs["trained_on"] != pairs["tested_on"]]
-    tests = list(dict.fromkeys(pairs["tested_on"]))
-    made, axes = figure(3 * len(tests), 3.4, title, caption, 1, len(tests), sharey=True, squeeze=False)
-    colours = dict(zip(dict.fromkeys(pairs["trained_on"]), COLOURS, strict=False))
-    for ax, tested in zip(axes.flat, tests, strict=True):
-        for trained, group in pairs[pairs["tested_on"] == tested].groupby("trained_on"):
-            loss = 100 * (group["home"] - group["away"]).mean()
-            label = f"from {trained}: {-loss:+.1f}"
-            ax.plot(100 * group["home"], 100 * group["away"], "o", color=colours[trained], ms=4, label=label)
+    """Score at home against score away, one dot per attribute and pair; `losses` from `cross_domain_losses`.
+
+    Legends give the mean difference, away minus home, in percentage points.
+    """
+    pairs = 100 * losses.groupby(["trained_on", "tested_on", "attribute"], sort=False)[["home", "away"]].mean()
+    pairs = pairs.reset_index().query("trained_on != tested_on").assign(change=lambda p: p["away"] - p["home"])
+    change = pairs.groupby(["tested_on", "trained_on"])["change"].mean().groupby(level=0).mean().sort_values()
+    title = title or (
+        f"A head trained elsewhere loses most on {change.index[0]} ({change.iloc[0]:+.1f} points) and least on "
+        f"{change.index[-1]} ({change.iloc[-1]:+.1f})"
+    )
+    made, axes = figure(3 * len(change), 3.4, title, caption, 1, len(change), sharey=True, squeeze=False)
+    colours = dict(zip(pairs["trained_on"].unique(), COLOURS, strict=False))
+    for ax, (tested, part) in zip(axes.flat, pairs.groupby("tested_on", sort=False), strict=True):
+        for trained, group in part.groupby("trained_on", sort=False):
+            label = f"from {trained}: {group['change'].mean():+.1f}"
+            ax.plot(group["home"], group["away"], "o", color=colours[trained], ms=4, label=label)
         ax.plot([40, 100], [40, 100], color=GREY, lw=0.8, ls=":")
         ax.set(xlabel=f"trained on {tested}, %")
         ax.set_title(f"tested on {tested}", loc="left", fontsize=9)

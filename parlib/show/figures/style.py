@@ -1,20 +1,23 @@
 """The one style of all figures."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours: told apart in every common kind of colour blindness.
+# Okabe and Ito's colours: they can be told apart in every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", GREY)
+MARKERS = "osD^vPX"
 
 
 def figure(
     width: float, height: float, title: str, caption: str = "", rows: int = 1, columns: int = 1, **subplots: Any
 ) -> tuple[Figure, Any]:
-    """A new Figure with its axes: title on top, the caption (what the data are) small below.
+    """A new Figure, sizes in inches, and its axes: title on top, the caption (what the data are) small below.
 
     Made without pyplot, so that nothing is shown twice in a notebook and nothing piles up in memory.
     """
@@ -25,3 +28,11 @@ def figure(
     if caption:
         made.supxlabel("\n".join(textwrap.wrap(caption, int(width * 17))), fontsize=8, color=GREY, x=0.01, ha="left")
     return made, axes
+
+
+def names_on_y(ax: Axes, names: Iterable[str], xlabel: str) -> None:
+    """One row per name, from the bottom, over an x axis with a label and a light grid."""
+    names = list(names)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set_xlabel(xlabel)
+    ax.grid(axis="x", alpha=0.25)
