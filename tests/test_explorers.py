@@ -198,7 +198,7 @@ def test_an_answer_that_takes_long_has_a_progress_bar(one):
 
 def test_long_empty_and_right_to_left_phrases(one):
     one.prompt.value = "word " * 2000
-    assert "Only its first" in one.reply.value and len(one.reply.value) < 60_000
+    assert "6001 tokens" in one.message.value and len(one.reply.value) < 60_000
     one.prompt.value = "شخص يرتدي قبعة"
     assert '<bdi dir="auto">شخص' in one.reply.value
     one.prompt.value = "   "

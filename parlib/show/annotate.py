@@ -31,7 +31,7 @@ def annotate(
     for crop in crops:
         if crop.name not in pictures:
             pictures[crop.name] = crop, _free_path(crop.name, Path(folder), taken)
-    name, rows = "", []  # of the image whose rows are still coming
+    name, rows = "", list[pd.DataFrame]()  # of the image whose rows are still coming
     for table in tables:
         yield table
         for image, part in table[table["error"].isna()].groupby("image", sort=False):

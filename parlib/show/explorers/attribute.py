@@ -182,9 +182,8 @@ class AttributeExplorer(Explorer):
         weights = self.encoder.similarity_maps(self.tokens, words.pooled)[0, 0].cpu().numpy()
         similarity = picture(overlay(self.shown, weights, self.shape, 240), "patch similarity", 200)
         shown = text(phrase[:120]) + "…" * (len(phrase) > 120)
-        cut = f" Only its first {words.mask.sum()} tokens are read." if bool(words.mask.all()) else ""
         self.reply.value = (
-            f'<b>Zero-shot score {score:.3f}</b> for <bdi dir="auto">{shown}</bdi>{cut}{similarity}'
+            f'<b>Zero-shot score {score:.3f}</b> for <bdi dir="auto">{shown}</bdi>{similarity}'
             "<small>Cosine of the phrase with each patch, pooled as if it were all there is.</small>"
         )
 

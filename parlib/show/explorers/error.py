@@ -1,5 +1,7 @@
 """The wrong answers a model was surest of: by image, by group, by identity, with where it looked."""
 
+from typing import Any
+
 import datasets
 import ipywidgets as widgets
 import numpy as np
@@ -35,9 +37,10 @@ class ErrorExplorer(Explorer):
     ):
         self.schema, self.dataset, self.labels, self.scores = schema, dataset, np.asarray(labels), np.asarray(scores)
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
-        self.head, self.store = head, store
+        self.head: Any = head
+        self.store: Any = store
         known = "identity" in getattr(dataset, "column_names", ())
-        self.identities = np.asarray(dataset["identity"][:], str) if known else None
+        self.identities: Any = np.asarray(dataset["identity"][:], str) if known else None
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
         self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])

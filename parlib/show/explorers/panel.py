@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,18 @@ class Explorer(widgets.VBox):
         self.message.value = f'<div class="notice" role="status">{text(str(line))}</div>'
 
     def answer(self, draw: Callable[[], object], *controls: widgets.Widget) -> None:
-        """Call `draw` now and whenever one of `controls` changes; a `BadInput` becomes a message on the page."""
+        """Call `draw` now and whenever one of `controls` changes; what it warns of or refuses is said on the page."""
 
         def changed(_=None):
             self.message.value = _BUSY
-            try:
-                draw()
-            except BadInput as error:
-                self.say(error)
+            with warnings.catch_warnings(record=True) as noted:
+                warnings.simplefilter("always", UserWarning)
+                try:
+                    draw()
+                except BadInput as error:
+                    self.say(error)
+            if noted:
+                self.say(noted[-1].message)
             if self.message.value == _BUSY:
                 self.message.value = ""
 

@@ -1,6 +1,7 @@
 """One threshold moved: what it does to its attribute and to the scores of the whole model."""
 
 import io
+from typing import Any
 
 import ipywidgets as widgets
 import matplotlib
@@ -15,7 +16,7 @@ from parlib.show.figures.style import COLOURS
 
 _TEXT = "#010203"  # becomes the colour of the page's text, for which Matplotlib has no name
 _COLOURED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-_THEME = {"svg.fonttype": "none", "font.size": 9, **dict.fromkeys(_COLOURED, _TEXT)}
+_THEME: Any = {"svg.fonttype": "none", "font.size": 9, **dict.fromkeys(_COLOURED, _TEXT)}
 
 
 class ThresholdExplorer(Explorer):

@@ -131,12 +131,13 @@ def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> F
         f"{change.index[-1]} ({change.iloc[-1]:+.1f})"
     )
     made, axes = figure(3 * len(change), 3.4, title, caption, 1, len(change), sharey=True, squeeze=False)
+    lowest = pairs[["home", "away"]].min().min()
     colours = dict(zip(pairs["trained_on"].unique(), COLOURS, strict=False))
     for ax, (tested, part) in zip(axes.flat, pairs.groupby("tested_on", sort=False), strict=True):
         for trained, group in part.groupby("trained_on", sort=False):
             label = f"from {trained}: {group['change'].mean():+.1f}"
             ax.plot(group["home"], group["away"], "o", color=colours[trained], ms=4, label=label)
-        ax.plot([40, 100], [40, 100], color=GREY, lw=0.8, ls=":")
+        ax.plot([lowest, 100], [lowest, 100], color=GREY, lw=0.8, ls=":")
         ax.set(xlabel=f"trained on {tested}, %")
         ax.set_title(f"tested on {tested}", loc="left", fontsize=9)
         ax.legend(frameon=False, fontsize=7)
