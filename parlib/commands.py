@@ -164,7 +164,7 @@ def export(arguments):
 
 def audit(arguments):
     """Print the audit of a benchmark's labels."""
-    from parlib.data.audit import audit_arrays
+    from parlib.data import audit_arrays
     from parlib.measure.audit import audit
 
     print(json.dumps(audit(**audit_arrays(arguments.benchmark, arguments.root)), indent=1))

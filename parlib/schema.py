@@ -20,7 +20,7 @@ _LAYOUT = (
     "codes: {yes, no, unknown}"
 )
 SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
-Codes = Mapping[str, tuple[str, ...]]  # yes, no, unknown -> the texts that mean it in a table
+Codes = Mapping[str, Any]  # yes, no, unknown -> what means it in a table: one value or a list of them
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Schema:
             members = tuple(n for n in group.members if n in names)
             if len(members) > 1:
                 sets.append(ExclusiveSet(group.name, members, group.exactly_one and members == group.members))
-        return Schema(name, kept, tuple(sets))
+        return Schema(name, kept, tuple(sets), codes=self.codes)
 
     def contradictions(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Exclusive set -> (N,) bool, true for each row of `labels` (N, A) that breaks it.
@@ -286,9 +286,7 @@ def _ask(source, name):
 def _only(item, known, where):
     unknown = [str(key) for key in item if key not in known]
     if unknown:
-        near = [word for key in unknown for word in difflib.get_close_matches(key, known, n=1)]
-        hint = f"did you mean {' and '.join(near)}?" if near else f"known are {', '.join(known)}"
-        raise BadInput(f"{where} is no schema: it has an unknown key {', '.join(unknown)}; {hint}")
+        raise BadInput(f"{where} is no schema: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
 
 
 def _name(value, where):
@@ -302,47 +300,23 @@ def _attribute(item, where):
     item = {"name": item} if not isinstance(item, Mapping) else dict(item)
     item.pop("from", None)  # of upar-lite's table, read by `Schema.view`
     _only(item, ("name", "meaning", "group", "prompt", "codes"), where)
-    if "name" not in item:
-        raise BadInput(f"{where} is no schema: it has no name; {_LAYOUT}")
     for key in ("meaning", "group", "prompt"):
         if item.get(key) is None:
             item.pop(key, None)
         elif not isinstance(item[key], str):
             raise BadInput(f"{where} is no schema: {key} {item[key]!r} is no text; quote it")
-    item["name"] = _name(item["name"], where)
+    item["name"] = _name(item.get("name"), where)
     item["codes"] = _codes(item.get("codes"), where)
     return Attribute(**{"meaning": item.get("prompt") or item["name"], **item})
 
 
-def code_text(value: object) -> str:
-    """A cell of a table as codes are compared: 2, 2.0 and "2" are "2", words are in lower case, missing is ""."""
-    text = str(value).strip().lower() if value is not None else ""
-    try:
-        return f"{float(text):g}"
-    except ValueError:
-        return text
-
-
 def _codes(declared, where):
-    """`{yes: 2, no: [0, 1]}` of a YAML file -> `Codes`."""
+    """`codes` of a YAML file; a bare yes or no, which YAML reads as true or false, is a word again."""
     if declared is None:
         return None
-    out: dict[str, tuple[str, ...]] = {}
-    remedy = "write codes: {yes: 2, no: 1, unknown: 0}, each one code or a list, no code twice"
     if not isinstance(declared, Mapping):
-        raise BadInput(f"{where}: codes {declared!r} are no codes; {remedy}")
-    for key, values in declared.items():
-        meaning = {True: "yes", False: "no"}.get(key, key)  # YAML reads a bare yes as true
-        if meaning not in ("yes", "no", "unknown"):
-            raise BadInput(f"{where}: codes has an unknown key {key!r}; {remedy}")
-        words = {True: ("yes", "true"), False: ("no", "false")}
-        texts = [words.get(v, (v,)) if isinstance(v, bool) else (v,) for v in _listed(values)]
-        out[meaning] = tuple(code_text(text) for group in texts for text in group)
-    every = [code for codes in out.values() for code in codes]
-    if len(every) != len(set(every)):
-        raise BadInput(f"{where}: codes gives one code two meanings; {remedy}")
-    return out
-
-
-def _listed(values):
-    return values if isinstance(values, list | tuple) else [values]
+        raise BadInput(f"{where}: {declared!r} are no codes; write codes: {{yes: 2, no: 1, unknown: 0}}")
+    words = {(bool, True): "yes", (bool, False): "no"}
+    codes = {words.get((type(key), key), key): value for key, value in declared.items()}
+    _only(codes, ("yes", "no", "unknown"), f"{where}, codes")
+    return codes

@@ -8,7 +8,7 @@ import pytest
 
 from parlib import BadInput, audit, schema
 from parlib.cli import main
-from parlib.data.audit import audit_arrays
+from parlib.data import audit_arrays
 
 KEYS = {"constant_predictor", "identity_copy", "identity_overlap", "consecutive_id_mistake"}
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parlib"
 # Called by the package alone: the renderer, the command line, the readers behind `load_benchmark`.
 INSIDE = ("data/synthetic/", "data/", "cli.py", "commands.py", "files.py")
-OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/audit.py")
+OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/roots.py")
 
 PROGRAM = """
 import numpy as np

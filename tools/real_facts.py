@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data import read_release
-from parlib.data.audit import audit_arrays
+from parlib.data import audit_arrays, read_release
 from parlib.data.peta import leak
 from parlib.measure.audit import audit
 

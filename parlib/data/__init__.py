@@ -1,39 +1,11 @@
 """The benchmarks as they are really released, and anyone's own: each split is a `datasets.Dataset`."""
 
-from dataclasses import replace
-from pathlib import Path
-
-from parlib.data.check import check
-from parlib.data.release import BENCHMARKS, labels_of, load_benchmark, read_release, schema_of
-from parlib.profile import Profile
-
-__all__ = [
-    "BENCHMARKS",
-    "benchmark_root",
-    "benchmark_roots",
-    "check",
-    "labels_of",
-    "load_benchmark",
-    "read_release",
-    "schema_of",
-]
-
-
-def benchmark_root(profile: Profile) -> Path:
-    """Root of the tree a `Profile` works on: the real one it names, or one rendered into its cache, once."""
-    if profile.root is not None:
-        return profile.root
-    from pedsynth import RENDERER_VERSION, synthesize
-
-    sizes = "-".join(str(size) for size in profile.sizes.values())
-    name = f"{profile.benchmark}-{sizes}-seed{profile.seed}-v{RENDERER_VERSION}"
-    return synthesize(profile.benchmark, profile.cache / "rendered" / name, **profile.sizes, seed=profile.seed)
-
-
-def benchmark_roots(profile: Profile) -> dict[str, Path]:
-    """Benchmark -> root of each that a `Profile` has: all three rendered, the real ones present, or the one sample."""
-    if profile.data is None:
-        return {name: benchmark_root(replace(profile, benchmark=name)) for name in BENCHMARKS if name != "folder"}
-    if profile.name == "paper":
-        return {path.name: path for path in sorted(profile.data.iterdir()) if path.name in BENCHMARKS}
-    return {profile.benchmark: benchmark_root(profile)}
+from parlib.data.check import check as check
+from parlib.data.release import BENCHMARKS as BENCHMARKS
+from parlib.data.release import audit_arrays as audit_arrays
+from parlib.data.release import labels_of as labels_of
+from parlib.data.release import load_benchmark as load_benchmark
+from parlib.data.release import read_release as read_release
+from parlib.data.release import schema_of as schema_of
+from parlib.data.roots import benchmark_root as benchmark_root
+from parlib.data.roots import benchmark_roots as benchmark_roots

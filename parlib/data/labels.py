@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 
 from parlib.errors import BadInput
-from parlib.schema import code_text
 
+_MEANINGS = {"yes": 1, "no": 0, "unknown": -1}
 _WORDS = {"yes": ("1", "yes", "true"), "no": ("0", "no", "false"), "unknown": ()}
-_VALUES = {"yes": 1, "no": 0, "unknown": -1}
 _EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
 _REMEDY = "declare them in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}, or write 1, 0 and empty"
 
@@ -28,9 +27,7 @@ def to_labels(values, names, where, schema=None, notes=None):
     for j, name in enumerate(names):
         codes = schema.codes_of(name) if schema else {}
         rows, texts = _distinct(table.iloc[:, j])
-        # 1 and 0 keep their meaning where no other code is declared for it.
-        meaning = {text: value for key, value in _VALUES.items() for text in codes.get(key, _WORDS[key])}
-        meaning = {**dict.fromkeys(_EMPTY, -1), **meaning}
+        meaning = _meaning(codes, where)
         if not codes and "-1" in texts and {"0", "no", "false"} & set(texts):
             meaning["-1"] = -1
             with_minus.append(name)
@@ -43,6 +40,21 @@ def to_labels(values, names, where, schema=None, notes=None):
     return labels
 
 
+def _meaning(codes, where):
+    """Text of a cell -> label. 1 and 0 keep their meaning where no other code is declared for it."""
+    out = dict.fromkeys(_EMPTY, -1)
+    declared: dict[str, str] = {}
+    for key, value in _MEANINGS.items():
+        values = codes.get(key, _WORDS[key])
+        for one in values if isinstance(values, list | tuple) else [values]:
+            # YAML and JSON read a bare yes as true.
+            for text in _WORDS["yes" if one else "no"][1:] if isinstance(one, bool) else [_text(one)]:
+                if declared.setdefault(text, key) != key:
+                    raise BadInput(f"{where}: codes declare {one!r} as {declared[text]} and as {key}; keep one of them")
+                out[text] = value
+    return out
+
+
 def some(names, most=6):
     """The first of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -53,7 +65,14 @@ def _distinct(column):
     if column.dtype == object:
         column = column.map(lambda cell: cell if isinstance(cell, str | None) else str(cell))
     rows, found = pd.factorize(column, use_na_sentinel=False)
-    return rows, [code_text(value) for value in found]
+    return rows, [_text(value) for value in found]
+
+
+def _text(cell):
+    """A cell as codes are compared: 2, 2.0 and "2" are "2", words are in lower case, missing is ""."""
+    text = "" if cell is None else str(cell).strip().lower()
+    number = _number(text)
+    return text if number is None else f"{number:g}"
 
 
 def _refusal(rows, texts, strange, codes):

@@ -234,6 +234,28 @@ def load_benchmark(
     return release.dataset(split or "all", images)
 
 
+def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
+    """Arguments of `parlib.audit` for `pa100k`, `peta` or `market1501` below `root`; no image is opened.
+
+    For Market-1501 a row is a person: the images of a person are known from file names alone.
+    """
+    if name not in BENCHMARKS[:-1]:
+        raise BadInput(f"no audit of {name!r}; there are {', '.join(BENCHMARKS[:-1])}")
+    options = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
+    releases = [read_release(name, root, images=False, **each) for each in options]
+    halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
+    train, test = halves[0]
+    whole = releases[0].listing("trainval") + releases[0].listing("test")
+    row_of = {image: row for row, image in enumerate(whole.names)}
+    whole = whole.rows([row_of[image] for image in train + test])
+    place = {image: row for row, image in enumerate(whole.names)}
+    partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
+    arrays = {"benchmark": name, "labels": whole.labels, "partitions": partitions, "identities": whole.identity}
+    if name == "market1501":  # here names are identities, in the order of the annotation file
+        arrays["image_index"] = {"train": train, "test": test}
+    return arrays
+
+
 def read_release(name: str, root: str | os.PathLike, images: bool = True, **options: Any) -> Release:
     """Every split of a benchmark as listed, faults and all: a `Release`."""
     if name not in BENCHMARKS:

@@ -22,7 +22,7 @@ def audit(
     identities: Sequence[str] | np.ndarray | None = None,
     image_index: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The audit of one benchmark from arrays; `parlib.data.audit.audit_arrays` reads them from its files.
+    """The audit of one benchmark from arrays; `parlib.data.audit_arrays` reads them from its files.
 
     Args:
         benchmark: `pa100k`, `peta` or `market1501`.
