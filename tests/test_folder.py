@@ -264,7 +264,7 @@ def test_too_few_people_for_three_splits(tmp_path):
     tree(tmp_path, "image,identity,hat\na.jpg,1,1\nb.jpg,1,0\nsub/c.jpg,2,1\n")
     report = check(tmp_path)
     assert not report.usable and "test has no rows" in report.to_text() and "test: 0 rows" in report.to_text()
-    with pytest.raises(BadInput, match="test has no rows; .*split column"):
+    with pytest.raises(BadInput, match=r"test has no rows; .*split column"):
         load_benchmark("folder", tmp_path, "test")
 
 
