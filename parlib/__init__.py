@@ -21,7 +21,7 @@ _HOMES = {
     "predict": "parlib.learn.train",
     "load": "parlib.use.model",
     "evaluate": "parlib.measure.metrics",
-    "PROTOCOLS": "parlib.measure.protocols",
+    "PROTOCOLS": "parlib.measure.metrics",
     "bootstrap": "parlib.measure.bootstrap",
     "audit": "parlib.measure.audit",
     "benchmark_table": "parlib.measure.tables",

@@ -12,8 +12,8 @@ from parlib.learn.train import fit as fit
 from parlib.learn.train import predict as predict
 from parlib.measure.audit import audit as audit
 from parlib.measure.bootstrap import bootstrap as bootstrap
+from parlib.measure.metrics import PROTOCOLS as PROTOCOLS
 from parlib.measure.metrics import evaluate as evaluate
-from parlib.measure.protocols import PROTOCOLS as PROTOCOLS
 from parlib.measure.tables import benchmark_table as benchmark_table
 from parlib.profile import profile as profile
 from parlib.schema import schema as schema

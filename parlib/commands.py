@@ -172,9 +172,8 @@ def audit(arguments):
 
 def table(arguments):
     """Print the table of a benchmark, or of all pairs of them."""
-    from parlib.measure.cross import CROSS_NOTE, cross_domain_table
     from parlib.measure.records import read_records
-    from parlib.measure.tables import NOTE, benchmark_table, render
+    from parlib.measure.tables import CROSS_NOTE, NOTE, benchmark_table, cross_domain_table, render
 
     records = read_records(*arguments.records)
     if arguments.cross_domain:

@@ -33,6 +33,12 @@ def test_copying_identities_is_right_for_those_seen():
     assert constant["parlib"]["mA"] == 0.5
 
 
+def test_a_row_without_an_identity_is_no_ones_copy():
+    labels = peta([1, 1, 0, 1])
+    out = audit("peta", labels, [(np.arange(2), np.arange(2, 4))], ["", "a", "", None])
+    assert out["identity_overlap"] == [0.0]
+
+
 def test_consecutive_ids_are_right_only_where_an_id_is_its_position():
     # Train rows are of 1 and 3, read as 1 and 2; test rows are of 752 and 4, read as 752 and 753.
     labels = np.zeros((4, 30), np.int8)
@@ -109,11 +115,11 @@ def test_a_rendered_tree_is_audited_as_a_real_one(name, request, capsys):
 
 
 def test_bad_input_is_named(tmp_path, capsys):
-    with pytest.raises(BadInput, match=r"wants labels \(N, 26\)"):
+    with pytest.raises(BadInput, match=r"needs labels \(N, 26\)"):
         audit("pa100k", np.zeros((3, 5)), [(np.arange(2), np.arange(2, 3))])
     with pytest.raises(BadInput, match="a partition without rows"):
         audit("pa100k", np.zeros((3, 26)), [(np.arange(3), np.arange(0))])
-    with pytest.raises(BadInput, match="identities for 3 rows"):
+    with pytest.raises(BadInput, match="1 identities for 3 images"):
         audit("peta", np.zeros((3, 105)), [(np.arange(2), np.arange(2, 3))], ["a"])
     with pytest.raises(BadInput, match="no audit of 'folder'"):
         audit_arrays("folder", tmp_path)

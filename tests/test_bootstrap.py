@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from parlib import PROTOCOLS, BadInput, bootstrap
-from parlib.measure.bootstrap import METRICS
+from parlib import PROTOCOLS, BadInput, bootstrap, evaluate
+from parlib.measure.bootstrap import METRICS, persons
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((200, 5)) < 0.3).astype(int)
@@ -26,6 +26,46 @@ def test_every_draw_scores_as_its_images_would(protocol, identities):
     for name in METRICS:
         assert got.loc[name, "value"] == pytest.approx(whole[name])
         assert got.loc[name, "low"] == got.loc[name, "high"] == pytest.approx(sample[name]), name
+
+
+@pytest.mark.parametrize("identities", [None, PEOPLE])
+@pytest.mark.parametrize("unknown", [0.0, 0.4])
+def test_mAP_of_a_draw_is_that_of_its_images(identities, unknown):
+    labels = np.where(RNG.random(LABELS.shape) < unknown, -1, LABELS)
+    scores = SCORES.round(1)  # equal scores are one step, as in scikit-learn
+    got = bootstrap(labels, scores, identities=identities, resamples=1, seed=3, ranking=True).loc["mAP"]
+    units = len(labels) if identities is None else 20
+    drawn = np.random.default_rng(3).integers(units, size=units)
+    rows = drawn if identities is None else np.concatenate([np.flatnonzero(who == PEOPLE) for who in drawn])
+    assert got["value"] == pytest.approx(evaluate(labels, scores).mAP)
+    assert got["low"] == pytest.approx(evaluate(labels[rows], scores[rows]).mAP)
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.5])
+def test_paired_differences_are_those_of_the_scores_and_lie_in_their_intervals(unknown):
+    labels = np.where(RNG.random((400, 5)) < unknown, -1, RNG.random((400, 5)) < 0.3)
+    one = np.clip((labels == 1) * 0.4 + RNG.random(labels.shape) * 0.6, 0, 1)
+    other = np.clip(one + RNG.normal(0, 0.05, labels.shape), 0, 1)
+    gaps = bootstrap(labels, one, other=other, ranking=True)
+    for name in ("mA", "mAP"):
+        want = getattr(evaluate(labels, one), name) - getattr(evaluate(labels, other), name)
+        low, value, high = gaps.loc[name, ["low", "value", "high"]]
+        assert value == pytest.approx(want) and low < want < high < low + 0.07
+
+
+def test_a_draw_without_a_no_leaves_the_attribute_out():
+    labels = np.array([[1, 1], [1, 0], [1, 1], [0, 0]])
+    scores = np.array([[0.9, 0.2], [0.8, 0.9], [0.7, 0.8], [0.6, 0.1]])
+    drawn = next(seed for seed in range(99) if 3 not in np.random.default_rng(seed).integers(4, size=4)[:])
+    rows = np.random.default_rng(drawn).integers(4, size=4)
+    got = bootstrap(labels, scores, resamples=1, seed=drawn, ranking=True)
+    assert got.loc["mAP", "low"] == pytest.approx(evaluate(labels[rows], scores[rows]).mAP, nan_ok=True)
+
+
+def test_an_image_without_an_identity_is_a_person_of_its_own():
+    assert persons(["b", "", "a", None, "b", float("nan"), ""], 7).tolist() == [1, 2, 0, 3, 1, 4, 5]
+    missing = bootstrap(LABELS, SCORES, identities=[""] * len(LABELS), resamples=20)
+    assert missing.equals(bootstrap(LABELS, SCORES, resamples=20))
 
 
 def test_plain_accuracy_of_market_questions_is_drawn_too():

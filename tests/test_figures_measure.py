@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from parlib.measure.cross import cross_domain_losses
 from parlib.measure.records import make_record
-from parlib.measure.tables import HEAD, attribute_table
+from parlib.measure.tables import HEAD, attribute_table, cross_domain_losses
 from parlib.show import figures
 
 RNG = np.random.default_rng(0)

@@ -1,12 +1,14 @@
 """A record keeps what intervals and calibration need, comes back as written, and tells when it was edited."""
 
 import json
+import math
+import shutil
 
 import numpy as np
 import pytest
 
 from parlib import BadInput, bootstrap
-from parlib.measure.records import make_record, read_records, write_record
+from parlib.measure.records import comparison, make_record, read_records, write_record
 
 RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(-1, 2, (40, 4)), RNG.random((40, 4))
@@ -21,7 +23,7 @@ def record(**options):
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     write_record(record(), tmp_path / "r.json")
-    assert read_records(tmp_path)[0] == json.loads(json.dumps(record()))
+    assert read_records(tmp_path)[0] == record()
 
 
 @pytest.mark.parametrize("where", ["scores", "intervals", "tuned", "per_attribute", "calibration", "data", "setting"])
@@ -54,12 +56,79 @@ def test_calibration_bins_hold_every_known_label():
     assert np.dot(bins["count"], bins["probability"]) == pytest.approx(SCORES[known].sum(), abs=1e-3)
 
 
-def test_what_is_no_record_is_named(tmp_path):
+def test_what_is_undefined_is_null_in_the_file_and_nan_when_read(tmp_path):
+    data, labels = {"benchmark": "folder", "kind": "own", "split": "test"}, np.ones((20, 2), int)
+    made = make_record("head", {"encoder": "nano"}, data, labels, SCORES[:20, :2], np.full(2, 0.5), ["hat", "bag"])
+    write_record(made, tmp_path / "r.json")
+    text = (tmp_path / "r.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["scores"]["mA"] is None
+    (read,) = read_records(tmp_path)
+    places = (
+        read["scores"]["mAP"],
+        read["tuned"]["mA"],
+        read["per_attribute"]["hat"]["AP"],
+        read["intervals"]["mA"][0],
+    )
+    assert all(map(math.isnan, places)) and read == made
+    assert read["undefined"] == ["hat", "bag"] and read["undefined_attributes"] == 2
+    write_record(read, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == text
+
+
+def test_a_record_of_one_image_has_no_interval(tmp_path):
+    data = {"benchmark": "folder", "kind": "own", "split": "test"}
+    one = make_record("head", {"encoder": "nano"}, data, LABELS[:1], SCORES[:1], np.full(4, 0.5), list("abcd"))
+    write_record(one, tmp_path / "r.json")
+    assert read_records(tmp_path)[0]["intervals"] == {} and one["tuned"]["interval"] is None
+
+
+def test_records_are_found_below_a_folder_and_what_is_none_is_counted(tmp_path):
+    write_record(record(), tmp_path / "runs" / "one" / "test.json")
+    write_record(record(identities=PEOPLE), tmp_path / "runs" / "two" / "test.json")
+    (tmp_path / "runs" / "one" / "run.json").write_text('{"format": 1}')
+    (tmp_path / "runs" / "one" / "broken.json").write_text("{")
+    shutil.copytree(tmp_path / "runs" / "one", tmp_path / "copied")  # a copy is no second run
+    shutil.copytree(tmp_path / "runs" / "one", tmp_path / ".hidden")
+    with pytest.warns(UserWarning, match=r"^4 JSON files are no records and are left out: .*broken\.json") as noted:
+        assert [r["drawn"] for r in read_records(tmp_path)] == ["images", "identities"]
+    assert len(noted) == 1
+    with pytest.warns(UserWarning, match="2 JSON files"):
+        assert read_records(tmp_path / "runs" / "one") == [record()]
+
+
+def test_a_place_without_a_record_is_an_error(tmp_path):
     with pytest.raises(BadInput, match="no record at"):
         read_records(tmp_path / "nothing")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(BadInput, match="is no record"):
+    with pytest.raises(BadInput, match=r"no record in .* and 1 other JSON files"):
         read_records(tmp_path)
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(BadInput, match="cannot be read"):
-        read_records(tmp_path)
+    with pytest.raises(BadInput, match=r"x\.json is no record"):
+        read_records(tmp_path / "x.json")
+    for content in ("{", "[]", "null"):
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(BadInput, match=r"x\.json"):
+            read_records(tmp_path / "x.json")
+
+
+def test_the_digest_of_what_is_comparable_tells_lists_labels_encoders_and_selection():
+    def made(setting=(), data=()):
+        data = {
+            "benchmark": "folder",
+            "kind": "own",
+            "split": "test",
+            "items_sha256": "a",
+            "labels_sha256": "b",
+            **dict(data),
+        }
+        setting = {"encoder": "nano", "weights": "w", "training": {"select": "mAP", "lr": 1}, **dict(setting)}
+        return make_record("head", setting, data, LABELS, SCORES, None, list("abcd"))
+
+    same = [made(), made({"seed": 1}), made({"head": {"preset": "compact"}})]
+    others = [
+        *(made(data={key: "other"}) for key in ("items_sha256", "labels_sha256", "view")),
+        *(made({"weights": "v"}), made({"identity": {"weights": "w", "tokenizer": "t"}})),
+        made({"training": {"select": "mA"}}),
+    ]
+    assert len({r["comparable"] for r in same}) == 1
+    assert len({r["comparable"] for r in [same[0], *others]}) == 1 + len(others)
+    assert all(comparison(r) != comparison(same[0]) for r in others)

@@ -1,15 +1,31 @@
-"""Records and tables: everything from records, nothing mixed, what was not run says so."""
+"""Tables: everything from records, nothing mixed, what was not run says so."""
 
 import csv
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from parlib import BadInput, benchmark_table
+from parlib import BadInput, benchmark_table, load_encoder
 from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import make_record
-from parlib.measure.tables import HEAD, NOTE, attribute_table, render
+from parlib.measure.tables import (
+    HEAD,
+    NOTE,
+    ablation_table,
+    attribute_table,
+    cross_domain_losses,
+    cross_domain_table,
+    render,
+)
+from parlib.use.model import EXAMPLES
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import ablations
 
 RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(0, 2, (30, 4)), RNG.random((30, 4))
@@ -77,13 +93,94 @@ def test_published_rows_stand_by_falling_mA_and_tell_their_source():
 
 
 def test_records_of_another_benchmark_are_an_error():
-    with pytest.raises(BadInput, match="no record is of peta: they are of pa100k"):
+    with pytest.raises(BadInput, match=r"no record is of peta test: they are of pa100k test \(rendered\): 1"):
         benchmark_table([record()], "peta")
 
 
 def test_scores_on_a_shared_view_do_not_enter_a_benchmarks_table():
-    table = benchmark_table([record(), record(view="upar-lite")], "pa100k")
+    with pytest.warns(UserWarning, match="leaves out records of its test in view upar-lite: 1"):
+        table = benchmark_table([record(), record(view="upar-lite")], "pa100k")
     assert table.loc["VLM-PAR head", "seeds"] == "1"
+    with pytest.raises(BadInput, match="they are of pa100k test in view upar-lite"):
+        benchmark_table([record(view="upar-lite")], "pa100k")
+
+
+def run(seed=0, shift=0.0, method=HEAD, kind="official", tree="t", benchmark="pa100k", **setting):
+    """A record as a run leaves it; `setting` replaces its parts."""
+    data = {"benchmark": benchmark, "kind": kind, "split": "test", "items_sha256": "list", "labels_sha256": tree}
+    training = {"loss": "bce", "epochs": 8, "lr": 0.004, **setting.pop("training", {})}
+    about = {"encoder": "nano", "weights": "w", "seed": seed, "head": {"preset": "compact"}, "training": training}
+    about |= {"temperature": 1 + shift, "best_epoch": seed, "prompts": ["a", "b"], **setting}
+    return make_record(method, about, data, LABELS, (SCORES + shift).clip(0, 1), None, list("abcd"))
+
+
+def ours(*records, benchmark="pa100k"):
+    table = benchmark_table(records, benchmark)
+    return table[table["seeds"] != ""]
+
+
+def test_the_preset_stands_in_the_rows_name_and_seeds_are_one_row():
+    table = ours(run(0), run(1, 0.1), run(2, 0.2))
+    assert table.index.tolist() == ["prompt-query head (compact)"] and table["seeds"].tolist() == ["3"]
+    assert (benchmark_table([run()], "pa100k").loc["VLM-PAR head", "mA"]) == "not run"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"training": {"loss": "focal"}}, ("compact, loss bce", "compact, loss focal")),
+        ({"training": {"epochs": 4, "lr": 0.1}}, ("compact, epochs 8, lr 0.004", "compact, epochs 4, lr 0.1")),
+        ({"head": {"preset": "recommended"}}, ("compact", "recommended")),
+        ({"head": {"preset": "compact", "grid": 4}}, ("compact, grid none", "compact, grid 4")),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_two_rows_that_say_in_what(change, words):
+    table = ours(run(0), run(1, 0.1, **change), run(2, 0.2))
+    assert sorted(table.index) == sorted(f"prompt-query head ({each})" for each in words)
+    assert sorted(table["seeds"]) == ["1", "2"] and "±" in "".join(table["mA"])
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "word"),
+    [
+        ({"tree": "other"}, "data", "labels"),
+        ({"weights": "other"}, "backbone", "weights"),
+        ({"identity": {"weights": "w", "tokenizer": "x" * 64}}, "backbone", "tokenizer"),
+        ({"encoder": "another"}, "backbone", "another"),
+    ],
+)
+def test_rows_that_cannot_be_compared_never_look_alike(change, column, word):
+    table = ours(run(0), run(0, 0.1, "linear probe", **change), run(1))
+    assert len(table) == 2 and table[column].nunique() == 2
+    assert any(word in cell for cell in table[column])
+
+
+def test_a_rendered_tree_belongs_to_its_seed_and_the_row_says_how_many_trees():
+    drawn = [run(seed, seed / 9, kind="rendered", tree=f"tree {seed}") for seed in range(3)]
+    assert ours(*drawn)["data"].tolist() == ["rendered, 3 trees of 30 images"]
+    same_seed = [run(0, kind="rendered", tree="one"), run(0, 0.1, kind="rendered", tree="other")]
+    assert ours(*same_seed)["seeds"].tolist() == ["1", "1"], "two trees of one seed are no two seeds"
+
+
+def test_repeats_of_one_seed_are_no_further_seeds():
+    assert ours(run(0), run(0, 0.1))["seeds"].tolist() == ["1 (2 runs)"]
+
+
+def test_a_folder_of_ones_own_is_never_called_official():
+    own = run(kind="official", benchmark="folder")  # as records once said
+    row = ours(own, benchmark="folder").iloc[0]
+    assert row["data"] == "own, 30 images" and row["caveat"] == "not comparable with official rows"
+
+
+def test_means_over_attributes_refuse_records_that_differ_in_more_than_the_seed():
+    mixed = [run(0), run(1, training={"loss": "focal"})]
+    with pytest.raises(BadInput, match=r"differ in more than the seed.*loss focal"):
+        attribute_table(mixed, "pa100k")
+
+
+def test_the_ablation_has_a_table_of_its_own():
+    with pytest.warns(UserWarning, match="ablation: 1"):
+        assert len(ours(run(), ablated("mixer", 0, 0.1))) == 1
 
 
 def test_the_lead_of_the_head_is_over_the_best_of_the_others():
@@ -133,3 +230,99 @@ def test_every_format_holds_every_row():
     assert r"\toprule" in render(table, "latex")
     with pytest.raises(BadInput, match="unknown table format"):
         render(table, "pdf")
+
+
+def ablated(method, seed, gap, weights="w"):
+    labels = np.random.default_rng(seed).integers(0, 2, (40, 2))
+    scores = np.clip(labels * 0.5 + 0.25 + np.random.default_rng(seed + 1).normal(0, 0.2, labels.shape), 0, 1)
+    told = {"difference": gap, "low": gap - 0.01, "high": gap + 0.01}
+    compared = {"mA": told, "mAP": {**told, "low": -1.0}, "impossible": 0.125}
+    about = {"benchmark": "pa100k", "kind": "rendered", "split": "test", "items_sha256": "x"}
+    return make_record(
+        method, {"weights": weights, "ablation": compared}, about, labels, scores, [0.5, 0.5], ["a", "b"]
+    )
+
+
+def test_a_row_gives_mean_spread_and_the_paired_difference():
+    records = [ablated("linear probe", 0, 0.0), *(ablated("mixer", seed, 0.02) for seed in (1, 2, 3))]
+    table = ablation_table([*records, ablated("worse", 4, -0.05), ablated("same", 5, 0.005)])
+    values = 100 * np.array([r["scores"]["mAP"] for r in records[1:]])
+    assert table.loc["mixer", "mAP"] == f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+    assert table.loc["mixer", ["tuned mA - probe", "ahead in", "seeds"]].tolist() == [
+        "+2.0 [+1.0, +3.0]",
+        "tuned mA",
+        "3",
+    ]
+    assert table.loc["worse", "ahead in"] == "behind in tuned mA, behind in mAP" and table.loc["same", "ahead in"] == ""
+    assert table.loc["linear probe", "mAP - probe"] == "" and table.loc["mixer", "impossible"] == "12.5"
+
+
+def test_records_of_two_encoders_make_no_table():
+    with pytest.raises(BadInput, match="one encoder and one list of images; these are of 2"):
+        ablation_table([ablated("a", 0, 0.0), ablated("b", 0, 0.0, "other")])
+
+
+NAMES = ("a", "b", "c")
+
+
+def crossed(trained, tested, scores, seed=0, view="upar-lite"):
+    each = dict(zip(NAMES, scores, strict=True))
+    return {
+        "setting": {"seed": seed, "trained_on": {"benchmark": trained, "view": view}},
+        "data": {"benchmark": tested, "split": "test"},
+        "per_attribute": {name: {"mA": value} for name, value in each.items()},
+        "tuned": {"per_attribute": {name: value + 0.01 for name, value in each.items()}},
+    }
+
+
+CROSSED = [
+    crossed("x", "x", (0.9, 0.8, 0.7)),
+    crossed("y", "y", (0.8, 0.8, np.nan)),
+    crossed("x", "y", (0.6, 0.7, np.nan)),
+    crossed("y", "x", (0.7, np.nan, np.nan)),
+]
+
+
+def test_a_loss_is_over_the_attributes_that_both_records_define():
+    losses = cross_domain_losses(CROSSED).set_index(["trained_on", "tested_on"])
+    assert list(losses.loc[[("y", "x")], "attribute"]) == ["a"]
+    assert losses.loc[[("x", "y")], "home"].tolist() == [0.8, 0.8]
+
+
+def test_the_table_shows_the_score_away_and_its_difference_from_home():
+    table = cross_domain_table(CROSSED)
+    assert (
+        table.loc["x", "x"] == "80.0"
+        and table.loc["x", "y"] == "65.0 (-15.0)"
+        and table.loc["y", "x"] == "70.0 (-20.0)"
+    )
+    assert cross_domain_table(CROSSED, "tuned mA").loc["x", "x"] == "81.0"
+    better = [*CROSSED[:3], crossed("y", "x", (0.95, np.nan, np.nan))]
+    assert cross_domain_table(better).loc["y", "x"] == "95.0 (+5.0)"
+
+
+def test_seeds_of_a_pair_are_gathered_into_mean_and_spread():
+    second = [
+        crossed(t["setting"]["trained_on"]["benchmark"], t["data"]["benchmark"], (0.5, 0.5, 0.5), 1) for t in CROSSED
+    ]
+    spread = np.std([80, 50], ddof=1)
+    assert cross_domain_table([*CROSSED, *second]).loc["x", "x"] == f"65.0 ± {spread:.1f}"
+
+
+def test_what_cannot_be_compared_is_an_error():
+    with pytest.raises(BadInput, match="view upar-lite"):
+        cross_domain_losses([crossed("x", "x", (1, 1, 1), view=None)])
+    with pytest.raises(BadInput, match="two records are trained on x and tested on x with seed 0"):
+        cross_domain_losses([CROSSED[0], crossed("x", "x", (1, 1, 1))])
+    with pytest.raises(BadInput, match="trained and tested on y"):
+        cross_domain_losses([CROSSED[0], CROSSED[2]])
+
+
+def test_the_naflex_row_has_the_very_weights_of_the_square_one(tmp_path):
+    square, wide = load_encoder(), ablations.naflex("nano", tmp_path / "wide")
+    crops = [Image.open(path).convert("RGB").resize((96, 96)) for path in sorted(EXAMPLES.glob("*.png"))[:3]]
+    torch.testing.assert_close(
+        square.encode_images(crops).tokens, wide.encode_images(crops).tokens, rtol=1e-4, atol=1e-4
+    )
+    assert torch.equal(square.encode_prompts(["a hat"]).tokens, wide.encode_prompts(["a hat"]).tokens)
+    assert wide.preprocess([Image.new("RGB", (50, 135))])["spatial_shapes"].tolist() == [[12, 5]]

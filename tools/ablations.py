@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import Siglip2Config, Siglip2Model
@@ -23,9 +24,10 @@ from parlib.learn.baselines import PROBES, linear_probe
 from parlib.learn.losses import LOSSES
 from parlib.learn.run import new_head, prepare
 from parlib.learn.train import TrainOptions, fit, predict
-from parlib.measure.ablation import REFERENCE, impossible_share, paired_intervals
+from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import tune_thresholds
 from parlib.measure.records import make_record, write_record
+from parlib.measure.tables import REFERENCE
 from parlib.profile import settings
 from parlib.schema import schema
 
@@ -116,7 +118,7 @@ def _start(asked):
     job["encoder"], job["parts"] = _load(asked)
     train, val, test = job["parts"]
     on_val, on_test = linear_probe(train, [val.store, test.store])
-    job["reference"] = (on_test, on_test > tune_thresholds(val.labels, on_val))
+    job["reference"] = {"other": on_test, "other_threshold": tune_thresholds(val.labels, on_val)}
     _record(REFERENCE, None, {"C": 0.1}, on_val, on_test)
 
 
@@ -142,10 +144,11 @@ def _run(name, seed):
 def _record(name, seed, setting, on_val, on_test):
     _, val, test = job["parts"]
     thresholds = tune_thresholds(val.labels, on_val)
-    decided = on_test > thresholds
-    compared = paired_intervals(test.labels, on_test, decided, *job["reference"])
+    gaps = bootstrap(test.labels, on_test, threshold=thresholds, ranking=True, **job["reference"])
+    gaps = gaps.rename(columns={"value": "difference"}).T
     # Decided at 0.5, where a softmax within a set says yes once at most.
-    compared["impossible"] = impossible_share(on_test > 0.5, job["schema"])
+    broken = np.any(list(job["schema"].contradictions(on_test > 0.5).values()), axis=0)
+    compared = {"mA": gaps["mA"].to_dict(), "mAP": gaps["mAP"].to_dict(), "impossible": float(broken.mean())}
     about = {"encoder": job["encoder"].name, "weights": job["encoder"].weights_hash, **json.loads(json.dumps(setting))}
     about["ablation"] = compared
     record = make_record(name, about, test.about, test.labels, on_test, thresholds, job["schema"].names)

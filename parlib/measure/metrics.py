@@ -1,7 +1,9 @@
-"""The scores of the field, from labels and probabilities, each as its users define it.
+"""The scores of the field, from labels and probabilities, and the conventions of others by name in `PROTOCOLS`.
 
-Sources: label-based mA and the instance-based four from the RAP / PETA evaluation code as kept in Rethinking-of-PAR;
-average precision as in scikit-learn. Unknown labels (-1) enter no score.
+Sources: label-based mA and the instance-based four from the RAP / PETA evaluation code as kept in
+valencebond/Rethinking_of_PAR; Event-AHU/OpenPAR, dangweili/pedestrian-attribute-recognition-pytorch (DeepMAR),
+ldb0071/VLM-PAR and vana77/Market-1501_Attribute for their conventions; average precision and the area under the ROC
+curve from scikit-learn. Unknown labels (-1) enter no score. Numbers of two protocols do not belong in one column.
 """
 
 from collections.abc import Sequence
@@ -11,35 +13,31 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from parlib.errors import BadInput
+from parlib.schema import schema
 
 F1 = Literal["harmonic", "per_image"]
 SUMMARY = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy", "mAP")
-
-
-@dataclass(frozen=True)
-class Bits:
-    """Decisions beside the truth, all bool: truth, known, decided (N, A); right, asked (N, Q), Q the questions asked.
-
-    Q is A unless a protocol asks several binaries as one question.
-    """
-
-    truth: np.ndarray
-    known: np.ndarray
-    decided: np.ndarray
-    right: np.ndarray
-    asked: np.ndarray
+_COMPARE = {">": np.greater, ">=": np.greater_equal}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one set of predictions.
+    """All scores of one set of predictions; each lies in [0, 1] or is nan where nothing defines it.
 
-    mA: mean over attributes of (TPR + TNR) / 2. accuracy, precision, recall: instance-based, averaged over images.
-    f1: by the flavour asked for. plain_accuracy: share of right answers, blind to imbalance. mAP: mean over attributes
-    of average precision. All in [0, 1]; `undefined` counts attributes left out of mA and mAP for want of a positive or
-    a negative. `per_attribute`: one row an attribute.
+    Attributes:
+        mA: mean over attributes of (TPR + TNR) / 2.
+        accuracy, precision, recall: instance-based, averaged over images.
+        f1: harmonic mean of averaged precision and recall, or the mean of per-image F1.
+        plain_accuracy: share of right answers, blind to imbalance.
+        mAP: mean over attributes of average precision.
+        undefined: names of the attributes (column numbers where no names were passed) that have no positive or no
+            negative among their known labels. Their AP and AUROC are nan and they are left out of mAP; they are left
+            out of mA too, unless the protocol counts an undefined recall as 0 (`Protocol.epsilon`). They stay in the
+            instance-based scores and in plain accuracy.
+        per_attribute: DataFrame, one row per attribute.
     """
 
     mA: float
@@ -49,12 +47,128 @@ class Scores:
     f1: float
     plain_accuracy: float
     mAP: float
-    undefined: int
+    undefined: tuple[str | int, ...]
     per_attribute: pd.DataFrame
 
     def summary(self) -> dict[str, float]:
         """The seven headline scores as a plain dict."""
         return {name: getattr(self, name) for name in SUMMARY}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions beside the truth, all bool: truth, known, decided (N, A); right, counted (N, Q).
+
+    Q is the number of questions that plain accuracy counts: A, or fewer where a protocol makes one question of several
+    binaries. `counted` is False where the answer is unknown.
+    """
+
+    truth: np.ndarray
+    known: np.ndarray
+    decided: np.ndarray
+    right: np.ndarray
+    counted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way from probabilities to scores; call it with labels (N, A) and scores (N, A) for `Scores`.
+
+    Attributes:
+        threshold, comparison: positive is a score `>` or `>=` the threshold.
+        f1: `harmonic` of averaged precision and recall, or the mean of `per_image` F1.
+        epsilon: True counts an attribute's undefined recall as 0 (denominators + 1e-20), so an attribute without a
+            positive has mA 0.5 at most; False leaves that attribute out of mA.
+        drop_empty: images without a positive are left out of the instance-based scores.
+        view: of the market1501 schema. Each of its questions is answered by its highest score, and plain accuracy
+            counts questions. "No colour" is never an answer, so people without a colour are always wrong.
+        headline: the score its users print.
+        about: where it comes from.
+    """
+
+    name: str
+    threshold: float | np.ndarray = 0.5
+    comparison: Literal[">", ">="] = ">"
+    f1: F1 = "harmonic"
+    epsilon: bool = False
+    drop_empty: bool = False
+    view: str | None = None
+    headline: str = "mA"
+    about: str = ""
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        names: Sequence[str] | None = None,
+        threshold: float | np.ndarray | None = None,
+    ) -> Scores:
+        """`Scores`; `threshold`, a number or (A,), replaces the protocol's own, such as one tuned on val."""
+        labels, scores = checked(labels, scores)
+        made = self.decide(labels, scores, threshold)
+        table = _per_attribute(made, labels, scores, 0.0 if self.epsilon else np.nan)
+        table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
+        parts = per_image(made, self.drop_empty)
+        accuracy, precision, recall, f1, _ = parts.sum(0) / max(1, parts[:, -1].sum())
+        if self.f1 == "harmonic":
+            f1 = ratio(2 * precision * recall, precision + recall, 0.0)
+        return Scores(
+            mA=float(table["mA"].mean()),
+            accuracy=float(accuracy),
+            precision=float(precision),
+            recall=float(recall),
+            f1=float(f1),
+            plain_accuracy=float(made.right.sum() / made.counted.sum()),
+            mAP=float(table["AP"].mean()),
+            undefined=tuple(table.index[table["AP"].isna()]),
+            per_attribute=table,
+        )
+
+    def decide(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Decisions:
+        """Every decision beside its truth; arguments as for a call, already `checked`."""
+        if self.f1 not in ("harmonic", "per_image"):
+            raise BadInput(f"unknown f1 flavour {self.f1!r}; known: harmonic, per_image")
+        if self.comparison not in _COMPARE:
+            raise BadInput(f"unknown comparison {self.comparison!r}; known: {', '.join(_COMPARE)}")
+        threshold = np.asarray(self.threshold if threshold is None else threshold, dtype=scores.dtype)
+        if threshold.shape not in ((), (labels.shape[1],)):
+            raise BadInput(f"threshold has shape {threshold.shape}; expected a number or one for each attribute")
+        decided = _COMPARE[self.comparison](scores, threshold)
+        right, counted = decided == (labels == 1), labels >= 0
+        if self.view:
+            view = schema("market1501").view(self.view)
+            truth, columns = view(labels), []
+            for j, column in enumerate(view.columns):
+                members = [view.source.index(term) for term in column.terms]
+                if column.question:
+                    best = scores[:, members].argmax(1)
+                    decided[:, members] = best[:, None] == np.arange(len(members))
+                    columns.append(best == truth[:, j])
+                else:
+                    columns.append(right[:, members[0]])
+            right, counted = np.stack(columns, axis=1), truth >= 0
+        return Decisions(labels == 1, labels >= 0, decided, right & counted, counted)
+
+
+class _Protocols(dict[str, Protocol]):
+    def __missing__(self, name):
+        raise BadInput(f"no protocol {name!r}; there are {', '.join(self)}")
+
+
+PROTOCOLS = _Protocols(
+    (made.name, made)
+    for made in (
+        Protocol("parlib", about="this package: undefined scores are nan and named"),
+        Protocol("rethinking", epsilon=True, about="Rethinking-of-PAR and what is built on it"),
+        Protocol("openpar", 0.45, f1="per_image", epsilon=True, about="OpenPAR family"),
+        Protocol("deepmar", comparison=">=", epsilon=True, drop_empty=True, about="DeepMAR code: logit >= 0"),
+        # That code averages over batches, which gives a short last batch the weight of a whole one.
+        Protocol("vlm-par-code", headline="plain_accuracy", about="the authors' code, but over images, not batches"),
+        Protocol("market-12", view="12", headline="plain_accuracy", about="official: each colour and age one question"),
+        Protocol("market-27", view="27", headline="plain_accuracy", about="27 attributes, age one question of four"),
+        Protocol("market-30", view="30", headline="plain_accuracy", about="30 binaries, age as four"),
+    )
+)
 
 
 def evaluate(
@@ -69,109 +183,75 @@ def evaluate(
     Args:
         labels: (N, A) of 1, 0, -1 (unknown).
         scores: (N, A) probabilities in [0, 1].
-        threshold: a number or one an attribute (A,); positive is a score **above** it, as in Rethinking-of-PAR.
+        threshold: a number or one per attribute (A,); positive is a score **above** it, as in Rethinking-of-PAR.
         f1: `harmonic` is the harmonic mean of the averaged precision and recall (Rethinking-of-PAR); `per_image` is
             the mean of per-image F1 (OpenPAR). They differ by 0.2 to 0.4 points on PA-100K.
-        names: A attribute names for `per_attribute`.
-
-    Returns:
-        `Scores`.
+        names: A attribute names for `per_attribute` and `undefined`.
 
     Raises:
         BadInput: shapes that differ, labels other than 1, 0, -1 or all unknown, scores outside [0, 1] or NaN, unknown
-            `f1`. Single attributes that are all unknown are `nan` and counted.
+            `f1`. Single attributes without a positive or a negative are no error: see `Scores.undefined`.
     """
-    from parlib.measure.protocols import Protocol
-
     return Protocol("evaluate", threshold, f1=f1)(labels, scores, names)
 
 
-def score(
-    bits: Bits, scores: np.ndarray, f1: F1, epsilon: bool, drop_empty: bool, names: Sequence[str] | None
-) -> Scores:
-    """`Scores` of decisions that are made; the options are those of `Protocol`, `scores` (N, A) give AP and AUROC."""
-    if f1 not in ("harmonic", "per_image"):
-        raise BadInput(f"unknown f1 flavour {f1!r}; known: harmonic, per_image")
-    truth, known = bits.truth, bits.known
-    tp, fp = (truth & bits.decided).sum(0), (known & ~truth & bits.decided).sum(0)
-    positives, negatives = truth.sum(0), (known & ~truth).sum(0)
-    tn, undefined = negatives - fp, 0.0 if epsilon else np.nan
+def _per_attribute(made, labels, scores, undefined):
+    """One row per attribute; a recall (TPR, TNR) without labels to count is `undefined`."""
+    tp, fp = (made.truth & made.decided).sum(0), (made.known & ~made.truth & made.decided).sum(0)
+    positives, known = made.truth.sum(0), made.known.sum(0)
+    negatives = known - positives
+    tn = negatives - fp
     tpr, tnr = ratio(tp, positives, undefined), ratio(tn, negatives, undefined)
-    columns = zip(truth.T, known.T, np.ascontiguousarray(scores.T), strict=True)
-    ranked = [_ranking(yes[seen], given[seen]) for yes, seen, given in columns]
-    ap, auroc = np.array(ranked).T
-    table = pd.DataFrame(
+    columns = list(zip(labels.T, np.ascontiguousarray(scores.T), strict=True))
+    return pd.DataFrame(
         {
             "positives": positives,
-            "known": known.sum(0),
+            "known": known,
             "TPR": tpr,
             "TNR": tnr,
             "mA": (tpr + tnr) / 2,
             "precision": ratio(tp, tp + fp),
             "F1": ratio(2 * tp, positives + tp + fp),
-            "AP": ap,
-            "AUROC": auroc,
-            "plain_accuracy": ratio(tp + tn, known.sum(0)),
-        },
-        index=pd.Index(names if names is not None else range(truth.shape[1]), name="attribute"),
-    )
-    parts = per_image(bits, drop_empty)
-    accuracy, precision, recall, f1_value, _ = parts.sum(0) / max(1, parts[:, -1].sum())
-    if f1 == "harmonic":
-        f1_value = ratio(2 * precision * recall, precision + recall, 0.0)
-    return Scores(
-        mA=_mean(table["mA"]),
-        accuracy=float(accuracy),
-        precision=float(precision),
-        recall=float(recall),
-        f1=float(f1_value),
-        plain_accuracy=float(bits.right.sum() / bits.asked.sum()),
-        mAP=_mean(ap),
-        undefined=int(((positives == 0) | (negatives == 0)).sum()),
-        per_attribute=table,
+            "AP": [average_precision(*column) for column in columns],
+            "AUROC": [_masked(roc_auc_score, *column) for column in columns],
+            "plain_accuracy": ratio(tp + tn, known),
+        }
     )
 
 
-def per_image(bits: Bits, drop_empty: bool) -> np.ndarray:
+def per_image(made: Decisions, drop_empty: bool) -> np.ndarray:
     """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0."""
-    decided = bits.decided & bits.known
-    both, said, true = (bits.truth & decided).sum(1), decided.sum(1), bits.truth.sum(1)
-    parts = [ratio(both, said + true - both, 0.0), ratio(both, said, 0.0), ratio(both, true, 0.0)]
-    parts += [ratio(2 * both, said + true, 0.0), np.ones(len(both))]  # 2PR / (P + R) = 2 both / (said + true)
+    decided = made.decided & made.known
+    both, answered, true = (made.truth & decided).sum(1), decided.sum(1), made.truth.sum(1)
+    parts = [ratio(both, answered + true - both, 0.0), ratio(both, answered, 0.0), ratio(both, true, 0.0)]
+    parts += [ratio(2 * both, answered + true, 0.0), np.ones(len(both))]  # 2PR / (P + R)
     return np.stack(parts, axis=1) * ((true > 0) | (not drop_empty))[:, None]
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Average precision of one attribute (N,), as scikit-learn defines it: sum of precision times recall's step.
+    """Average precision of one attribute (N,) over its known labels, from scikit-learn.
 
-    nan when no label is positive. Images with equal scores count as one step.
+    nan where known labels have no positive or no negative: then nothing is ranked, and 1.0 would be no merit.
     """
+    return _masked(average_precision_score, labels, scores)
+
+
+def _masked(score, labels, scores):
     known = labels >= 0
-    return _ranking(labels[known] == 1, scores[known])[0]
+    truth = labels[known] == 1
+    return float(score(truth, scores[known])) if truth.any() and not truth.all() else np.nan
 
 
-def _ranking(truth, scores):
-    """(average precision, area under the ROC curve) of one attribute; nan where it lacks a positive (or a negative)."""
-    if not truth.any():
-        return np.nan, np.nan
-    order = np.argsort(scores)[::-1]
-    truth, scores = truth[order], scores[order]
-    last_of_equal = np.append(np.diff(scores) != 0, True)
-    hits = np.cumsum(truth)[last_of_equal]
-    seen = np.arange(1, len(truth) + 1)[last_of_equal]
-    new, misses = np.diff(hits, prepend=0), seen - hits
-    ap = float(np.sum(hits / seen * new) / hits[-1])
-    if not misses[-1]:
-        return ap, np.nan
-    # A negative stands below all hits before it and half of those that share its score.
-    below = np.sum(np.diff(misses, prepend=0) * (hits - new / 2))
-    return ap, float(below / (hits[-1] * misses[-1]))
+def positive_rates(labels: np.ndarray) -> np.ndarray:
+    """Share of yes among the known labels (N, A) of each attribute: (A,) float, 0 where none is known."""
+    labels = np.asarray(labels)
+    return (labels == 1).sum(0) / np.maximum(1, (labels >= 0).sum(0))
 
 
 def tune_thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The threshold of each attribute (A,) that maximises its (TPR + TNR) / 2 on these labels, which must not be test.
 
-    Candidates lie midway between neighbouring scores. Attributes without both answers keep 0.5.
+    Candidates lie midway between neighbouring scores. Attributes without a positive or a negative keep 0.5.
     """
     labels, scores = checked(labels, scores)
     best = np.full(labels.shape[1], 0.5)
@@ -196,10 +276,6 @@ def tune_thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def ratio(a: np.ndarray, b: np.ndarray, undefined: float = np.nan) -> np.ndarray:
     """a / b, and `undefined` where b is 0."""
     return np.divide(a, b, out=np.full(b.shape, undefined), where=b > 0)
-
-
-def _mean(values):
-    return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
 
 def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:

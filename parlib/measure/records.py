@@ -1,8 +1,10 @@
-"""A run's record: one JSON with the scores and all that is needed to get them again."""
+"""A record: one JSON file with the scores of a run and all that is needed to repeat it."""
 
 import json
+import math
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -11,23 +13,11 @@ from typing import Any
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import digest, must_be, number, pair, read_json, write_atomic
-from parlib.measure.bootstrap import bootstrap
+from parlib.files import digest, json_text, read_json, write_atomic
+from parlib.measure.bootstrap import bootstrap, persons
 from parlib.measure.metrics import evaluate
 
-
-def _is_count(value):
-    return type(value) in (int, float) and 0 <= value < 1e9
-
-
-# What is read of a record, by tables and cards: anyone can give a file the hash of what it holds.
-_SHAPE = {
-    **{"method": str, "protocol": str, "drawn": str, "sha256": str, "scores": {str: (number,)}},
-    **{"intervals": {str: pair}, "per_attribute": {str: {str: (number,), "positives": _is_count}}},
-    "data": {"benchmark": str, "kind": str, "split": str, "images": int},
-    "setting": {"encoder": str, "seed": (int,), "trained_on": ({"benchmark": str, "view": (str,)},)},
-    "tuned": ({"mA": (number,), "interval": (pair,), "per_attribute": {str: (number,)}},),
-}
+PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 
 
@@ -39,14 +29,14 @@ def make_record(
     scores: np.ndarray,
     thresholds: np.ndarray | None,
     names: Sequence[str],
-    identities: Sequence[str] | None = None,
+    identities: Sequence[str | None] | None = None,
 ) -> dict[str, Any]:
-    """Score predictions and say everything about how they came to be.
+    """Score predictions and write down how they were made.
 
     Args:
         method: row name in the tables, such as `VLM-PAR head`.
-        setting: encoder, weights hash, prompts, options, seed: whatever determines the scores.
-        data: benchmark, kind of tree (`official`, `rendered`, `other`), split, list hash.
+        setting: encoder, its identity, prompts, options, seed: whatever determines the scores.
+        data: benchmark, kind of tree (`official`, `rendered`, `own`, `other`), split, hashes of the list and labels.
         labels, scores: (N, A); see `evaluate`.
         thresholds: (A,) tuned on val, or None where there was nothing to tune on.
         names: the A attributes.
@@ -54,7 +44,8 @@ def make_record(
 
     Returns:
         dict: the same for the same inputs on the same machine; it holds no time. `intervals` are 95 % bootstrap
-        intervals (low, high), `calibration` the bins of a reliability curve: both would need the scores again.
+        intervals (low, high) and `calibration` the bins of a reliability curve, as both would need the scores again.
+        Undefined scores are nan, and null in the file. `comparable` is the digest of `comparison`.
     """
     at_half = evaluate(labels, scores, names=names)
     record = {
@@ -62,54 +53,119 @@ def make_record(
         "method": method,
         "data": {**data, "images": len(labels)},
         "setting": setting,
-        "protocol": "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1",
+        "protocol": PROTOCOL,
         "scores": at_half.summary(),
         "intervals": _intervals(labels, scores, identities),
         "drawn": "images" if identities is None else "identities",
         "calibration": calibration_bins(labels, scores),
-        "undefined_attributes": at_half.undefined,
+        "undefined_attributes": len(at_half.undefined),
+        "undefined": at_half.undefined,
         "tuned": None,
-        "per_attribute": _plain(at_half.per_attribute),
+        "per_attribute": at_half.per_attribute.astype(float).to_dict("index"),
         "made_with": {package: version(package) for package in _PACKAGES},
         "hardware": hardware(),
     }
     if thresholds is not None:
         tuned = evaluate(labels, scores, threshold=thresholds, names=names)
-        interval = _intervals(labels, scores, identities, thresholds).get("mA")
-        rounded = [round(float(t), 6) for t in thresholds]
-        each = {name: row["mA"] for name, row in _plain(tuned.per_attribute).items()}
-        record["tuned"] = {**tuned.summary(), "thresholds": rounded, "interval": interval, "per_attribute": each}
+        record["tuned"] = {
+            **tuned.summary(),
+            "thresholds": [round(float(t), 6) for t in thresholds],
+            "interval": _intervals(labels, scores, identities, thresholds).get("mA"),
+            "per_attribute": tuned.per_attribute["mA"].to_dict(),
+        }
+    record["comparable"] = digest(comparison(record))
+    record = json.loads(json_text(record))  # as the file holds it, for the digest
     record["sha256"] = digest(record)
-    return record
+    return _with_nan(record)
+
+
+def comparison(record: dict[str, Any]) -> dict[str, Any]:
+    """What two records must share for their scores to be compared, from the record's own fields."""
+    data, setting = record["data"], record["setting"]
+    return {
+        **{name: data.get(name) for name in ("benchmark", "view", "split", "images")},
+        "list": data.get("items_sha256"),
+        "labels": data.get("labels_sha256"),
+        "protocol": record["protocol"],
+        "encoder": setting.get("identity") or setting.get("weights"),
+        "selection": (setting.get("training") or {}).get("select"),
+    }
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write one record as JSON, whole or not at all."""
-    write_atomic(path, json.dumps(record, indent=1, default=float) + "\n")
+    """Write one record as strict JSON, whole or not at all."""
+    write_atomic(path, json_text(record) + "\n")
 
 
 def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
-    """Records from files and folders (`*.json` in them), in the order of their names.
+    """Records from files and from folders, also those below them, in the order of their paths.
+
+    A run's folder gives the records of its evaluations. JSON files in folders that are no records are left out, with a
+    warning that counts and names them; hidden folders are not searched. A copy of a record is read once. Scores that
+    are null in the file are nan.
 
     Raises:
-        BadInput: no such place, a file that is no record, or one changed since it was made (its hash tells).
+        BadInput: no such place, no record in a place, a named file that is no record, or a record that was changed
+            since it was made (its hash tells).
     """
-    files = []
+    records: dict[str, dict[str, Any]] = {}
+    skipped = []
     for place in map(Path, places):
-        if not place.exists():
-            raise BadInput(f"no record at {place}")
-        files += sorted(place.glob("*.json")) if place.is_dir() else [place]
-    records = []
-    for file in files:
+        if not place.is_dir():
+            record = _read_record(place)
+            records[record["sha256"]] = record
+            continue
+        below = [file for file in sorted(place.rglob("*.json")) if "/." not in f"/{file.relative_to(place).as_posix()}"]
+        foreign = []
+        for file in below:
+            try:
+                record = _read_record(file)
+            except _NoRecord:
+                foreign.append(str(file))
+            else:
+                records[record["sha256"]] = record
+        if len(foreign) == len(below):
+            raise BadInput(
+                f"no record in {place} or below it, and {len(foreign)} other JSON files; `parlib evaluate RUN` and "
+                "`parlib baselines` write records"
+            )
+        skipped += foreign
+    if skipped:
+        names = ", ".join(skipped[:4]) + (", ..." if len(skipped) > 4 else "")
+        warnings.warn(f"{len(skipped)} JSON files are no records and are left out: {names}", stacklevel=2)
+    return list(records.values())
+
+
+class _NoRecord(BadInput):
+    """The file is missing, cannot be read, or holds something else."""
+
+
+def _read_record(file):
+    try:
         record = read_json(file, "record")
-        if "sha256" not in record or "scores" not in record:
-            raise BadInput(f"{file} is no record: expected what `parlib evaluate` writes")
-        content = {k: v for k, v in record.items() if k != "sha256"}
-        if digest(content) != record["sha256"]:
-            raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
-        must_be(record, _SHAPE, f"record {file}")
-        records.append(record)
-    return records
+    except BadInput as error:
+        raise _NoRecord(str(error)) from error
+    if not isinstance(record, dict) or not {"sha256", "scores", "setting", "data"} <= set(record):
+        raise _NoRecord(f"{file} is no record: expected what `parlib evaluate` writes")
+    if digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
+        raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
+    return _with_nan(record)
+
+
+def _with_nan(record):
+    """The same record with nan where a score is null; what is no score may be null."""
+    numbers = {part: _nan_for_null(record[part]) for part in ("scores", "intervals", "per_attribute")}
+    if record["tuned"]:
+        numbers["tuned"] = {**_nan_for_null(record["tuned"]), "interval": record["tuned"]["interval"]}
+    return {**record, **numbers}
+
+
+def _nan_for_null(value):
+    if isinstance(value, dict):
+        return {name: _nan_for_null(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_nan_for_null(each) for each in value]
+    return math.nan if value is None else value
 
 
 def hardware() -> dict[str, str | None]:
@@ -125,27 +181,22 @@ def hardware() -> dict[str, str | None]:
     return {"cpu": model, "gpu": gpu, "system": platform.system()}
 
 
-def _intervals(labels, scores, identities, threshold=None):
-    if len(labels) < 2 or (identities is not None and len(set(identities)) < 2):
-        return {}
-    table = bootstrap(labels, scores, identities=identities, threshold=threshold)
-    return {name: [round(float(row[bound]), 6) for bound in ("low", "high")] for name, row in table.iterrows()}
-
-
 def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> dict[str, list[float]]:
-    """In equal bins of probability the labels that fall there, their mean probability and share of yes: three lists."""
+    """A reliability curve: three lists of `bins` values, in equal bins of probability.
+
+    `count` of known labels in the bin, their mean `probability`, and the share of `yes` among them.
+    """
     known = np.asarray(labels) >= 0
-    given, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
-    place = np.minimum((given * bins).astype(int), bins - 1)
+    probability, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
+    place = np.minimum((probability * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
-    sums = {"probability": np.bincount(place, given, bins), "yes": np.bincount(place, yes, bins)}
+    sums = {"probability": np.bincount(place, probability, bins), "yes": np.bincount(place, yes, bins)}
     shares = {name: (total / np.maximum(1, count)).round(6).tolist() for name, total in sums.items()}
     return {"count": count.tolist(), **shares}
 
 
-def _plain(table):
-    """A DataFrame as nested dicts with None for nan: what JSON can hold and read back unchanged."""
-    return {
-        name: {key: None if np.isnan(value) else float(value) for key, value in row.items()}
-        for name, row in table.to_dict("index").items()
-    }
+def _intervals(labels, scores, identities, threshold=None):
+    if persons(identities, len(labels)).max() < 1:  # one image or person: nothing to draw from
+        return {}
+    table = bootstrap(labels, scores, identities=identities, threshold=threshold)
+    return table[["low", "high"]].round(6).T.to_dict("list")

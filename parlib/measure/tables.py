@@ -1,184 +1,391 @@
-"""Benchmark tables, from records and published rows only: nothing is typed in, and what nobody ran reads "not run"."""
+"""Tables, made from records and published numbers only: no score is typed in, and what nobody ran reads "not run".
 
-from collections.abc import Sequence
+Records are one row where nothing but the seed tells them apart.
+"""
+
+import html
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from parlib.errors import BadInput
-from parlib.files import markdown_cell, plain_cell
+from parlib.files import digest, markdown_cell, plain_cell
 from parlib.measure.metrics import SUMMARY
 from parlib.measure.published import published
 
-# The rows a complete table has; the order is that of growing effort.
+# The rows of a complete table, by growing effort.
 OUR_METHODS = (
     *("constant predictor", "zero-shot pair", "zero-shot", "linear probe", "MLP probe", "MAP probe"),
     *("VLM-PAR head", "prompt-query head"),
 )
 HEAD = OUR_METHODS[-1]  # the recommended one
+REFERENCE = "linear probe"  # the ablation's
 NOTE = (
     "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5, F1 = harmonic mean of averaged precision and "
     "recall (tuned mA: thresholds chosen on val); several seeds: mean ± their standard deviation; 95 %: bootstrap "
-    "interval of mA over test images or people, bounds averaged over seeds. Published: as printed by the authors [R], "
+    "interval of mA over test images or people, bounds averaged over seeds. Rows that differ in more than the seed say "
+    "in what; short codes are the first digits of a hash. Published: as printed by the authors [R], "
     "most of whom choose the epoch on test. † another threshold or F1 than ours (OpenPAR: > 0.45, F1 per image; "
     "DeepMAR: >= 0.5, images without a positive dropped); ‡ protocol not stated; § another protocol (market-30)."
 )
+ABLATION_NOTE = (
+    "Percent on test; mean ± standard deviation over seeds. Differences from the linear probe on the same images, with "
+    "95 % intervals of a paired bootstrap over test images (bounds averaged over seeds). There are many rows, not "
+    "corrected for their number, and all are of one encoder and one kind of image."
+)
+CROSS_NOTE = (
+    "Percentage points; rows: trained on, columns: tested on; mean ± standard deviation over seeds. Diagonal: score in "
+    "its own domain over all its shared attributes. Elsewhere: score there, and in brackets the difference from a head "
+    "trained in that domain, on the same test images and over the attributes that both domains carry."
+)
 _MARKS = {"openpar": "†", "deepmar": "†", "not stated": "‡", "market-30": "§"}
 _COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "caveat"]
+_OUTCOMES = (
+    "seed",
+    "ablation",
+    "best_epoch",
+    "calibrated",
+    "notes",
+    "temperature",
+)  # of a setting, but chosen by nobody
+
+
+def spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
+    """Fractions in percent: mean ± standard deviation (n - 1) over runs, or the value alone where there is one."""
+    percent = 100 * pd.Series(list(values), dtype=float).dropna()
+    if percent.empty:
+        return "undefined"
+    return f"{percent.mean():{sign}.{digits}f}" + (f" ± {percent.std():.{digits}f}" if len(percent) > 1 else "")
 
 
 def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str | None = None) -> pd.DataFrame:
-    """One row a method: published rows by mA, then ours from records, then what was not run.
+    """One row per method and setting: published rows by mA, then ours from records, then what nobody ran.
 
     Args:
-        records: from `read_records`; those of other benchmarks, of shared views and of other splits than test are
-            left out.
-        benchmark: `pa100k`, `peta` or `market1501`.
-        data: keep only records on this kind of tree (`official`, `rendered`, `other`); default all, told apart by
-            the `data` column, so that a rendered number is never read as an official one.
+        records: from `read_records`. Those of other benchmarks are left out; those of the benchmark's other splits, of
+            shared views and of the ablation are left out with a warning.
+        benchmark: `pa100k`, `peta`, `market1501` or `folder`.
+        data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`); by default all, told
+            apart by the `data` column, so that a rendered number is never read as an official one.
 
     Returns:
         DataFrame with text cells, ready to print; `NOTE` says how to read it and its marks. A published cell of another
-        protocol than ours carries a mark.
+        protocol than ours carries a mark. Records are averaged where they differ in the seed alone; a head's preset
+        and whatever else tells rows apart stand in the row's name (options), `data` (list of images, labels) or
+        `backbone` (encoder identity). Rendered trees are drawn by the seed as the weights are, so those of several
+        seeds share a row, which says how many trees they are.
 
     Raises:
-        BadInput: records of other benchmarks only, or nothing at all to show.
+        BadInput: records, but none that belongs here; nothing at all to show.
     """
-    rows = [_published_row(row) for row in sorted(published(benchmark), key=_printed_mA)]
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        about = record["data"]
-        if _is_of(about, benchmark) and data in (None, about["kind"]):
-            words = f"{about['kind']}, {about['images']:,} images"
-            groups.setdefault((record["method"], words, record["setting"]["encoder"]), []).append(record)
-    if records and not any(record["data"]["benchmark"] == benchmark for record in records):
-        have = sorted({record["data"]["benchmark"] for record in records})
-        raise BadInput(f"no record is of {benchmark}: they are of {', '.join(have)}; give --benchmark or other records")
-    done = {method for method, _, _ in groups}
-    rows += [_our_row(key, group) for key, group in sorted(groups.items(), key=lambda kv: _rank(kv[0]))]
-    rows += [
-        {"method": method, "data": "", **dict.fromkeys((*SUMMARY, "tuned mA", "95 %"), "not run")}
-        for method in OUR_METHODS
-        if method not in done
-    ]
-    if not published(benchmark) and not groups:
+    printed = sorted(published(benchmark), key=lambda row: -row["scores"].get("mA", 0))
+    kept = _tested_on(records, benchmark, data) if records else []
+    if not printed and not kept:
         raise BadInput(f"no table for benchmark {benchmark!r}: neither records nor published rows")
+    rows = [*map(_published_row, printed), *_our_rows(kept)]
+    missing = [method for method in OUR_METHODS if method not in {record["method"] for record in kept}]
+    unknown = dict.fromkeys((*SUMMARY, "tuned mA", "95 %"), "not run")
+    rows += [{"method": method, **unknown} for method in missing]
     return pd.DataFrame(rows).reindex(columns=_COLUMNS).astype(object).fillna("").set_index("method")
 
 
-def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:
-    """A score of every attribute in percent, one column a method, and the head's lead over the best of the others.
+def _tested_on(records, benchmark, data=None):
+    """The records of a benchmark's test split in its own columns; BadInput where there is none, a note of others."""
+    of_it = [r for r in records if r["data"]["benchmark"] == benchmark and data in (None, kind_of(r))]
+    kept = [r for r in of_it if _part(r) == "test"]
+    if not kept:
+        have = Counter(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
+        raise BadInput(f"no record is of {benchmark} test: they are of {_counted(have)}; choose another benchmark")
+    if len(kept) < len(of_it):
+        others = _counted(Counter(_part(r) for r in of_it if _part(r) != "test"))
+        warnings.warn(f"the table of {benchmark} leaves out records of its {others}", stacklevel=3)
+    return kept
 
-    Args:
-        records: as for `benchmark_table`; of one kind of tree and encoder, or the means would mix data.
-        column: of `Scores.per_attribute`: `mA`, `AP`, `AUROC`, `F1`, ...
 
-    Returns:
-        DataFrame of float, means over seeds, nan where undefined; `positives` in test; sorted by `lead` where the head
-        has a record.
+def _part(record):
+    """Which scores of a benchmark a record holds; `test` alone stands in its tables."""
+    if "ablation" in record["setting"]:
+        return "ablation"
+    return " in view ".join(filter(None, (record["data"]["split"], record["data"].get("view"))))
+
+
+def _counted(counts):
+    return ", ".join(f"{what}: {n}" for what, n in counts.items())
+
+
+def kind_of(record: dict[str, Any]) -> str:
+    """What the tree of a record is: `official`, `rendered`, `other`, or `own` for a user's own folder."""
+    return "own" if record["data"]["benchmark"] == "folder" else record["data"]["kind"]
+
+
+def _grouped(records):
+    """One row per set of records that differ in nothing but the seed: method, name, data, backbone and the `records`.
+
+    `name` is the method with its preset. Rows that would read alike say in brackets in what they differ.
     """
-    kept = [record for record in records if _is_of(record["data"], benchmark)]
-    kinds = sorted({r["data"]["kind"] for r in kept})
-    if len(kinds) != 1:
-        raise BadInput(f"an attribute table needs records of {benchmark} on one kind of data; these have: {kinds}")
-    methods: dict[str, list[pd.Series]] = {}
-    for record in kept:
-        table = pd.DataFrame(record["per_attribute"]).T.astype(float)
-        if column not in table:
-            raise BadInput(f"records have no {column!r} of each attribute; they have {', '.join(table)}")
-        methods.setdefault(record["method"], []).append(100 * table[column])
-    made = pd.DataFrame({name: pd.concat(runs, axis=1).mean(axis=1) for name, runs in methods.items()})
-    others = [name for name in made if name != HEAD]
-    if HEAD in made and others:
-        made["lead"] = made[HEAD] - made[others].max(axis=1)
-        made = made.sort_values("lead", ascending=False)
-    first = pd.DataFrame(kept[0]["per_attribute"]).T  # all are of one test split
-    return made.assign(positives=first["positives"].astype(int))
+    flat = pd.DataFrame([_shared(record) for record in records]).fillna("none")
+    tree, rendered = flat["list"] + flat["labels"], flat["kind"] == "rendered"
+    seeds = pd.Series([record["setting"].get("seed") for record in records], dtype=float)
+    if (tree[rendered].groupby([seeds[rendered], flat["images"][rendered]]).nunique() < 2).all():
+        flat.loc[rendered, ["list", "labels"]] = ""  # a seed has drawn one tree: the tree is part of the seed
+    groups = flat.groupby(list(flat), sort=False).groups
+    rows, places = pd.DataFrame(list(groups), columns=flat.columns), list(groups.values())
+    trees = [sorted(set(tree[place])) for place in places]
+    rows["list"] = rows["list"].where(rows["list"] != "", ["".join(each) for each in trees])
+    count = ["" if len(each) == 1 else f"{len(each)} trees of " for each in trees]
+    of_encoder = [name for name in rows if name.split(".")[0] in ("weights", "identity", "revision", "layer")]
+    elsewhere = {"method", "kind", "images", "list", "labels", "encoder", "head.preset", *of_encoder}
+    options = rows[[name for name in rows if name not in elsewhere]]
+    return pd.DataFrame(
+        {
+            "method": rows["method"],
+            "name": _marked(rows["method"], options, rows["head.preset"]),
+            "data": _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["list", "labels"]]),
+            "backbone": _marked(rows["encoder"], rows[of_encoder]),
+            "records": [[records[i] for i in place] for place in places],
+        }
+    )
 
 
-def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"] = "markdown", note: str = "") -> str:
-    """A table as text: `markdown`, `latex` (booktabs), `csv` or `html`; `note` becomes its header or caption."""
-    flat = table.reset_index() if table.index.name else table
-    flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split()))
-    writers = {"markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
-    if form not in writers:
-        raise BadInput(f"unknown table format {form!r}; known: {', '.join(writers)}")
-    return writers[form](flat, note)
+def _shared(record):
+    """All that the scores of a record depend on but the seed, flat, as text."""
+    data, setting = record["data"], record["setting"]
+    shared = {name: value for name, value in setting.items() if name not in _OUTCOMES}
+    return _flat(
+        {
+            "method": record["method"],
+            "kind": kind_of(record),
+            "images": f"{data['images']:,}",
+            "list": data.get("items_sha256"),
+            "labels": data.get("labels_sha256"),
+            "protocol": record["protocol"],
+            **dict.fromkeys(("encoder", "weights", "head.preset")),
+            **shared,
+        }
+    )
 
 
-def _markdown(flat, note):
-    cells = [list(flat.columns), ["---"] * flat.shape[1], *flat.values.tolist()]
-    lines = ["| " + " | ".join(map(markdown_cell, line)) + " |" for line in cells]
-    return "\n".join(([note, ""] if note else []) + lines)
+def _flat(content, prefix=""):
+    flat = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = "none" if value is None else str(value)
+    return flat
 
 
-def _csv(flat, note):
-    return (f"# {note}\n" if note else "") + flat.rename(columns=plain_cell).map(plain_cell).to_csv(index=False)
+def _marked(words, columns, first=None):
+    """Words, and in brackets `first` and the columns in which rows with the same words differ: one text per row."""
+    several = columns.groupby(words.to_numpy()).transform("nunique") > 1
+    texts = []
+    for i, word in words.items():
+        values = {name.split(".")[-1]: columns.at[i, name] for name in columns if several.at[i, name]}
+        notes = [f"{name} {value if len(value) < 20 else digest(value)[:6]}" for name, value in values.items()]
+        if first is not None and first[i] != "none":
+            notes.insert(0, first[i])
+        texts.append(f"{word} ({', '.join(notes)})" if notes else word)
+    return texts
 
 
-def _html(flat, note):
-    text = flat.to_html(index=False)
-    caption = f"<caption>{note.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}</caption>"
-    return text.replace(">\n", f">\n  {caption}\n", 1) if note else text
-
-
-def _latex(flat, note):
-    signs = {"\\": r"\textbackslash{}", "±": r"$\pm$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}"}
-    signs |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", ">": "$>$", "<": "$<$", "≥": r"$\ge$"}
-    signs |= {mark: "\\" + mark for mark in "&%_#${}"}
-
-    def escape(cell):
-        return "".join(signs.get(letter, letter) for letter in str(cell))
-
-    head, *body = (" & ".join(map(escape, row)) + r" \\" for row in [list(flat.columns), *flat.values.tolist()])
-    rules = [r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    lines = [rf"\begin{{tabular}}{{{'l' * flat.shape[1]}}}", *rules]
-    around = [r"\begin{table}", rf"\caption{{{escape(note)}}}", *lines, r"\end{table}"]
-    return "\n".join(around if note else lines)
-
-
-def _is_of(about, benchmark):
-    return about["benchmark"] == benchmark and about["split"] == "test" and not about.get("view")
-
-
-def _printed_mA(row):
-    return -(row["scores"].get("mA") or 0), row["method"]
+def _one_each(records):
+    """Method -> its records; BadInput where they differ in more than the seed, as a mean would hide it."""
+    groups = _grouped(records)
+    for method, rows in groups.groupby("method"):
+        if len(rows) > 1:
+            several = "; ".join(rows["name"] + " on " + rows["data"] + " with " + rows["backbone"])
+            raise BadInput(f"records of {method!r} differ in more than the seed; choose one of: {several}")
+    return dict(zip(groups["method"], groups["records"], strict=True))
 
 
 def _published_row(row):
     mark = _MARKS.get(row["protocol"], "")
-    scores = {name: f"{row['scores'][name]:.2f}{mark}" if row["scores"].get(name) else "" for name in SUMMARY}
-    about = {"method": row["method"], "backbone": row["backbone"], "protocol": row["protocol"], "caveat": row["caveat"]}
+    scores = {name: f"{value:.2f}{mark}" for name, value in row["scores"].items()}
+    about = {name: row[name] for name in ("method", "backbone", "protocol", "caveat")}
     return {**about, "data": ", ".join(filter(None, ("official [R]", row["venue"]))), **scores}
 
 
-def _our_row(key, group):
-    method, data, encoder = key
-    scores = {name: _mean_spread([r["scores"].get(name) for r in group]) for name in SUMMARY}
-    tuned = [r["tuned"]["mA"] for r in group if "mA" in (r.get("tuned") or {})]
-    intervals = [r["intervals"]["mA"] for r in group if "mA" in r["intervals"]]
+def _our_rows(records):
+    if not records:
+        return []
+    groups = _grouped(records).sort_values(["data", "method", "name"], key=_effort, kind="stable")
+    return [_our_row(group) for _, group in groups.iterrows()]
+
+
+def _effort(column):
+    order = {method: i for i, method in enumerate(OUR_METHODS)}
+    return column.map(lambda method: order.get(method, len(order))) if column.name == "method" else column
+
+
+def _our_row(group):
+    records = group["records"]
+    intervals = [record["intervals"]["mA"] for record in records if "mA" in record["intervals"]]
     low, high = 100 * np.mean(intervals, axis=0) if intervals else (0, 0)
+    tuned = [record["tuned"]["mA"] for record in records if record["tuned"]]
+    seeds = len({(r["setting"].get("seed"), r["data"].get("labels_sha256")) for r in records})
     return {
-        "method": method,
-        "data": data,
-        "backbone": encoder,
-        **scores,
-        "tuned mA": _mean_spread(tuned) if tuned else "",
+        "method": group["name"],
+        "data": group["data"],
+        "backbone": group["backbone"],
+        **{name: spread([record["scores"][name] for record in records], 2) for name in SUMMARY},
+        "tuned mA": spread(tuned, 2) if tuned else "",
         "95 %": f"{low:.1f} to {high:.1f}" if intervals else "",
-        "seeds": str(len(group)),
+        "seeds": str(seeds) + (f" ({len(records)} runs)" if len(records) > seeds else ""),
         "protocol": "parlib",
-        "caveat": "not comparable with official rows" if not data.startswith("official") else "",
+        "caveat": "" if group["data"].startswith("official") else "not comparable with official rows",
     }
 
 
-def _rank(key):
-    method = key[0]
-    return (key[1], OUR_METHODS.index(method) if method in OUR_METHODS else len(OUR_METHODS), key)
+def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:
+    """A score of every attribute in percent, one column per method, and the head's lead over the best of the others.
+
+    Args:
+        records: as for `benchmark_table`, of one kind of tree and one setting per method.
+        column: of `Scores.per_attribute`: `mA`, `AP`, `AUROC`, `F1`, ...
+
+    Returns:
+        DataFrame of float: means over seeds, nan where undefined; `positives` in the test split of the first record;
+        sorted by `lead` where the head has a record.
+
+    Raises:
+        BadInput: no such record or column, several kinds of tree, several settings of one method.
+    """
+    kept = _tested_on(records, benchmark)
+    kinds = sorted(set(map(kind_of, kept)))
+    if len(kinds) > 1:
+        raise BadInput(f"an attribute table needs records of {benchmark} on one kind of data; these have: {kinds}")
+    first = pd.DataFrame(kept[0]["per_attribute"]).T
+    if column not in first:
+        raise BadInput(f"records have no {column!r} of each attribute; they have {', '.join(first)}")
+    means = {}
+    for method, runs in _one_each(kept).items():
+        means[method] = 100 * pd.concat([pd.DataFrame(run["per_attribute"]).T[column] for run in runs], axis=1).mean(
+            axis=1
+        )
+    table = pd.DataFrame(means)
+    others = [name for name in table if name != HEAD]
+    if HEAD in table and others:
+        table["lead"] = table[HEAD] - table[others].max(axis=1)
+        table = table.sort_values("lead", ascending=False)
+    return table.assign(positives=first["positives"].astype(int))
 
 
-def _mean_spread(values):
-    values = 100 * pd.Series(values, dtype=float)
-    if values.isna().all():
-        return "undefined"
-    return f"{values.mean():.2f}" + (f" ± {values.std():.2f}" if len(values) > 1 else "")
+def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row per option of the head: its scores over seeds, and the paired difference from the linear probe.
+
+    Args:
+        records: of `tools/ablations.py`; those without `setting.ablation` are left out.
+
+    Returns:
+        DataFrame with text cells, by falling mAP; differences in percentage points; `ahead in` says where the interval
+        lies above 0 (or below); `impossible` is the percentage of images whose answers at 0.5 break an exclusive set.
+
+    Raises:
+        BadInput: records of several encoders or lists of images, several settings of one option.
+    """
+    records = [record for record in records if "ablation" in record["setting"]]
+    places = {(r["data"]["items_sha256"], r["setting"]["weights"]) for r in records}
+    if len(places) != 1:
+        raise BadInput(
+            f"an ablation table needs records of one encoder and one list of images; these are of {len(places)}"
+        )
+    rows = {}
+    for option, runs in _one_each(records).items():
+        compared = [run["setting"]["ablation"] for run in runs]
+        scores = {name: [run["scores"][name] for run in runs] for name in ("mA", "mAP", "f1")}
+        scores = {"mA": scores["mA"], "tuned mA": [run["tuned"]["mA"] for run in runs], **scores}
+        row = {name: spread(values) for name, values in scores.items()}
+        ahead = []
+        for name, column in (("mA", "tuned mA"), ("mAP", "mAP")) if option != REFERENCE else ():
+            gap = 100 * pd.DataFrame([each[name] for each in compared]).mean()
+            row[f"{column} - probe"] = f"{gap['difference']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
+            ahead += [column] if gap["low"] > 0 else [f"behind in {column}"] if gap["high"] < 0 else []
+        row |= {
+            "ahead in": ", ".join(ahead),
+            "impossible": spread([np.mean([each["impossible"] for each in compared])]),
+        }
+        rows[option] = {**row, "seeds": str(len(runs)), "order": -np.mean(scores["mAP"])}
+    columns = ["mA", "tuned mA", "mAP", "f1", "tuned mA - probe", "mAP - probe", "ahead in", "impossible", "seeds"]
+    table = pd.DataFrame(rows.values(), pd.Index(rows, name="option")).sort_values("order", kind="stable")
+    return table.reindex(columns=columns).fillna("")
+
+
+def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
+    """One row per pair of domains, seed and attribute: the score at home and away on the same images.
+
+    Args:
+        records: of heads trained on a view of shared attributes (`setting.trained_on.view`); others are left out.
+        column: of the records' `per_attribute` (threshold 0.5), such as `mA` or `AP`; `tuned mA` takes the thresholds
+            tuned on val of the benchmark trained on.
+
+    Returns:
+        DataFrame: trained_on, tested_on, seed, attribute, home, away (fractions); attributes undefined in either of the
+        two records are left out.
+
+    Raises:
+        BadInput: no such records, two of one pair and seed, or none in the test set's own domain to compare with.
+    """
+    found: dict[tuple[str, str, int], dict[str, float]] = {}
+    for record in records:
+        trained = record["setting"].get("trained_on") or {}
+        if trained.get("view") and record["data"]["split"] == "test":
+            pair = (trained["benchmark"], record["data"]["benchmark"], record["setting"].get("seed"))
+            if pair in found:
+                raise BadInput(f"two records are trained on {pair[0]} and tested on {pair[1]} with seed {pair[2]}")
+            if column == "tuned mA":
+                found[pair] = record["tuned"]["per_attribute"]
+            else:
+                found[pair] = {name: row[column] for name, row in record["per_attribute"].items()}
+    if not found:
+        raise BadInput("no record of a head trained on shared attributes: train with --view upar-lite")
+    rows = []
+    for (trained_on, tested_on, seed), away in found.items():
+        home = found.get((tested_on, tested_on, seed))
+        if home is None:
+            raise BadInput(f"no record of a head trained and tested on {tested_on} with seed {seed} to compare with")
+        rows += [(trained_on, tested_on, seed, name, home[name], away[name]) for name in away if name in home]
+    return pd.DataFrame(rows, columns=["trained_on", "tested_on", "seed", "attribute", "home", "away"]).dropna()
+
+
+def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
+    """The matrix of domains as text cells; `CROSS_NOTE` says how to read it. Arguments as `cross_domain_losses`."""
+    means = cross_domain_losses(records, column).groupby(["trained_on", "tested_on", "seed"])[["home", "away"]].mean()
+    means["change"] = means["away"] - means["home"]
+    cells: dict[str, dict[str, str]] = {}
+    for (trained, tested), group in means.groupby(level=[0, 1]):
+        score, change = spread(group["away"]), spread(group["change"], sign="+")
+        cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} ({change})"
+    order = list(dict.fromkeys(means.index.get_level_values(0)))
+    return pd.DataFrame(cells).reindex(index=order, columns=order).fillna("not run").rename_axis("trained on")
+
+
+def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"] = "markdown", note: str = "") -> str:
+    """A table as text: `markdown`, `latex` (booktabs), `csv` or `html`; `note` becomes its header or caption.
+
+    Cells stay text in every format: what would be markup there is escaped.
+    """
+    flat = table.reset_index() if table.index.name else table
+    flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split()))
+    if form == "csv":
+        return (f"# {note}\n" if note else "") + flat.rename(columns=plain_cell).map(plain_cell).to_csv(index=False)
+    if form == "markdown":
+        text = _tabulated(flat.rename(columns=markdown_cell).map(markdown_cell), "pipe")
+        return f"{note}\n\n{text}" if note else text
+    if form == "html":
+        return _tabulated(flat, "html").replace(
+            "<table>", f"<table>\n<caption>{html.escape(note)}</caption>", bool(note)
+        )
+    if form == "latex":
+        caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in note)
+        text = _tabulated(flat, "latex_booktabs")
+        return f"\\begin{{table}}\n\\caption{{{caption}}}\n{text}\n\\end{{table}}" if note else text
+    raise BadInput(f"unknown table format {form!r}; known: markdown, latex, csv, html")
+
+
+def _tabulated(flat, form):
+    return str(tabulate(flat, headers="keys", tablefmt=form, showindex=False, disable_numparse=True))
