@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from parlib.measure.records import read_records
+from parlib.measure.tables import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = {
@@ -38,8 +39,7 @@ def results():
 
 def _cell(records, method, folder, benchmark):
     runs = [r for r in records[folder] if r["method"] == method and r["data"]["benchmark"] == benchmark]
-    scores = 100 * pd.DataFrame([{"mA": run["tuned"]["mA"], "mAP": run["scores"]["mAP"]} for run in runs])
-    return " / ".join(f"{scores[name].mean():.1f} ± {scores[name].std():.1f}" for name in ("mA", "mAP"))
+    return " / ".join([spread(run["tuned"]["mA"] for run in runs), spread(run["scores"]["mAP"] for run in runs)])
 
 
 def with_results(text):
