@@ -51,8 +51,8 @@ def _meaning(codes, where):
             for text in _WORDS["yes" if one else "no"][1:] if isinstance(one, bool) else [_text(one)]:
                 if declared.setdefault(text, key) != key:
                     raise BadInput(
-                        f"{where}: codes give {one} to {declared[text]} and to {key}; declare yes, no and unknown, each "
-                        "with a code of its own"
+                        f"{where}: codes give {one} to {declared[text]} and to {key}; declare yes, no and unknown, "
+                        "each with a code of its own"
                     )
                 out[text] = value
     return out

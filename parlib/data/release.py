@@ -250,7 +250,8 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     whole = whole.rows([row_of[image] for image in train + test])
     place = {image: row for row, image in enumerate(whole.names)}
     partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
-    arrays = {"benchmark": name, "labels": whole.labels, "partitions": partitions, "identities": whole.identity}
+    arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": partitions}
+    arrays["identities"] = whole.identity
     if name == "market1501":  # here names are identities, in the order of the annotation file
         arrays["image_index"] = {"train": train, "test": test}
     return arrays
