@@ -16,7 +16,7 @@ PICTURE = (
     *("img", "file", "path"),
 )
 IDENTITY = ("identity", "person_id", "pid")
-SPLIT = ("split",)
+SPLIT = ("split", "subset", "partition", "set")
 NAME_FILES = ("attributes.txt", "names.txt", "classes.txt")  # one attribute per line, for lists without a header
 
 
@@ -35,10 +35,10 @@ def read(root, images=True, table=None, schema=None):
         BadInput: no table or several, no column of pictures, a label that is not declared, an unknown column.
     """
     root = Path(root)
-    sources = _sources(root, table)
+    sources, others = _sources(root, table)
     root = root.parent if root.is_file() else root
     about = _declared(root, schema)
-    notes: list[str] = []
+    notes = [f"Not read: {some([path.name for path in others])}; choose by table=."] if others else []
     splits: dict[str, Listing] = {}
     for source in sources:
         frame = _named(read_table(source), source, about, notes)
@@ -63,36 +63,38 @@ def read(root, images=True, table=None, schema=None):
 def find(root):
     """Tables below a folder that have a column of pictures; where none has, all tables.
 
-    `metadata.*` goes before others, tables named by splits before the rest. They lie in the folder, in `data/`, or are
-    called `metadata` in a folder for each split.
+    They lie in the folder, in `data/`, or are called `metadata` in a folder for each split.
     """
     below = [path for path in sorted(Path(root).glob("*/metadata.*")) if split_of_file(path, root)]
     for paths in (sorted(Path(root).glob("*")), sorted(Path(root).glob("data/*")), below):
-        # Any text may end in .txt: of these only lists are tables.
-        suffixes = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
-        tables = [path for path in suffixes if path.suffix.lower() != ".txt" or _column(header(path), PICTURE)]
-        found = [path for path in tables if _column(header(path), PICTURE)] or tables
-        by_split = [path for path in found if split_of_file(path, root)]
+        tables = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
+        found = [path for path in tables if len(header(path)) > 1 and _column(header(path), PICTURE)]
+        # Any text may end in .txt.
+        found = found or [path for path in tables if path.suffix.lower() != ".txt"]
         if found:
-            return [path for path in found if path.stem == "metadata"] or by_split or found
+            return found
     return []
 
 
 def _sources(root, table):
-    """The tables to read."""
+    """(tables to read, tables passed over): `metadata.*` goes before tables named by splits, these before others."""
     path = root if table is None else root / table
     if path.is_file():
-        return [path]
+        return [path], []
     if table is not None or not root.is_dir():
         raise BadInput(f"no {'folder' if table is None else 'table'} {path}")
     found = find(root)
-    if len(found) != 1 and not (found and all(split_of_file(path, root) for path in found)):
+    by_split = [path for path in found if split_of_file(path, root)]
+    if {"train", "val"} <= {split_of_file(path, root) for path in by_split}:
+        by_split = [path for path in by_split if split_of_file(path, root) != "trainval"]
+    chosen = [path for path in found if path.stem == "metadata"] or by_split or found
+    if len(chosen) != 1 and not (chosen and all(split_of_file(path, root) for path in chosen)):
         have = ", ".join(path.name for path in found) or holds(root)
         raise BadInput(
             f"{root}: looked for metadata.csv, one table of labels ({', '.join(TABLES)}), or one named by each split; "
             f"found {have}; name it: table="
         )
-    return found
+    return chosen, [path for path in found if path not in chosen]
 
 
 def _column(names, known):

@@ -22,8 +22,11 @@ def holds(folder):
     folder = Path(folder)
     if not folder.is_dir():
         return "no such folder"
-    names = sorted(entry.name for entry in folder.iterdir())
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "an empty folder"
+    entries = sorted(entry.name for entry in folder.iterdir())
+    names = [name for name in entries if not _LISTED.fullmatch(name)]
+    shown = names[:8] + ([f"{len(names) - 8} more"] if len(names) > 8 else [])
+    pictures = len(entries) - len(names)
+    return ", ".join(shown + ([f"{pictures:,} picture(s)"] if pictures else [])) or "an empty folder"
 
 
 def column_order(names, schema, where):
@@ -88,12 +91,15 @@ def _text(content, errors="strict"):
 
 def _cells(line):
     """Column names in the header of a delimited file."""
-    names = next(csv.reader([line.removeprefix("#").strip(" ")], delimiter=_delimiter(line)), [])
+    line, delimiter = line.removeprefix("#").strip(" "), _delimiter(line)
+    names = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
     return [name.strip() or f"Unnamed: {i}" for i, name in enumerate(names)]
 
 
 def _delimiter(line):
-    return max(",;\t", key=line.count)
+    """What separates the columns of a header; None for blanks."""
+    found = max(",;\t", key=line.count)
+    return found if found in line else None
 
 
 def _delimited(text):
@@ -102,7 +108,8 @@ def _delimited(text):
     if not _LISTED.fullmatch(lines[0].strip()):
         body = io.StringIO("\n".join(lines))
         names, options = _cells(lines[0]), {"dtype": str, "keep_default_na": False, "header": 0}
-        frame = pd.read_csv(body, sep=_delimiter(lines[0]), names=names, skipinitialspace=True, **options)
+        separator = _delimiter(lines[0]) or r"\s+"
+        frame = pd.read_csv(body, sep=separator, names=names, skipinitialspace=True, **options)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("a row has more cells than the header")
         return frame

@@ -8,7 +8,10 @@ from parlib.errors import BadInput
 _MEANINGS = {"yes": 1, "no": 0, "unknown": -1}
 _WORDS = {"yes": ("1", "yes", "true"), "no": ("0", "no", "false"), "unknown": ()}
 _EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
-_REMEDY = "declare them in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}, or write 1, 0 and empty"
+_REMEDY = (
+    "write 1, 0 and empty, or declare what means what in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}; a "
+    "column that is no attribute is left out by listing the attributes there"
+)
 
 
 def to_labels(values, names, where, schema=None, notes=None):
@@ -80,7 +83,7 @@ def _text(cell):
 
 def _refusal(rows, texts, strange, codes):
     """What is wrong with a column that holds the `strange` texts, and what to do."""
-    words = [text for text in strange if _number(text) is None]
+    words = [text for text in strange if _number(text.rstrip("%")) is None]
     first = words[0] if words else strange[0]
     row = int(np.flatnonzero(rows == texts.index(first))[0]) + 1
     held = some([text for text in texts if text])
@@ -88,11 +91,11 @@ def _refusal(rows, texts, strange, codes):
         return f"holds {first!r} in row {row}, which its codes do not declare; add it there, or correct it"
     if words:
         return f"holds {held}: {first!r} in row {row} is neither yes nor no; {_REMEDY}"
-    numbers = [_number(text) for text in strange]
+    numbers = [_number(text.rstrip("%")) for text in strange]
     if any(number % 1 for number in numbers):
         kind = "soft labels" if all(0 <= number <= 1 for number in numbers) else "percentages or measures"
         return f"holds {kind}, first {first} in row {row}; choose a limit and write 1 above it and 0 below"
-    if max(numbers) > 9:
+    if max(numbers) > 9 or "%" in first:
         return f"holds {held}, first {first} in row {row}: percentages or counts; choose a limit and write 1 or 0"
     return f"holds {held}: what {first}, first in row {row}, means is not declared; {_REMEDY}"
 

@@ -11,7 +11,7 @@ from parlib.files import read_json
 
 SPLITS = {
     **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"},
-    **{"test": "test", "testing": "test"},
+    **{"test": "test", "testing": "test", "trainval": "trainval"},
 }
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 _PICKLE = (
