@@ -2,17 +2,25 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
+import warnings
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from sentencepiece import SentencePieceTrainer
-from transformers import AutoModel, AutoProcessor, Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
+from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    Siglip2Config,
+    Siglip2Model,
+    SiglipConfig,
+    SiglipModel,
+)
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip.processing_siglip import SiglipProcessor
 from transformers.models.siglip.tokenization_siglip import SiglipTokenizer
@@ -174,6 +182,81 @@ def test_text_is_lower_cased_and_padded_to_the_full_length():
     assert said.mask.sum(1).max() < encoder.text_length
 
 
+def with_gemma_tokenizer(place, kind):
+    """A checkpoint as the hub has it: Gemma's kind of vocabulary, and a tokenizer file that names no padding side."""
+    save_pair(place)
+    made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=special, show_progress=False)
+    made.train_from_iterator(["a person wearing a red coat and a hat"] * 20, trainer)
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    made.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    made.save(str(place / "tokenizer.json"))
+    named = {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk")}
+    settings = {"tokenizer_class": kind, "add_bos_token": False, "add_eos_token": True, **named}
+    (place / "tokenizer_config.json").write_text(json.dumps(settings))
+    return place
+
+
+@pytest.mark.parametrize("kind", ["GemmaTokenizer", "Siglip2Tokenizer"])
+def test_prompts_are_padded_on_the_right_where_transformers_would_pad_on_the_left(kind, tmp_path):
+    place = with_gemma_tokenizer(tmp_path / "encoder", kind)
+    own = AutoTokenizer.from_pretrained(place)
+    assert own.padding_side == "left", "transformers' default, which this test is about"
+    encoder = load_encoder(str(place))
+    said = encoder.encode_prompts(["a red hat"])
+    ids = own("a red hat")["input_ids"]
+    assert ids[-1] == own.eos_token_id
+    padded = torch.tensor([ids + [own.pad_token_id] * (encoder.text_length - len(ids))])
+    with torch.no_grad():
+        want = encoder.model.text_model(input_ids=padded)
+    torch.testing.assert_close(said.tokens, want.last_hidden_state)
+    torch.testing.assert_close(said.pooled, want.pooler_output)
+    assert said.mask[0].tolist() == [True] * len(ids) + [False] * (encoder.text_length - len(ids))
+
+
+def test_a_file_that_asks_for_the_left_side_changes_nothing(tmp_path):
+    copy_of(NANO, tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "padding_side": "left", "truncation_side": "left"}))
+    nano, left = load_encoder("nano"), load_encoder(str(tmp_path))
+    phrases = [*TEXTS, "a hat " * 40]
+    with pytest.warns(UserWarning, match="is not seen"):
+        assert torch.equal(left.encode_prompts(phrases).pooled, nano.encode_prompts(phrases).pooled)
+    assert left.identity == nano.identity
+
+
+@pytest.mark.parametrize("name", ["nano", "first"])
+def test_a_phrase_longer_than_the_tower_reads_is_named_once(name, folders):
+    encoder = load_encoder(str(folders[name]))
+    start = "a person wearing a hat and a bag " * 4
+    phrases = [f"{start} and a red coat", f"{start} and a green coat"]
+    with pytest.warns(UserWarning, match="is not seen") as caught:
+        same = encoder.encode_prompts([*phrases, *phrases]).pooled
+    assert torch.equal(same[0], same[1])
+    assert len(caught) == 2, "one for each phrase"
+    with warnings.catch_warnings(action="error"):
+        encoder.encode_prompts([phrases[0], "a hat"])
+    text = str(caught[0].message)
+    tokens = len(encoder.processor.tokenizer(phrases[0], verbose=False)["input_ids"])
+    assert text.startswith("phrase 'a person wearing a hat") and "\n" not in text
+    assert f"has {tokens} tokens, encoder" in text and f"reads {encoder.text_length}: " in text
+    unseen = text.split(": '")[1].split("' is not seen")[0].removesuffix("...")
+    assert unseen and unseen in phrases[0]
+
+
+def test_what_is_not_seen_begins_where_the_phrase_is_cut():
+    encoder = load_encoder("nano")
+    words = ["hat", "bag", "coat", "boots", "shirt", "jeans"] * 10
+    fits = max(n for n in range(60) if len(encoder.processor.tokenizer(" ".join(words[:n]))["input_ids"]) <= 32)
+    with warnings.catch_warnings(action="error"):
+        encoder.encode_prompts([" ".join(words[:fits])])
+    with pytest.warns(UserWarning, match=f"'{words[fits]}' is not seen"):
+        encoder.encode_prompts([" ".join(words[: fits + 1])])
+
+
 def test_a_masked_prompt_depends_on_the_phrase_alone():
     encoder = load_encoder("nano")
     plain, masked = (encoder.encode_prompts(TEXTS, mask=mask) for mask in (False, True))
@@ -220,21 +303,31 @@ def test_unknown_names_list_the_known_ones(tmp_path):
     assert "nano" in available_encoders()
 
 
-def offline(code, tmp_path):
-    """What a fresh process says that has no hub and an empty cache."""
-    around = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=around)
-    return done.stdout + done.stderr
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """The cache of the hub's client, empty, on a machine without a network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
 
 
-def test_offline_a_folder_is_enough_and_an_unknown_name_is_told_what_to_do(folder, tmp_path):
-    load = "from parlib import *; e = load_encoder({!r}); print(e.encode_prompts(['a hat']).pooled.shape)"
-    assert "torch.Size([1, 32])" in offline(load.format(str(folder)), tmp_path)
-    refused = offline(load.format("google/no-such-model"), tmp_path).splitlines()[-1]
-    assert refused.startswith(
-        "parlib.errors.BadInput: no folder 'google/no-such-model', and the encoder cannot be fetched"
-    )
-    assert "HF_HUB_OFFLINE" in refused and "hf download google/no-such-model" in refused
+def test_offline_a_folder_is_enough_and_an_unknown_name_says_what_to_do(folder, offline):
+    assert load_encoder(str(folder)).revision is None
+    with pytest.raises(BadInput, match="no folder 'google/no-such-model', and the encoder cannot be fetched") as caught:
+        load_encoder("google/no-such-model")
+    assert "HF_HUB_OFFLINE" in str(caught.value) and "hf download google/no-such-model" in str(caught.value)
+
+
+def test_a_hub_id_is_found_in_the_cache_with_its_commit(folder, offline):
+    snapshot = offline / "models--some--siglip" / "snapshots" / ("0123456789" * 4)
+    snapshot.mkdir(parents=True)
+    copy_of(folder, snapshot)
+    reference = offline / "models--some--siglip" / "refs" / "main"
+    reference.parent.mkdir()
+    reference.write_text(snapshot.name)
+    encoder = load_encoder("some/siglip")
+    assert encoder.revision == snapshot.name
+    assert load_encoder("some/siglip", revision=snapshot.name).identity == load_encoder(str(folder)).identity
 
 
 def copy_of(folder, place, *without):
@@ -329,6 +422,10 @@ def other_preprocessing(folder, place, **options):
     return place
 
 
+def differing(one, other):
+    return {part for part in one.identity if one.identity[part] != other.identity[part]}
+
+
 def test_an_identity_is_weights_preprocessing_and_tokenizer(tmp_path):
     nano = load_encoder("nano")
     assert set(nano.identity) == {"weights", "preprocessing", "tokenizer"}
@@ -337,11 +434,52 @@ def test_an_identity_is_weights_preprocessing_and_tokenizer(tmp_path):
     copied.encode_prompts(["a hat"])  # what the last call asked of the tokenizer is no part of it
     assert copied.identity == nano.identity
     copied.must_match(nano.identity, "a model")
+    copied.model.save_pretrained(tmp_path / "again")
+    copied.processor.save_pretrained(tmp_path / "again")
+    assert load_encoder(str(tmp_path / "again")).identity == nano.identity, "written again by transformers"
 
-    for options in ({"resample": 3}, {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}):
-        place = other_preprocessing(NANO, tmp_path / "-".join(options), **options)
-        other = load_encoder(str(place))
-        assert {part for part in nano.identity if nano.identity[part] != other.identity[part]} == {"preprocessing"}
-        with pytest.raises(BadInput, match="model runs/a was made with another encoder: preprocessing of"):
-            other.must_match(nano.identity, "model runs/a")
-        other.must_match({"weights": nano.weights_hash}, "a model written before there were identities")
+
+@pytest.mark.parametrize(
+    "options", [{"resample": 3}, {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}]
+)
+def test_the_same_weights_with_other_preprocessing_are_another_encoder(options, tmp_path):
+    nano, other = load_encoder("nano"), load_encoder(str(other_preprocessing(NANO, tmp_path / "other", **options)))
+    assert differing(nano, other) == {"preprocessing"}
+    with pytest.raises(BadInput, match="model runs/a was made with another encoder: preprocessing of"):
+        other.must_match(nano.identity, "model runs/a")
+    other.must_match({"weights": nano.weights_hash}, "a model written before there were identities")
+
+
+@pytest.mark.parametrize("part", ["vocabulary", "rules", "padding token"])
+def test_the_same_weights_with_another_tokenizer_are_another_encoder(part, tmp_path):
+    copy_of(NANO, tmp_path)
+    file = tmp_path / "tokenizer.json"
+    content = json.loads(file.read_text())
+    if part == "vocabulary":
+        vocabulary = content["model"]["vocab"]
+        one, two = list(vocabulary)[-2:]
+        vocabulary[one], vocabulary[two] = vocabulary[two], vocabulary[one]
+    elif part == "rules":
+        content["normalizer"]["normalizers"] = content["normalizer"]["normalizers"][1:]
+    else:
+        file = tmp_path / "tokenizer_config.json"
+        content = {**json.loads(file.read_text()), "pad_token": "<eos>"}
+    file.write_text(json.dumps(content))
+    assert differing(load_encoder("nano"), load_encoder(str(tmp_path))) == {"tokenizer"}
+
+
+def test_another_vocabulary_of_the_first_generation_is_another_tokenizer(folders, tmp_path):
+    copy_of(folders["first"], tmp_path)
+    model = sentencepiece_model_pb2.ModelProto.FromString((tmp_path / "spiece.model").read_bytes())
+    model.pieces[5].score -= 1
+    (tmp_path / "spiece.model").write_bytes(model.SerializeToString())
+    assert differing(load_encoder(str(folders["first"])), load_encoder(str(tmp_path))) == {"tokenizer"}
+
+
+def test_another_layer_is_another_encoder(folder):
+    last, first = load_encoder(str(folder)), load_encoder(str(folder), layer=1)
+    assert first.identity == {**last.identity, "layer": "1"}
+    first.must_match({"weights": first.weights_hash, "layer": 1}, "a run")
+    for encoder, other in ((last, first), (first, last)):
+        with pytest.raises(BadInput, match="a run was made with another encoder: layer of"):
+            encoder.must_match(other.identity, "a run")

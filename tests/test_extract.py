@@ -1,18 +1,24 @@
-"""The feature store: equal to encoding now, found the second time, finished after a stop, told apart from others."""
+"""Extraction: equal to encoding now, found the second time, finished after a stop, another store for other features."""
 
+import errno
 import hashlib
-import json
 import math
+import os
+import pickle
 import shutil
+import sys
+from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
 import torch
-from PIL import ImageOps
+from datasets import Dataset, load_from_disk
+from PIL import Image, ImageOps
 from test_encoder import save_pair
 
 from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
-from parlib.cli import main
+from parlib.data.images import RGBImage, open_image
 from parlib.encode import encoder as encoders
 from parlib.encode import extract as features
 from parlib.encode.encoder import ImageFeatures
@@ -69,14 +75,6 @@ def test_an_averaged_store_has_the_mean_of_patches_for_its_pooled_feature(make, 
         assert not torch.equal(made.pooled, mean.pooled)
 
 
-def test_rows_that_are_not_there_are_refused(make):
-    made = make()
-    for rows in ([40], [-1], torch.tensor([3, 99])):
-        with pytest.raises(IndexError, match="of a store of 40"):
-            made[rows]
-    assert made[[]].pooled.shape == (0, 128)
-
-
 @pytest.mark.parametrize("grid", [4, 2, 8])
 def test_a_grid_is_the_mean_of_its_patches(make, grid):
     whole, made = make(dtype="fp32"), make(dtype="fp32", layout=f"grid:{grid}")
@@ -94,7 +92,7 @@ def test_a_pooled_store_has_no_tokens_and_is_small(make):
     assert size[1] < size[0] / 20
 
 
-def test_a_mirrored_view_is_the_mirrored_image(make, dataset, encoder):
+def test_mirrored_features_are_those_of_the_mirrored_image(make, dataset, encoder):
     made = make(dtype="fp32", mirrored=True)
     want = encoder.encode_images([ImageOps.mirror(dataset[i]["image"]) for i in ROWS])
     torch.testing.assert_close(FeatureStore(made.folder, mirrored=True)[ROWS].tokens, want.tokens, rtol=1e-4, atol=1e-4)
@@ -143,8 +141,10 @@ def test_a_stopped_extraction_goes_on_and_ends_with_the_same_bytes(make, tmp_pat
 
 def test_whatever_determines_the_features_is_another_store(make, dataset, tmp_path):
     other = load_encoder(str(save_pair(tmp_path / "other")))
-    taller = load_encoder("nano")
-    taller.processor.image_processor.resample = 0
+    smoother = load_encoder("nano")
+    smoother.processor.image_processor.resample = 0
+    other_words = load_encoder("nano")
+    other_words.processor.tokenizer.pad_token = "<eos>"
     folders = {
         make().folder,
         make(dtype="bf16").folder,
@@ -154,62 +154,11 @@ def test_whatever_determines_the_features_is_another_store(make, dataset, tmp_pa
         make(dataset.select(range(20))).folder,
         make(dataset.select(range(39, -1, -1))).folder,
         make(encoder=other).folder,
-        make(encoder=taller).folder,
+        make(encoder=smoother).folder,
+        make(encoder=other_words).folder,
+        make(encoder=load_encoder("nano", layer=2)).folder,
     }
-    assert len(folders) == 9
-
-
-def test_images_that_changed_under_a_store_are_noticed(make, encoder, rendered, tmp_path):
-    root = shutil.copytree(rendered, tmp_path / "tree")
-    before = make(load_benchmark("pa100k", root, "train"))
-    assert before.must_fit(encoder, load_benchmark("pa100k", root, "train")) is before
-    image = sorted((root / "data").iterdir())[0]
-    image.write_bytes(image.read_bytes() + b"\0\xff\xd9")
-    changed = load_benchmark("pa100k", root, "train")
-    assert make(changed).folder != before.folder
-    with pytest.raises(BadInput, match=r"made from other images \(files_sha256 differ.*parlib extract"):
-        before.must_fit(dataset=changed)
-
-
-def test_a_store_of_another_encoder_is_refused(make, tmp_path):
-    other = load_encoder(str(save_pair(tmp_path / "other")))
-    with pytest.raises(BadInput, match=r"made with another encoder: weights and tokenizer of encoder '.*other' differ"):
-        make().must_fit(other)
-
-
-def test_every_flipped_byte_is_found_by_check(make, capsys):
-    folder = make(layout="pooled").folder
-    assert main(["check", str(folder)]) == 0
-    assert "40 rows, shards 3" in capsys.readouterr().out
-    rng = np.random.default_rng(0)
-    for file in sorted(folder.glob("shard-*")):
-        whole = file.read_bytes()
-        for at in {0, len(whole) - 1, *range(60), *rng.integers(0, len(whole), 40).tolist()}:
-            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
-            code = main(["check", str(folder)])
-            said = capsys.readouterr()
-            assert code, f"{file.name}, byte {at}"
-            assert file.name in said.out + said.err
-        file.write_bytes(whole)
-    assert main(["check", str(folder)]) == 0
-
-
-def test_a_shard_in_anothers_place_is_found(make):
-    folder = make().folder
-    (folder / "shard-00001.safetensors").write_bytes((folder / "shard-00000.safetensors").read_bytes())
-    assert check_store(folder).problems == [
-        "shard-00001.safetensors is damaged: remove it and run the same `parlib extract` again"
-    ]
-    (folder / "shard-00001.safetensors").unlink()
-    assert check_store(make().folder).usable
-
-
-def test_a_cut_off_shard_is_named_when_it_is_read(make):
-    folder = make().folder
-    shard = folder / "shard-00001.safetensors"
-    shard.write_bytes(shard.read_bytes()[:1000])
-    with pytest.raises(BadInput, match=r"shard-00001\.safetensors cannot be read.*parlib extract"):
-        FeatureStore(folder)[[20]]
+    assert len(folders) == 11
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -244,7 +193,7 @@ def test_shards_and_batches_are_bounded_in_bytes(make, monkeypatch):
     torch.testing.assert_close(made.pooled, make(layout="pooled").pooled, rtol=1e-3, atol=1e-3)
 
 
-def test_bad_input_is_named(dataset, make, tmp_path):
+def test_options_that_do_not_fit_are_named(dataset, make):
     with pytest.raises(BadInput, match="fp16, bf16, fp32"):
         make(dtype="int8")
     for layout in ("mean", "grid:", "grid:0", "grid:x"):
@@ -252,29 +201,8 @@ def test_bad_input_is_named(dataset, make, tmp_path):
             make(layout=layout)
     with pytest.raises(BadInput, match="which has a 8 x 8 patch map"):
         make(layout="grid:3")
-    with pytest.raises(BadInput, match="no feature store manifest at"):
-        FeatureStore(tmp_path)
     with pytest.raises(BadInput, match="no image"):
         make(dataset.select(np.arange(0)))
-    folder = make().folder
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
-    with pytest.raises(BadInput, match="another version of parlib"):
-        FeatureStore(folder)
-    (folder / "manifest.json").write_text("{")
-    with pytest.raises(BadInput, match=r"feature store manifest .*manifest\.json cannot be read .*parlib extract"):
-        FeatureStore(folder)
-
-
-def test_features_of_an_earlier_block_are_another_store(make, encoder):
-    whole, early = make(), make(encoder=load_encoder("nano", layer=2))
-    assert (
-        whole.folder != early.folder
-        and early.manifest["identity"]["layer"] == "2"
-        and "layer" not in whole.manifest["identity"]
-    )
-    with pytest.raises(BadInput, match=r"made with another encoder: layer of"):
-        early.must_fit(encoder)
 
 
 def test_shards_stay_few_enough_to_be_mapped_at_once():
@@ -283,3 +211,78 @@ def test_shards_stay_few_enough_to_be_mapped_at_once():
     for images in (10**7, 10**8):
         for image_bytes in (base, 768 * 2):
             assert images / features._shard(images, image_bytes) < 2**15
+
+
+def pictures_with_other_pixels(place):
+    """A dataset of pictures that Pillow alone would turn into other pixels: a transparent one and a 16-bit one."""
+    shades = np.linspace(0, 65535, 96 * 40).reshape(96, 40)
+    clear = np.zeros((96, 40, 4), np.uint8)
+    clear[20:70, 10:30] = (200, 40, 40, 255)
+    Image.fromarray(clear).save(place / "clear.png")
+    Image.fromarray(shades.astype(np.uint16)).save(place / "deep.png")
+    paths = [str(place / "clear.png"), str(place / "deep.png")]
+    rows = {"image": paths, "image_id": ["clear", "deep"]}
+    return Dataset.from_dict(rows).cast_column("image", datasets.Image()), [open_image(path) for path in paths]
+
+
+def test_pictures_are_decoded_in_one_way_whatever_the_column_says(make, encoder, tmp_path):
+    plain, pixels = pictures_with_other_pixels(tmp_path)
+    ours = plain.cast_column("image", RGBImage())
+    ours.save_to_disk(str(tmp_path / "saved"))
+    reloaded = load_from_disk(str(tmp_path / "saved")).cast_column("image", datasets.Image())
+    want = encoder.encode_images(pixels)
+    stores = {}
+    for name, dataset in {"plain": plain, "ours": ours, "reloaded": reloaded}.items():
+        made = make(dataset, out=tmp_path / name, dtype="fp32", workers=0)
+        stores[name] = made.folder.name
+        torch.testing.assert_close(made[:].pooled, want.pooled)
+    assert len(set(stores.values())) == 1
+
+
+def test_an_image_that_went_away_is_named(make, tmp_path):
+    dataset, _ = pictures_with_other_pixels(tmp_path)
+    (tmp_path / "deep.png").unlink()
+    with pytest.raises(BadInput, match=r"deep\.png"):
+        make(dataset, workers=0)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_store_goes_on(make, tmp_path, monkeypatch):
+    whole = make(out=tmp_path / "whole")
+    calls, sync = [], os.fsync
+
+    def full(number):
+        calls.append(number)
+        if len(calls) > 2:  # the manifest and a shard fit
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        BadInput, match=r"shard-00001\.safetensors cannot be written: No space left.*make room"
+    ) as caught:
+        make(out=tmp_path / "full")
+    assert "\n" not in str(caught.value)
+    (folder,) = (tmp_path / "full").iterdir()
+    assert not list(folder.glob(".*")), "no half of a file is left"
+    monkeypatch.setattr(os, "fsync", sync)
+    assert bytes_of(make(out=tmp_path / "full").folder) == bytes_of(whole.folder)
+
+
+def test_workers_are_for_many_batches_on_linux(encoder, monkeypatch):
+    def default(rows, cores, platform="linux"):
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        monkeypatch.setattr(sys, "platform", platform)
+        return features.loader([], [range(rows)], encoder).num_workers
+
+    assert [default(1000, cores) for cores in (None, 1, 2, 6, 64)] == [0, 0, 1, 5, 8]
+    assert default(encoder.batch_size, 64) == 0, "one batch"
+    assert default(1000, 64, "darwin") == default(1000, 64, "win32") == 0, "a script there would run once per worker"
+    monkeypatch.setattr(features, "processes", lambda: SimpleNamespace(num_processes=4))
+    assert default(1000, 2) == 0, "more processes than cores"
+
+
+def test_what_a_worker_gets_can_be_sent_to_another_process(dataset, encoder):
+    source = features._Batches(dataset, encoder, mirrored=True)
+    made, again = source.__getitems__([3, 5]), pickle.loads(pickle.dumps(source)).__getitems__([3, 5])
+    for name in ("plain", "mirrored"):
+        assert torch.equal(made[name]["pixel_values"], again[name]["pixel_values"])

@@ -24,12 +24,10 @@ from fuzz.readers import (
     NAMES,
     PROMPTS,
     cut,
-    features,
     model_folder,
     resumed,
     saved_training,
     signed,
-    store_folder,
     written,
 )
 from fuzz.trees import swapped
@@ -397,24 +395,6 @@ def test_a_head_takes_no_memory_that_its_weights_do_not_fill(part, value, tmp_pa
     path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
     with pytest.raises(BadInput):
         load(path.parent, encoder="nano")
-
-
-@pytest.mark.parametrize(
-    "part, value",
-    [("items", 10**12), ("items", 0), ("shard", 0), ("shard", "a"), ("mirrored", None), ("items", 2), ("patches", [])],
-)
-def test_a_store_whose_manifest_does_not_fit_is_refused(part, value, tmp_path):
-    path = store_folder(tmp_path, "manifest.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
-    with pytest.raises(BadInput):
-        features(signed(path))
-
-
-def test_a_store_that_claims_rows_its_one_shard_has_not_is_refused_at_once(tmp_path):
-    path = store_folder(tmp_path, "manifest.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "items": 2**31, "shard": 2**63}))
-    with pytest.raises(BadInput, match="expected 2147483648 rows"):
-        features(signed(path))
 
 
 @settings(fast, max_examples=8)

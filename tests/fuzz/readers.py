@@ -241,8 +241,6 @@ READERS = {
     "model, added weights": (lambda f: model_with_more(f, "added.safetensors"), lambda p: card(read_model(p))),
     "store, shard": (lambda f: store_folder(f, "shard-00000.safetensors"), usable),
     "store, shard read": (lambda f: store_folder(f, "shard-00000.safetensors"), features),
-    "store, manifest": (lambda f: store_folder(f, "manifest.json"), usable),
-    "store, manifest signed": (lambda f: store_folder(f, "manifest.json"), lambda p: features(signed(p))),
     "checkpoint": (lambda f: saved_training(f / "a.safetensors"), resumed),
 }
 

@@ -1,0 +1,117 @@
+"""The feature store: rows as they were stored, told apart from others, and every damaged byte found."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from test_encoder import save_pair
+
+from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
+from parlib.cli import main
+from parlib.encode import extract as extraction
+from parlib.encode.store import check_store
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("nano")
+
+
+@pytest.fixture(scope="module")
+def stored(rendered, encoder, tmp_path_factory):
+    """A store of 40 rows without tokens, in three shards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "SHARD", 16)
+        place, dataset = tmp_path_factory.mktemp("stored"), load_benchmark("pa100k", rendered, "train")
+        return extract(dataset, encoder, place, "t", layout="pooled", progress=False)
+
+
+@pytest.fixture
+def folder(stored, tmp_path):
+    """A copy of the store that a test may damage."""
+    return shutil.copytree(stored.folder, tmp_path / "copy")
+
+
+def test_rows_come_in_the_order_of_the_indices(stored):
+    rows = [0, 17, 3, 39]  # out of order and across shards
+    assert len(stored) == 40
+    assert torch.equal(stored[rows].pooled.float(), stored.pooled[rows])
+    assert torch.equal(stored[np.array(rows)].pooled, stored[torch.tensor(rows)].pooled)
+    assert torch.equal(stored[10:20].pooled, stored[list(range(10, 20))].pooled)
+    assert stored[[]].pooled.shape == (0, 128)
+    for rows in ([40], [-1], torch.tensor([3, 99])):
+        with pytest.raises(IndexError, match="of a store of 40"):
+            stored[rows]
+
+
+def test_every_flipped_byte_is_found_by_check(folder, capsys):
+    assert main(["check", str(folder)]) == 0
+    assert "40 rows, shards 3" in capsys.readouterr().out
+    rng = np.random.default_rng(0)
+    for file in sorted(folder.glob("shard-*")):
+        whole = file.read_bytes()
+        for at in {0, len(whole) - 1, *range(60), *rng.integers(0, len(whole), 40).tolist()}:
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
+            (problem,) = check_store(folder).problems
+            assert problem.startswith(f"{file.name} is damaged"), at
+        file.write_bytes(whole)
+    assert check_store(folder).usable
+
+
+def test_a_shard_in_anothers_place_is_found(folder, stored):
+    (folder / "shard-00001.safetensors").write_bytes((folder / "shard-00000.safetensors").read_bytes())
+    assert check_store(folder).problems == [
+        "shard-00001.safetensors is damaged: remove it and run the same `parlib extract` again"
+    ]
+
+
+def test_a_cut_off_shard_is_named_when_it_is_read(folder):
+    shard = folder / "shard-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(BadInput, match=r"shard-00001\.safetensors cannot be read.*parlib extract"):
+        FeatureStore(folder)[[20]]
+
+
+def test_what_is_no_whole_store_says_what_to_do(folder, tmp_path):
+    with pytest.raises(BadInput, match=r"no feature store manifest at .*manifest\.json"):
+        FeatureStore(tmp_path)
+    (folder / "shard-00001.safetensors").unlink()
+    with pytest.raises(BadInput, match="unfinished: 1 shards missing; run the same `parlib extract` again"):
+        FeatureStore(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    with pytest.raises(BadInput, match="another version of parlib"):
+        FeatureStore(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BadInput, match=r"feature store manifest .*manifest\.json cannot be read .*parlib extract"):
+        FeatureStore(folder)
+
+
+def test_a_store_of_another_encoder_is_refused(stored, encoder, tmp_path):
+    other = load_encoder(str(save_pair(tmp_path / "other")))
+    assert stored.must_fit(encoder) is stored
+    with pytest.raises(BadInput, match=r"made with another encoder: weights and tokenizer of encoder '.*other' differ"):
+        stored.must_fit(other)
+    smoother = load_encoder("nano")
+    smoother.processor.image_processor.resample = 3
+    with pytest.raises(BadInput, match="made with another encoder: preprocessing of encoder 'nano' differ"):
+        stored.must_fit(smoother)
+    with pytest.raises(BadInput, match="made with another encoder: layer of encoder 'nano' differ"):
+        stored.must_fit(load_encoder("nano", layer=2))
+
+
+def test_images_that_changed_under_a_store_are_noticed(encoder, rendered, tmp_path):
+    root = shutil.copytree(rendered, tmp_path / "tree")
+
+    def dataset():
+        return load_benchmark("pa100k", root, "val")
+
+    before = extract(dataset(), encoder, tmp_path, "t", layout="pooled", progress=False)
+    assert before.must_fit(encoder, dataset()) is before
+    image = root / "data" / dataset()[0]["image_id"]
+    image.write_bytes(image.read_bytes() + b"\0\xff\xd9")
+    assert extract(dataset(), encoder, tmp_path, "t", layout="pooled", progress=False).folder != before.folder
+    with pytest.raises(BadInput, match=r"made from other images \(files_sha256 differ.*parlib extract"):
+        before.must_fit(dataset=dataset())
