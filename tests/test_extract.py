@@ -268,6 +268,7 @@ def test_a_full_disk_is_one_clear_line_and_the_store_goes_on(make, tmp_path, mon
     assert bytes_of(make(out=tmp_path / "full").folder) == bytes_of(whole.folder)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_workers_are_for_many_batches_on_linux(encoder, monkeypatch):
     def default(rows, cores, platform="linux"):
         monkeypatch.setattr(os, "cpu_count", lambda: cores)

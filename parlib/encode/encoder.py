@@ -5,8 +5,8 @@ Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -60,7 +60,6 @@ class Encoder:
     processor: Any  # tokenizer and image processor of the same checkpoint
     layer: int | None = None  # block of the image tower, counted from 1, that patch tokens come from; None is the last
     revision: str | None = None  # commit of a checkpoint from the hub
-    _cut: set[str] = field(default_factory=set, init=False, repr=False)  # phrases that a warning has named
 
     @property
     def device(self) -> torch.device:
@@ -210,12 +209,12 @@ class Encoder:
         tokens, pooled = map(torch.cat, zip(*parts, strict=True))
         return PromptFeatures(tokens, pooled, real.bool())
 
-    def _warn_of_cut(self, phrases: Sequence[str]) -> None:
+    def _warn_of_cut(self, phrases):
         tokenizer = self.processor.tokenizer
-        for phrase, ids in zip(phrases, tokenizer(phrases, verbose=False)["input_ids"], strict=True):
-            if len(ids) <= self.text_length or phrase in self._cut:
+        ids_of = dict(zip(phrases, tokenizer(phrases, verbose=False)["input_ids"], strict=True))
+        for phrase, ids in ids_of.items():
+            if len(ids) <= self.text_length:
                 continue
-            self._cut.add(phrase)
             words = tokenizer(phrase, add_special_tokens=False, verbose=False)["input_ids"]
             special = len(ids) - len(words)  # such as the end of the text, which is kept
             unseen = tokenizer.decode(words[self.text_length - special :]).strip()
@@ -223,7 +222,7 @@ class Encoder:
             warnings.warn(
                 f"phrase {shown!r} has {len(ids)} tokens, encoder {self.name!r} reads {self.text_length}: "
                 f"{after!r} is not seen; shorten the phrase",
-                stacklevel=4,
+                stacklevel=1,  # one place for all callers, so that Python shows the warning once
             )
 
     @torch.no_grad()
