@@ -1,136 +1,333 @@
-"""The long jobs as commands: `parlib synth, check, extract, train, predict, audit, ...`.
+"""The long jobs as commands: `parlib synth, check, extract, train, baselines, evaluate, predict, export, audit, table`.
 
-A user's mistake is one line on stderr and exit code 2.
+A user's mistake is one line on stderr and exit code 2. Each command imports what it needs, so that `--help` is quick.
 """
 
-import argparse
+import functools
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from parlib import commands
+import typer
+from typer import Argument, Option
+
 from parlib.errors import BadInput
 
+app = typer.Typer(
+    help="Pedestrian attribute recognition, reproducibly.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # importing rich takes longer than all the rest of --help
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
-def main(argv=None):
-    """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    warnings.showwarning = lambda message, *where, **more: print(f"parlib: note: {message}", file=sys.stderr)
+Benchmark = Annotated[str, Option(help="pa100k, peta, peta105, market1501, or folder: images of your own")]
+Root = Annotated[Path, Option(help="folder of the benchmark's tree")]
+Encoder = Annotated[str, Option(help="nano, a local folder or a hub id")]
+ModelEncoder = Annotated[str | None, Option(help="folder or hub id of the model's encoder, if it has moved")]
+Revision = Annotated[str | None, Option(help="commit of a hub encoder")]
+Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLIB_CACHE or ~/.cache/parlib)")]
+Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
+View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
+OfProfile = Option(help="default: the profile's")
+ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 2 for a user's mistake, 130 when stopped by Ctrl-C."""
+    code: Any = 0
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where, **more: _say(f"note: {message}")
+        try:
+            typer.main.get_command(app)(args=argv, prog_name="parlib")
+        except SystemExit as end:
+            code = end.code
+        except BadInput as error:
+            _say(error)
+            code = 2
+    if code == 130:
+        _say("stopped; the same command resumes where it can")
     try:
-        return arguments.command(arguments) or 0
-    except BadInput as error:
-        print(f"parlib: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("parlib: stopped; the same command goes on where it can", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has ended, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        code = 1
+    return code or 0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="parlib", description="Pedestrian attribute recognition, reproducibly.")
-    jobs = parser.add_subparsers(required=True, metavar="COMMAND")
+def _say(words):
+    print(f"parlib: {words}", file=sys.stderr)
 
-    synth = jobs.add_parser("synth", help="render a benchmark in its official file layout")
-    synth.add_argument("benchmark")
-    synth.add_argument("out", type=Path)
-    for split, images in (("train", 3000), ("val", 600), ("test", 600)):
-        synth.add_argument(f"--{split}", type=int, default=images, metavar="N", help=f"images (default {images})")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--domain", help="whose people and cameras; default: the benchmark's own")
-    synth.add_argument("--workers", type=int, help="processes (default: one a core)")
-    synth.set_defaults(command=commands.synth)
 
-    check = jobs.add_parser("check", help="read a tree or a feature store: can it be used? (exit code 1 if not)")
-    check.add_argument("root", type=Path)
-    check.add_argument("--json", action="store_true", help="print the report as JSON")
-    check.set_defaults(command=commands.check)
+def _cache(cache):
+    return Path(cache or os.environ.get("PARLIB_CACHE") or "~/.cache/parlib").expanduser()
 
-    extract = jobs.add_parser("extract", help="encode the images of a split once")
-    _data_arguments(extract)
-    extract.add_argument("--split", default="train")
-    extract.add_argument("--dtype", default="fp16", help="fp16, bf16 or fp32, as stored")
-    extract.add_argument("--layout", default="tokens", help="tokens (default), grid:7 (averaged to 7 x 7) or pooled")
-    extract.add_argument("--mirrored", action="store_true", help="store every image mirrored as well")
-    extract.add_argument("--workers", type=int, help="processes that decode (default: one a core but one, 8 at most)")
-    extract.set_defaults(command=commands.extract)
 
-    train = jobs.add_parser("train", help="train the fusion head; selected on val, never on test")
-    _data_arguments(train)
-    train.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="several: RUN/seed0, RUN/seed1, ...")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run, must not exist")
-    train.add_argument("--profile", help="head and training options of small (default) or paper")
-    train.add_argument("--preset", help="of the head: paper, compact or recommended (default: the profile's)")
-    train.add_argument("--language", help="of the prompts (default: en)")
-    train.add_argument("--view", help="train on shared attributes, such as upar-lite, to score on other benchmarks")
-    for option, kind in (("epochs", int), ("lr", float), ("batch-size", int), ("loss", str), ("sampling", str)):
-        train.add_argument(f"--{option}", type=kind, help="default: the profile's")
-    train.add_argument("--tensorboard", type=Path, metavar="LOGS", help="write curves there (needs tensorboard)")
-    train.set_defaults(command=commands.train)
+@app.command()
+def synth(
+    benchmark: Annotated[str, Argument(help="pa100k, peta or market1501")],
+    out: Annotated[Path, Argument(help="new folder")],
+    train: Annotated[int, Option(help="images of train")] = 3000,
+    val: Annotated[int, Option(help="images of val")] = 600,
+    test: Annotated[int, Option(help="images of test")] = 600,
+    seed: int = 0,
+    domain: Annotated[str | None, Option(help="whose people and cameras (default: the benchmark's own)")] = None,
+    workers: Annotated[int | None, Option(help="processes that render (default: one per core)")] = None,
+) -> None:
+    """Render a benchmark in its official file layout; print its root."""
+    from pedsynth import synthesize
 
-    baselines = jobs.add_parser("baselines", help="record the constant predictor, zero-shot and the probes")
-    _data_arguments(baselines)
-    baselines.add_argument("--language", default="en", help="of the prompts (default: en); en,zh,es adds an ensemble")
-    baselines.add_argument("--view", help="score on shared attributes, such as upar-lite")
-    baselines.add_argument("--out", type=Path, required=True, metavar="RECORDS", help="folder for the records")
-    baselines.set_defaults(command=commands.baselines)
+    print(synthesize(benchmark, out, train=train, val=val, test=test, seed=seed, domain=domain, workers=workers))
 
-    evaluate = jobs.add_parser("evaluate", help="score a run and print one JSON object")
-    evaluate.add_argument("run", type=Path)
-    evaluate.add_argument("--split", default="test")
-    evaluate.add_argument("--root", type=Path, help="default: the tree it was trained on")
-    evaluate.add_argument("--benchmark", help="another than it was trained on; for runs trained with --view")
-    evaluate.add_argument("--cache", type=Path, help="where features are kept (default: where they were in training)")
-    evaluate.set_defaults(command=commands.evaluate)
 
-    predict = jobs.add_parser("predict", help="what a trained model says of your images")
-    predict.add_argument("model", help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")
-    predict.add_argument("images", nargs="*", help="files, folders, patterns (default: the examples that ship)")
-    predict.add_argument("--attributes", metavar="NAMES", help="some only, joined by commas")
-    predict.add_argument(
-        "--phrase", action="append", default=[], metavar="NAME=TEXT", help="one more attribute, zero-shot; repeatable"
+@app.command()
+def check(root: Path, json: Annotated[bool, Option("--json", help="print the report as JSON")] = False) -> None:
+    """Report whether a tree or a feature store can be used; exit code 1 if not."""
+    from parlib.files import json_text
+
+    if (root / "manifest.json").is_file():
+        from parlib.encode.store import check_store as check_one
+    else:
+        from parlib.data import check as check_one  # type: ignore[assignment]  # both are called with a root alone
+
+    report = check_one(root)
+    print(json_text(report.to_dict()) if json else report.to_text())
+    if not report.usable:
+        raise typer.Exit(1)
+
+
+@app.command()
+def extract(
+    root: Root,
+    benchmark: Benchmark = "pa100k",
+    split: str = "train",
+    encoder: Encoder = "nano",
+    revision: Revision = None,
+    cache: Cache = None,
+    dtype: Annotated[str, Option(help="fp16, bf16 or fp32, as stored")] = "fp16",
+    layout: Annotated[str, Option(help="tokens, grid:7 (averaged to 7 x 7) or pooled")] = "tokens",
+    mirrored: Annotated[bool, Option("--mirrored", help="store every image mirrored as well")] = False,
+    workers: Workers = None,
+) -> None:
+    """Encode the images of a split once; print the folder of the features."""
+    from parlib.encode.encoder import load_encoder, processes
+    from parlib.learn.inputs import prepare
+
+    options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
+    used = load_encoder(encoder, revision=revision)
+    folder = prepare(benchmark, root, split, used, _cache(cache), **options).store.folder
+    if processes().is_main_process:
+        print(folder)
+
+
+@app.command()
+def train(
+    root: Root,
+    out: Annotated[Path, Option(metavar="RUN", help="folder of the run, must not exist")],
+    seeds: Annotated[list[int] | None, Option("--seeds", "--seed", help="several: RUN/seed0, ... (default: 0)")] = None,
+    more_seeds: Annotated[list[int] | None, Argument(hidden=True)] = None,  # those after the first of --seeds 0 1 2
+    benchmark: Benchmark = "pa100k",
+    profile: Annotated[str, Option(help="small or paper: encoder, head and training where no option says")] = "small",
+    encoder: Annotated[str | None, Option(help="nano, a local folder or a hub id (default: the profile's)")] = None,
+    revision: Annotated[str | None, Option(help="commit of a hub encoder (default: the profile's)")] = None,
+    preset: Annotated[str | None, Option(help="head: paper, compact or recommended (default: the profile's)")] = None,
+    language: Annotated[str | None, Option(help="of the prompts (default: en)")] = None,
+    view: View = None,
+    epochs: Annotated[int | None, OfProfile] = None,
+    lr: Annotated[float | None, OfProfile] = None,
+    batch_size: Annotated[int | None, OfProfile] = None,
+    loss: Annotated[str | None, OfProfile] = None,
+    sampling: Annotated[str | None, OfProfile] = None,
+    cache: Cache = None,
+    tensorboard: Annotated[Path | None, Option(metavar="LOGS", help="write curves there (needs tensorboard)")] = None,
+) -> None:
+    """Train the fusion head, its epoch chosen on val and never on test; print the folders of the runs."""
+    from parlib.encode.encoder import processes
+    from parlib.learn.run import train_run
+    from parlib.learn.train import TrainOptions
+    from parlib.profile import settings
+
+    chosen, is_main = settings(profile), processes().is_main_process
+    wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
+    options = TrainOptions(**{**chosen.training, **{key: value for key, value in wanted.items() if value is not None}})
+    head = {"preset": preset} if preset else {"preset": "paper", **chosen.head}
+    head |= {"language": language} if language else {}
+    used = encoder or chosen.encoder
+    commit = revision or (chosen.revision if used == chosen.encoder else None)
+    words = (
+        f"training on {benchmark} at {root}: profile {chosen.name}, encoder {used}{f' at {commit}' if commit else ''}, "
+        f"head {head['preset']}, {options.epochs} epochs of batches of {options.batch_size}, learning rate "
+        f"{options.lr:g}, loss {options.loss}"
     )
-    predict.add_argument("--boxes", metavar="FILE", help="people in full frames: CSV, Parquet or COCO JSON")
-    predict.add_argument("--language", help="of the prompts: en, zh, es, it, fr, ar; several joined by commas")
-    predict.add_argument("--threshold", type=float, help="one for all attributes (default: each one's own)")
-    predict.add_argument("--format", choices=("json", "csv", "parquet"), help="default: by --out's suffix, or json")
-    predict.add_argument("--out", type=Path, help="file, must not exist; a stopped job goes on (default: print)")
-    predict.add_argument("--annotate", type=Path, metavar="FOLDER", help="write each picture with its answers there")
-    predict.add_argument("--encoder", help="where the model's encoder lies, if not where the model says")
-    predict.add_argument("--workers", type=int, help="processes that decode (default: one a core but one)")
-    predict.set_defaults(command=commands.predict)
-
-    export = jobs.add_parser("export", help="image tower and head of a model as one ONNX file")
-    export.add_argument("model", help="as for predict")
-    export.add_argument("out", type=Path, metavar="OUT.onnx")
-    export.add_argument("--encoder", help="where the model's encoder lies, if not where the model says")
-    export.set_defaults(command=commands.export)
-
-    audit = jobs.add_parser("audit", help="what a benchmark's labels give away without a pixel: one JSON object")
-    audit.add_argument("--benchmark", default="pa100k", help="pa100k, peta or market1501")
-    audit.add_argument("--root", type=Path, required=True, help="folder of its annotation file; needs no image")
-    audit.set_defaults(command=commands.audit)
-
-    table = jobs.add_parser("table", help="render records beside the published numbers")
-    table.add_argument("records", type=Path, nargs="*", help="record files or folders of them")
-    table.add_argument("--benchmark", default="pa100k")
-    table.add_argument("--format", default="markdown", help="markdown, latex, csv or html")
-    table.add_argument("--cross-domain", action="store_true", help="train on one, test on another, from their records")
-    table.set_defaults(command=commands.table)
-    return parser
+    numbers = [*(seeds or []), *(more_seeds or [])] or [0]
+    for seed in numbers:
+        run = out if len(numbers) == 1 else out / f"seed{seed}"
+        shown = _Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
+        train_run(benchmark, root, used, seed, run, _cache(cache), options, commit, shown, view, **head)
+        if shown:
+            shown.close()
+            print(run)
 
 
-def _data_arguments(parser):
-    parser.add_argument("--benchmark", default="pa100k")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the benchmark's tree")
-    parser.add_argument("--encoder", default="nano", help="nano, a local folder or a hub id")
-    parser.add_argument("--revision", help="commit of a hub encoder")
-    parser.add_argument(
-        "--cache", type=Path, help="where features are kept (default: $PARLIB_CACHE or ~/.cache/parlib)"
-    )
+class _Progress:
+    """What `train_run` calls after each step and epoch: one line of what is trained, a bar, and curves.
+
+    The line and the bar are made at the first step, so that an error before it is the only line on stderr.
+    """
+
+    def __init__(self, words, seed, epochs, logs):
+        self.words, self.seed, self.epochs, self.bar, self.curves = words, seed, epochs, None, None
+        if logs:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
+            self.curves = SummaryWriter(logs)
+
+    def __call__(self, epoch, step, steps, seen):
+        from tqdm import tqdm
+
+        if self.bar is None:
+            _say(self.words)
+            self.bar = tqdm(total=self.epochs, initial=epoch, desc=f"train seed {self.seed}", unit="epoch")
+        if isinstance(seen, dict):
+            self.bar.update()
+            self.bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
+            for name in ("loss", "mA", "f1", "mAP") if self.curves else ():
+                self.curves.add_scalar(name, seen[name], epoch)
+
+    def close(self):
+        for one in filter(None, (self.bar, self.curves)):
+            one.close()
+
+
+@app.command()
+def baselines(
+    root: Root,
+    out: Annotated[Path, Option(metavar="RECORDS", help="folder for the records")],
+    benchmark: Benchmark = "pa100k",
+    encoder: Encoder = "nano",
+    revision: Revision = None,
+    language: Annotated[str, Option(help="of the prompts; en,zh,es adds an ensemble of all")] = "en",
+    view: View = None,
+    cache: Cache = None,
+) -> None:
+    """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
+    from parlib.encode.encoder import load_encoder
+    from parlib.learn.inputs import prepare
+    from parlib.learn.run import baseline_records
+    from parlib.measure.records import write_record
+
+    used = load_encoder(encoder, revision=revision)
+    splits = [prepare(benchmark, root, split, used, _cache(cache), view=view) for split in ("train", "val", "test")]
+    for record in baseline_records(*splits, used, language):
+        path = out / f"{record['method'].replace(' ', '-')}.json"
+        write_record(record, path)
+        print(path)
+
+
+@app.command()
+def evaluate(
+    run: Path,
+    split: str = "test",
+    root: Annotated[Path | None, Option(help="default: the tree it was trained on")] = None,
+    benchmark: Annotated[str | None, Option(help="another than it was trained on, for runs with --view")] = None,
+    cache: Annotated[Path | None, Option(help="folder for features (default: the one of its training)")] = None,
+) -> None:
+    """Score a run, keep the record in its folder and print one JSON object."""
+    from parlib.files import json_text
+    from parlib.learn.run import evaluate_run
+
+    record = evaluate_run(run, split, root, cache, benchmark)
+    shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
+    print(json_text({**shown, "undefined_attributes": record["undefined_attributes"], "unit": "fraction"}))
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    images: Annotated[list[str] | None, Argument(help="files, folders, patterns (default: the examples)")] = None,
+    attributes: Annotated[str | None, Option(metavar="NAMES", help="some only, joined by commas")] = None,
+    phrase: Annotated[list[str] | None, Option(metavar="NAME=TEXT", help="a zero-shot attribute; repeatable")] = None,
+    boxes: Annotated[Path | None, Option(metavar="FILE", help="people in full frames: CSV, Parquet, COCO JSON")] = None,
+    min_score: Annotated[float | None, Option(help="boxes with a lower score are left out (default: 0.25)")] = None,
+    category: Annotated[str | None, Option(help="class of the boxes to take (default: words for people)")] = None,
+    language: Annotated[str | None, Option(help="of the prompts: en, zh, es, it, fr, ar; or joined by commas")] = None,
+    threshold: Annotated[float | None, Option(help="one for all attributes (default: each one's own)")] = None,
+    format: Annotated[str | None, Option(help="json, csv or parquet (default: by --out's suffix, or json)")] = None,
+    out: Annotated[Path | None, Option(help="file, must not exist; a stopped job resumes (default: print)")] = None,
+    annotate: Annotated[Path | None, Option(metavar="FOLDER", help="draw each picture with its answers there")] = None,
+    encoder: ModelEncoder = None,
+    workers: Workers = None,
+) -> None:
+    """Answer what a trained model knows about your images; exit code 1 where none could be read."""
+    from parlib.use.crops import gather
+    from parlib.use.model import EXAMPLES, load
+    from parlib.use.predict import Job, write_predictions
+
+    used = load(model, encoder=encoder, language=language)
+    if phrase:
+        named = (one.partition("=") for one in phrase)
+        used = used.with_phrases({name.strip(): (text if equals else name).strip() for name, equals, text in named})
+    if not images and boxes is None:
+        _say(f"note: no image named; these are the examples in {EXAMPLES}")
+    crops = gather(images or [EXAMPLES], boxes, min_score, category)
+    job = Job(used, crops, attributes.split(",") if attributes else None, threshold, workers)
+    watch: Any = iter
+    if annotate:  # drawing takes a second to import
+        from parlib.show.annotate import annotate as draw
+
+        watch = functools.partial(draw, crops=crops, folder=annotate)
+    people, unreadable = write_predictions(job, out, format, watch)
+    for name, error in unreadable[:5]:
+        _say(f"{name}: {error.removeprefix(f'{name}: ')}")
+    if out:
+        _say(f"{people} people in {out}")
+    if unreadable:
+        _say(f"{len(unreadable)} of {people + len(unreadable)} images could not be read")
+    if not people:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")], encoder: ModelEncoder = None) -> None:
+    """Write image tower and head of a model as one ONNX file."""
+    from parlib.use.export import export_onnx
+    from parlib.use.model import load
+
+    print(export_onnx(load(model, encoder=encoder, device="cpu"), out))
+
+
+@app.command()
+def audit(
+    root: Annotated[Path, Option(help="folder of its annotation file; needs no image")],
+    benchmark: Annotated[str, Option(help="pa100k, peta or market1501")] = "pa100k",
+) -> None:
+    """Print what a benchmark's labels give away without a pixel, as one JSON object."""
+    from parlib.data import audit_arrays
+    from parlib.files import json_text
+    from parlib.measure.audit import audit as audit_labels
+
+    print(json_text(audit_labels(**audit_arrays(benchmark, root))))
+
+
+@app.command()
+def table(
+    records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
+    benchmark: str = "pa100k",
+    format: Annotated[str, Option(help="markdown, latex, csv or html")] = "markdown",
+    cross_domain: Annotated[bool, Option("--cross-domain", help="train on one, test on another")] = False,
+) -> None:
+    """Print records beside the published numbers, or all pairs of benchmarks."""
+    from parlib.measure.records import read_records
+    from parlib.measure.tables import CROSS_NOTE, NOTE, benchmark_table, cross_domain_table, render
+
+    found = read_records(*(records or []))
+    made, note = (cross_domain_table(found), CROSS_NOTE) if cross_domain else (benchmark_table(found, benchmark), NOTE)
+    print(render(made, format, note))
 
 
 if __name__ == "__main__":

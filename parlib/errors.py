@@ -1,12 +1,12 @@
-"""The one error a user's own input can cause."""
+"""The one error that a user's own input can cause."""
 
 
 class BadInput(ValueError):
-    """Something given by the user cannot be used.
+    """Something the user gave cannot be used.
 
-    The message is one line (or a short list) that names the path, name or row, what was expected and what to do.
-    Commands print it to stderr and exit with code 2; notebooks show it as it is. What does not print is escaped in it,
-    and it ends after 1,900 characters: a name out of a file neither steers the terminal nor fills it.
+    The message is one line that names the file, row or name, what was expected and what to do. Commands print it to
+    stderr and exit with code 2. Control characters are escaped and it ends after 1,900 characters, so that a name out
+    of a file cannot steer or fill the terminal.
     """
 
     def __init__(self, message: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Small and paper: one object holds every name and size that differs between them."""
+"""Profiles: one object holds every name and size that differs between a small run and the paper's."""
 
 import os
 from dataclasses import dataclass, field, fields, replace
@@ -12,15 +12,15 @@ Dtype = Literal["fp16", "bf16", "fp32"]
 
 @dataclass(frozen=True)
 class Profile:
-    """What a notebook runs on. `print` shows it in full; `profile()` makes it."""
+    """What a notebook or `parlib train` runs on. `print` shows it in full; `profile()` makes it."""
 
     name: str
-    says: str  # the one sentence every caption of this profile carries
+    says: str  # the sentence that every caption of this profile carries
     encoder: str
     data: Path | None  # folder of real trees (`paper`) or one real tree (`sample`); None renders one
     benchmark: str = "pa100k"
     revision: str | None = None  # of a hub encoder; the resolved commit goes into every record
-    sizes: dict = field(default_factory=dict)  # images a split, of a rendered tree
+    sizes: dict = field(default_factory=dict)  # images per split of a rendered tree
     seed: int = 0
     head: dict = field(default_factory=dict)  # options of VLMPARHead
     training: dict = field(default_factory=dict)  # TrainOptions
@@ -66,41 +66,38 @@ _PROFILES = {
 
 
 def settings(name: str) -> Profile:
-    """The names and sizes of a profile as they stand here, before any environment variable and without its data."""
+    """A profile by name, as defined here: environment variables are not read and no data is looked for."""
     if name not in _PROFILES:
         raise BadInput(f"unknown profile {name!r}; known: {', '.join(_PROFILES)}")
     return _PROFILES[name]
 
 
 def profile(name: str | None = None, **changes: Any) -> Profile:
-    """The profile named, or by `PARLIB_PROFILE`, or `small`.
+    """The profile of that name, or of `PARLIB_PROFILE`, or `small`.
 
-    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` fill in the rest; `changes`
-    win over all. `paper` and `sample` need real data; `small` renders its own.
+    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its fields; `changes`
+    replace both. `paper` and `sample` need real data; `small` renders its own.
 
     Raises:
         BadInput: unknown profile or field, or real data that are not there.
     """
     base = settings(name or os.environ.get("PARLIB_PROFILE") or "small")
-    name = base.name
-    unknown = set(changes) - {f.name for f in fields(Profile)}
+    known = [each.name for each in fields(Profile)]
+    unknown = sorted(set(changes) - set(known))
     if unknown:
-        raise BadInput(f"unknown profile field {sorted(unknown)}; known: {', '.join(f.name for f in fields(Profile))}")
-    from_environment = {
-        "encoder": os.environ.get("PARLIB_ENCODER"),
-        "revision": os.environ.get("PARLIB_REVISION"),
-        "data": os.environ.get("PARLIB_DATA") if name != "small" else None,
-        "cache": os.environ.get("PARLIB_CACHE"),
-        "runs": os.environ.get("PARLIB_RUNS"),
-    }
-    given = {k: v for k, v in from_environment.items() if v} | changes
-    if given.get("encoder", base.encoder) != base.encoder:
-        given.setdefault("revision", None)  # the pinned commit is of the profile's own encoder
-    made = replace(base, **given)
-    places = {k: v for k in ("data", "cache", "runs") if (v := getattr(made, k))}
-    paths: dict[str, Any] = {k: Path(v).expanduser().resolve() for k, v in places.items()}
-    made = replace(made, **paths)
-    if name != "small" and (made.root is None or not made.root.is_dir()):
-        wanted = "the folder that holds pa100k/, peta/, market1501/" if name == "paper" else "the root of one real tree"
-        raise BadInput(f"profile {name!r} reads real images from {made.root}: set PARLIB_DATA to {wanted}")
+        raise BadInput(f"unknown profile field {', '.join(unknown)}; known: {', '.join(known)}")
+    variables = ("encoder", "revision", "data", "cache", "runs")
+    environment = {field: os.environ.get(f"PARLIB_{field.upper()}") for field in variables}
+    if base.name == "small":
+        del environment["data"]
+    wanted = {field: value for field, value in environment.items() if value} | changes
+    if wanted.get("encoder", base.encoder) != base.encoder:
+        wanted.setdefault("revision", None)  # the pinned commit is of the profile's own encoder
+    made = replace(base, **wanted)
+    folders: dict[str, Any] = {field: getattr(made, field) for field in ("data", "cache", "runs")}
+    made = replace(made, **{field: Path(path).expanduser().resolve() for field, path in folders.items() if path})
+    if base.name != "small" and (made.root is None or not made.root.is_dir()):
+        held = "the folder that holds pa100k/, peta/, market1501/"
+        held = held if base.name == "paper" else "the root of one real tree"
+        raise BadInput(f"profile {base.name!r} reads real images from {made.root}: set PARLIB_DATA to {held}")
     return made

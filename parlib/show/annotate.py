@@ -10,16 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from parlib.files import write_atomic
 from parlib.show.figures.style import BLUE, GREY, ORANGE
-from parlib.use.sources import Crop
+from parlib.use.crops import Crop
+from parlib.use.predict import Person, to_table
 
 HEIGHT, PANEL, LINE = 400, 230, 15  # px: height of the picture, width of a panel, height of a line
 ROWS, ABREAST = 25, 4  # lines in a panel, panels in a row
 
 
-def annotate(
-    tables: Iterable[pd.DataFrame], crops: Sequence[Crop], folder: str | os.PathLike
-) -> Iterator[pd.DataFrame]:
-    """Pass on the tables of a `Job`, and write each image that could be read to `folder` once its last row has passed.
+def annotate(parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike) -> Iterator[list[Person]]:
+    """Pass on the people of a `Job`, and write each image that could be read to `folder` once its last one has passed.
 
     The picture of `a/b.jpg` is `a/b.png`, and `a/b-2.png` where another source has that one; always below `folder`.
 
@@ -32,8 +31,9 @@ def annotate(
         if crop.name not in pictures:
             pictures[crop.name] = crop, _free_path(crop.name, Path(folder), taken)
     name, rows = "", list[pd.DataFrame]()  # of the image whose rows are still coming
-    for table in tables:
-        yield table
+    for people in parts:
+        yield people
+        table = to_table(people, any(crop.box for crop in crops))
         for image, part in table[table["error"].isna()].groupby("image", sort=False):
             if rows and image != name:
                 _write(*pictures[name], pd.concat(rows))

@@ -15,7 +15,7 @@ from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.learn.baselines import embeddings
 from parlib.measure.metrics import evaluate, tune_thresholds
-from parlib.use.model import Added
+from parlib.use.model import NewAttribute
 
 FOLDS = 5
 PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
@@ -27,7 +27,7 @@ def zero_shot_attribute(
     phrases: str | Sequence[str],
     pooled: torch.Tensor | None = None,
     labels: np.ndarray | None = None,
-) -> Added:
+) -> NewAttribute:
     """An attribute nobody trained, from what the checkpoint makes of a phrase.
 
     Args:
@@ -39,7 +39,7 @@ def zero_shot_attribute(
             checkpoint's own sigmoid and its threshold 0.5.
 
     Returns:
-        `Added`, for `model.with_added`.
+        `NewAttribute`, for `model.with_added`.
 
     Raises:
         BadInput: no phrase, labels that do not fit or lack a yes or a no.
@@ -47,19 +47,19 @@ def zero_shot_attribute(
     said = _phrases(name, phrases)
     weight, bias = _direction(encoder, said)
     if labels is None:
-        return Added(name, said, weight, bias)
+        return NewAttribute(name, said, weight, bias)
     pooled, labels = _known(name, pooled, labels)
     score = (pooled @ weight + bias).numpy()[:, None]
     fitted = LogisticRegression(C=1e3).fit(score, labels)
     a, b = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     threshold = tune_thresholds(labels[:, None], fitted.predict_proba(score)[:, 1:])[0]
     how = f"zero-shot, calibrated on {len(labels)} labels ({int(labels.sum())} yes)"
-    return Added(name, said, weight * a, bias * a + b, float(threshold), True, how)
+    return NewAttribute(name, said, weight * a, bias * a + b, float(threshold), True, how)
 
 
 def few_shot_attribute(
     encoder: Encoder, name: str, pooled: torch.Tensor, labels: np.ndarray, phrases: str | Sequence[str] = ()
-) -> Added:
+) -> NewAttribute:
     """An attribute learnt from a few labelled crops on frozen features: logistic regression that starts at a phrase.
 
     With a phrase its direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer
@@ -69,7 +69,7 @@ def few_shot_attribute(
     Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
 
     Returns:
-        `Added`. It is not called calibrated: too few labels to tell.
+        `NewAttribute`. It is not called calibrated: too few labels to tell.
     """
     said = _phrases(name, phrases) if phrases else ()
     pooled, labels = _known(name, pooled, labels, least=2)
@@ -97,7 +97,7 @@ def few_shot_attribute(
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
     threshold = tune_thresholds(labels[:, None], tried[C][1][:, None])[0]
     how = f"learnt from {len(labels)} labels ({int(labels.sum())} yes)"
-    return Added(name, said, weight, bias, float(threshold), False, how)
+    return NewAttribute(name, said, weight, bias, float(threshold), False, how)
 
 
 def few_shot_curve(

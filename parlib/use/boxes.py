@@ -1,6 +1,10 @@
 """Boxes of people in full frames, from any detector: a CSV or Parquet table, or COCO's JSON."""
 
+import json
 import os
+import unicodedata
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +12,23 @@ import pandas as pd
 
 from parlib.data.formats import read_table
 from parlib.errors import BadInput
-from parlib.files import read_json
+from parlib.files import reading
 
-_COLUMNS = (("x", "y", "width", "height"), ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
+MIN_SCORE = 0.25  # boxes that a detector is less sure of are left out
+_PERSON = """
+person persons people pedestrian pedestrians human humans man men woman women boy girl child children adult
+人 行人 人物 人员 人間 歩行者 사람 보행자 persona personas persone peatón peatones pedone pedoni gente personne
+personnes piéton piétons personen fußgänger pessoa pessoas pedestre pedestres человек люди пешеход شخص أشخاص مشاة
+"""
+PERSON = frozenset(unicodedata.normalize("NFKC", word).casefold() for word in _PERSON.split())
+_CORNERS = (
+    *(("x", "y", "width", "height"), ("left", "top", "width", "height"), ("x", "y", "w", "h")),
+    *(("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom")),
+)
+_IMAGE = ("image", "file_name", "filename", "file", "path", "image_path", "image_id", "frame")
+_SCORE = ("score", "confidence", "conf", "probability")
+_CLASS = ("name", "class_name", "category_name", "label", "category", "class", "category_id", "class_id", "cls")
+_CROWD = ("iscrowd", "ignore", "isgroupof")
 
 
 class Box(NamedTuple):
@@ -35,70 +53,174 @@ class Box(NamedTuple):
         return left, top, right, bottom
 
 
-def read_boxes(path: str | os.PathLike) -> tuple[list[Box], list[str]]:
-    """Boxes in a file, in its order, and notes on what was left out: (list of `Box`, list of str).
+def read_boxes(path: str | os.PathLike, min_score: float | None = None, category: str | None = None) -> list[Box]:
+    """Boxes of people in a detector's file, in its order.
 
-    A table has a column `image` (or `file_name`) and `x, y, width, height`, or `x1, y1, x2, y2` (`xmin` ...). COCO's
-    JSON has `images` and `annotations` with `bbox`; where its categories name a person, only these are taken.
+    A table (CSV, Parquet) has a column `image` (or `file_name`, `path`, ...) and `x, y, width, height` or
+    `x1, y1, x2, y2` (or `xmin` ...), and may have a score, a class and a flag for crowds. COCO's JSON has `images` and
+    `annotations` with `bbox`; COCO's results are a list of `{image_id, category_id, bbox, score}`, whose id is the file
+    name, such as 139 for 000000000139.jpg. Left out, counted and named in a warning: crowds (`iscrowd`, `ignore`),
+    boxes of another class than a person, and low scores; columns that are not used are named, too.
+
+    Args:
+        min_score: boxes with a lower score are left out; default is `MIN_SCORE`, for scores from 0 to 1.
+        category: name or number of the class to take; default is each whose name is a word for people (`PERSON`), or
+            all boxes where no name is.
 
     Raises:
-        BadInput: no such file or columns, an image without a name, a box that is no rectangle.
+        BadInput: no such file or columns, MOT or YOLO text, an image without a name, a box that is no rectangle in
+            pixels, classes or scores that do not say what they mean, or no box left.
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"no file of boxes {path}")
-    frame, notes = _coco(path) if path.suffix.lower() == ".json" else (_table(path), [])
-    boxes = []
-    for image, x, y, width, height, row in frame.itertuples(index=False):
-        if not isinstance(image, str) or not image.strip():
-            raise BadInput(f"{path}: {row}: names no image")
+        raise BadInput(f"no file of boxes {path}{': it is a folder' * path.is_dir()}")
+    found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path), [])
+    kept = _left_out(path, found, found["crowd"], "are crowds, not one person")
+    kept = _of_people(path, kept, category, declared)
+    kept = _sure(path, kept, min_score)
+    if kept.empty:
+        raise BadInput(f"{path} holds no box" + (f" of a person: {len(found)} were left out" if len(found) else ""))
+    boxes = [Box(*row) for row in kept[list(Box._fields)].itertuples(index=False)]
+    for box in boxes:
+        if not box.image.strip():
+            raise BadInput(f"{box.row}: names no image")
         # Infinite and missing numbers fail this as well.
-        if not (abs(x) < 1e6 and abs(y) < 1e6 and 0 < width < 1e6 and 0 < height < 1e6):
-            raise BadInput(f"{path}: {row}: {x:g}, {y:g}, {width:g} x {height:g} is no rectangle in pixels")
-        boxes.append(Box(image, x, y, width, height, f"{path}: {row}"))
-    if not boxes:
-        raise BadInput(f"{path} holds no box")
-    return boxes, notes
+        if not (abs(box.x) < 1e6 and abs(box.y) < 1e6 and 0 < box.width < 1e6 and 0 < box.height < 1e6):
+            raise BadInput(f"{box.row}: {box.x:g}, {box.y:g}, {box.width:g} x {box.height:g} is no rectangle in pixels")
+    if max(max(box[1:5]) for box in boxes) <= 1:
+        raise BadInput(f"{path}: no number is above 1, so these are fractions of the frame; give pixels")
+    return boxes
+
+
+def _left_out(path, frame, which, why):
+    """The rows of which `which` is false; the others are counted in a warning."""
+    if which.any():
+        warnings.warn(f"{which.sum()} of {len(frame)} boxes in {path} {why}, and were left out", stacklevel=3)
+    return frame[~which]
+
+
+def _of_people(path, frame, category, declared):
+    words = frame["category"].map(_folded)
+    names = [name for name in frame["category"].unique() if name]
+    wanted = PERSON if category is None else {_folded(category)}
+    if words.isin(wanted).any() or not wanted.isdisjoint(map(_folded, declared)):
+        others = frame["category"][~words.isin(wanted)].replace("", "none").unique()
+        return _left_out(path, frame, ~words.isin(wanted), f"are of other classes{listed(':', others)}")
+    if category is not None:
+        raise BadInput(f"{path} has no box of class {category!r}{listed('; it has', names)}")
+    if len(names) > 1 and all(name.isdecimal() for name in names):
+        raise BadInput(
+            f"{path}: its classes have numbers{listed('', names)} and no names: --category says which to take"
+        )
+    if names:
+        what = f"no category is called person{listed(', only', names)}"
+        warnings.warn(f"{path}: {what}: all {len(frame)} boxes taken (--category says which to take)", stacklevel=3)
+    return frame
+
+
+def _folded(name):
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def _sure(path, frame, min_score):
+    strange = frame[(frame["score"] < 0) | (frame["score"] > 1)]
+    if min_score is None and len(strange):
+        row, score = strange.iloc[0][["row", "score"]]
+        raise BadInput(
+            f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take, in its own unit"
+        )
+    least = MIN_SCORE if min_score is None else min_score
+    return _left_out(path, frame, frame["score"] < least, f"have a score below {least:g} (--min-score changes that)")
 
 
 def _table(path):
+    """Boxes of a table: columns of `Box`, and score (NaN where there is none), category ("" for none), crowd."""
+    _refuse_bare_numbers(path)
     frame = read_table(path)
-    image = next((name for name in ("image", "file_name") if name in frame), None)
-    corners = next((names for names in _COLUMNS if set(names) <= set(frame.columns)), None)
+    columns = {str(name).strip().lstrip("# ").lower(): frame[name] for name in frame.columns}
+    image = next((name for name in _IMAGE if name in columns), None)
+    corners = next((names for names in _CORNERS if set(names) <= set(columns)), None)
     if image is None or corners is None:
         raise BadInput(
-            f"{path}: found columns {', '.join(map(str, frame.columns[:8]))}; expected image and x, y, width, height, "
-            "or x1, y1, x2, y2"
+            f"{path}{listed(': found columns', list(frame.columns))}; expected image and x, y, width, height (left, "
+            "top and size in pixels), or x1, y1, x2, y2"
         )
-    numbers = frame[list(corners)].apply(pd.to_numeric, errors="coerce").astype(float)
-    if corners != _COLUMNS[0]:
-        numbers[corners[2]] -= numbers[corners[0]]
-        numbers[corners[3]] -= numbers[corners[1]]
-    rows = [f"row {i + 1}" for i in range(len(frame))]
-    return pd.concat([frame[image].astype(object), numbers, pd.Series(rows)], axis=1)
+    x, y, right, bottom = (_numbers(columns[name]) for name in corners)
+    sized = corners[2] in ("width", "w")
+    score = next((name for name in _SCORE if name in columns), None)
+    classes = [columns[name].map(_text) for name in _CLASS if name in columns]
+    named = [texts for texts in classes if not texts.str.fullmatch(r"\d*").all()] or classes
+    crowds = [columns[name].map(_text).str.lower().isin(("1", "true")) for name in _CROWD if name in columns]
+    unused = [name for name in columns if name not in (image, *corners, score, *_CLASS, *_CROWD)]
+    if unused:
+        warnings.warn(f"{path}{listed(': columns not used:', unused)}", stacklevel=3)
+    return pd.DataFrame(
+        {
+            "image": columns[image].map(_text),
+            **{"x": x, "y": y, "width": right if sized else right - x, "height": bottom if sized else bottom - y},
+            "row": [f"{path}: row {i + 1}" for i in range(len(frame))],
+            "score": _numbers(columns[score]) if score else float("nan"),
+            "category": named[0] if named else "",
+            "crowd": pd.concat(crowds, axis=1).any(axis=1) if crowds else False,
+        }
+    )
+
+
+def _numbers(column):
+    return pd.to_numeric(column, errors="coerce").astype(float)
+
+
+def _text(cell):
+    """A cell of a table as text: 7 and 7.0 are "7", an empty one is ""."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if pd.isna(cell) else str(cell)
+
+
+def _refuse_bare_numbers(path):
+    """BadInput that calls MOT and YOLO text, a line of numbers without names of columns or images, by name."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        line = file.readline(1000)
+    cells = line.replace(",", " ").split()
+    if len(cells) < 5 or not all(cell.lstrip("-").replace(".", "", 1).isdecimal() for cell in cells):
+        return
+    kind = "MOT text (frame, id, left, top, width, height, ...)" if "," in line else "YOLO text (class, centre, size)"
+    raise BadInput(
+        f"{path} looks like {kind}, which names no image: write one CSV for all frames whose first line is "
+        "image,x,y,width,height,score with file names and pixels"
+    )
 
 
 def _coco(path):
-    content, notes = read_json(path, "file of boxes", object), []
-    try:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        person = {c["id"] for c in content.get("categories", ()) if str(c["name"]).lower() in ("person", "pedestrian")}
-        annotations = [a for a in content["annotations"] if not person or a["category_id"] in person]
-        left = len(content["annotations"]) - len(annotations)
-        if left:
-            notes.append(f"{left} of {len(content['annotations'])} boxes in {path} are of no person and were left out")
-        rows = [
-            (names[a["image_id"]], *map(float, _four(a["bbox"])), f"annotation {a.get('id', i + 1)}")
-            for i, a in enumerate(annotations)
-        ]
-        return pd.DataFrame(rows, columns=["image", "x", "y", "width", "height", "row"]), notes
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BadInput(
-            f"{path}: is no COCO file of boxes ({type(error).__name__}: {error}); expected images: [{{id, file_name}}] "
-            "and annotations: [{image_id, bbox: [left, top, width, height]}]"
-        ) from error
+    """Boxes of COCO's JSON, annotations or results, as `_table` has them, and the names of its categories."""
+    remedy = "expected images: [{id, file_name}] and annotations: [{image_id, bbox: [left, top, width, height]}]"
+    with reading(
+        path, "COCO file of boxes", f"{remedy}, or a list of results [{{image_id, category_id, bbox, score}}]"
+    ):
+        content, rows = json.loads(path.read_text(encoding="utf-8")), []
+        results = isinstance(content, list)
+        files = None if results else {image["id"]: image["file_name"] for image in content["images"]}
+        names = {} if results else {kind["id"]: str(kind["name"]) for kind in content.get("categories", ())}
+        for number, box in enumerate(content if results else content["annotations"], 1):
+            left, top, width, height = map(float, box["bbox"])
+            kind = box.get("category_id", "")
+            rows.append(
+                {
+                    "image": str(box["image_id"] if results else files[box["image_id"]]),
+                    **{"x": left, "y": top, "width": width, "height": height},
+                    "row": f"{path}: annotation {box.get('id', number)}",
+                    "score": float(box.get("score", "nan")),
+                    "category": names.get(kind, str(kind)),
+                    "crowd": any(box.get(flag) for flag in _CROWD),
+                }
+            )
+        found = pd.DataFrame(rows, columns=[*Box._fields, "score", "category", "crowd"])
+        if results and "1" in set(found["category"]) and "0" not in set(found["category"]):
+            found["category"] = found["category"].replace("1", "person")  # COCO's own numbers begin at 1, a person
+        return found.astype({"crowd": bool, "score": float}), list(names.values())
 
 
-def _four(numbers):
-    left, top, width, height = numbers if isinstance(numbers, list) else []
-    return left, top, width, height
+def listed(words: str, names: Sequence, most: int = 10) -> str:
+    """`words` and the first of the names, or nothing where there is none."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{words} {', '.join(map(str, names[:most]))}{more}" if names else ""

@@ -1,7 +1,7 @@
-"""A trained model in use: the encoder, the head, and attributes added since; from a folder, the hub, or the package."""
+"""A trained model in use: the encoder, the head, and new attributes; from a folder, the hub, or the package."""
 
+import contextlib
 import copy
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder, load_encoder
-from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two are asked for here)
+from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two are imported from here)
 from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
-from parlib.files import number, read_json, whole_folder, write_atomic
+from parlib.files import digest, json_text, read_json, reading, whole_folder, write_atomic
 from parlib.learn.checkpoint import read_run
 from parlib.learn.head import VLMPARHead
 from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
-from parlib.use.sources import Images
+from parlib.use.crops import Images
 
 
 @dataclass(frozen=True)
-class Added:
-    """An attribute added to a trained model: a direction among the normalised pooled features.
+class NewAttribute:
+    """An attribute that a trained model got later: a direction among the normalised pooled features.
 
     Its probability is sigmoid(weight . pooled / |pooled| + bias). Made by `zero_shot_attribute`, `few_shot_attribute`.
     """
@@ -47,18 +47,18 @@ class Added:
 
 
 class Model(ModelHubMixin):
-    """Images in, named decisions out: an `Encoder`, a `VLMPARHead` trained on it, and `Added` attributes.
+    """Images in, named decisions out: an `Encoder`, a `VLMPARHead` trained on it, and new attributes.
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` carry safetensors, JSON and a model card, nothing else.
 
     Args:
         encoder: the very encoder whose features the head was trained on.
         head: a trained `VLMPARHead`; its schema, thresholds and temperature are used.
-        run: what `run.json` holds of its training, {} where there was none.
+        run: the content of the `run.json` of its training, {} where there was none.
         records: file name -> record of an evaluation of the head.
-        added: of `Added`.
+        added: `NewAttribute`s.
         language: None for the prompts trained with, or codes joined by commas, whose scores are averaged. In other
-            words than those trained with the head is not calibrated, and says so.
+            words than those of its training the head is not calibrated, and `calibrated` is false.
     """
 
     def __init__(
@@ -67,29 +67,29 @@ class Model(ModelHubMixin):
         head: VLMPARHead,
         run: dict[str, Any] | None = None,
         records: dict[str, dict[str, Any]] | None = None,
-        added: Iterable[Added] = (),
+        added: Iterable[NewAttribute] = (),
         language: str | None = None,
     ):
         self.encoder, self.head, self.run, self.records = encoder, head.eval(), run or {}, records or {}
         self.added, self.language, self.heads = tuple(added), language, [self.head]
         self.schema  # noqa: B018 (two attributes of one name are found here)
         if language:
-            self.heads = [self._speaking(code.strip()) for code in language.split(",")]
+            self.heads = [self._in_language(code.strip()) for code in language.split(",")]
 
-    def _speaking(self, language):
+    def _in_language(self, language):
         head, prompts = copy.deepcopy(self.head), load_prompts(Schema.from_dict(self.head.schema), language)
         return head.set_prompts(self.encoder.encode_prompts(prompts))
 
     @cached_property
     def schema(self) -> Schema:
-        """`Schema` of everything it answers: the head's attributes, then the added ones."""
+        """`Schema` of everything it answers: the head's attributes, then the new ones."""
         trained = Schema.from_dict(self.head.schema)
         added = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "added") for a in self.added)
         return replace(trained, attributes=trained.attributes + added, permutations={}, questions={})
 
     @property
     def names(self) -> list[str]:
-        """Names of the A attributes, in the order of `scores`: list of str."""
+        """Names of the A attributes, in the order of `scores`."""
         return self.schema.names
 
     @property
@@ -102,12 +102,17 @@ class Model(ModelHubMixin):
         """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
         return np.array([not self.language] * len(self.head.prompts) + [a.calibrated for a in self.added])
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of tree it was trained on: `rendered`, `official`, `own`, `other`; None where no run says."""
+        return (self.run.get("val") or {}).get("kind")
+
     @cached_property
-    def weights_hash(self) -> str:
-        """SHA-256 of all that determines its scores beside the encoder."""
+    def key(self) -> str:
+        """SHA-256 of all that determines its scores."""
         tensors = {f"{i}.{k}": v for i, head in enumerate(self.heads) for k, v in head.state_dict().items()}
         tensors |= {f"added.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.added}
-        return hash_tensors(tensors, self.encoder.weights_hash)
+        return hash_tensors(tensors, digest(self.encoder.identity))
 
     @torch.no_grad()
     def scores(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
@@ -126,8 +131,8 @@ class Model(ModelHubMixin):
 
         return predict_images(self, images, **options)
 
-    def with_added(self, *attributes: Added) -> "Model":
-        """The same model with more attributes, each an `Added`."""
+    def with_added(self, *attributes: NewAttribute) -> "Model":
+        """The same model with more attributes."""
         for one in attributes:
             if one.weight.shape != (self.encoder.width,):
                 raise BadInput(
@@ -153,30 +158,30 @@ class Model(ModelHubMixin):
     def _save_pretrained(self, save_directory):
         folder = Path(save_directory)
         self.head.save_pretrained(folder)
-        asked = {k: v for k, v in self.run.get("asked", {}).items() if k not in ("root", "cache")}  # paths of a machine
-        run = {**self.run, "asked": asked, "setting": self.run.get("setting") or self._identity()}
-        write_atomic(folder / "run.json", json.dumps(run, indent=1, default=float) + "\n")
+        paths = ("root", "cache")  # of the machine it was trained on
+        options = {key: value for key, value in self.run.get("asked", {}).items() if key not in paths}
+        run = {**self.run, "asked": options, "setting": self.run.get("setting") or self._setting()}
+        write_atomic(folder / "run.json", json_text(run) + "\n")
         for name, record in self.records.items():
             write_record(record, folder / name)
-        write_atomic(folder / "prompts.json", json.dumps(self._prompts(), indent=1, ensure_ascii=False) + "\n")
+        write_atomic(folder / "prompts.json", json_text(self._prompts()) + "\n")
         if self.added:
-            about = [{k: v for k, v in vars(a).items() if k != "weight"} for a in self.added]
-            write_atomic(folder / "added.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+            about = [{key: value for key, value in vars(a).items() if key != "weight"} for a in self.added]
+            write_atomic(folder / "added.json", json_text(about) + "\n")
             write_atomic(folder / "added.safetensors", save({"weight": torch.stack([a.weight for a in self.added])}))
-        write_atomic(folder / "README.md", card(self))
+        write_atomic(folder / "README.md", str(card(self)))  # over the head's own card
 
-    def _identity(self):
+    def _setting(self):
         encoder = self.encoder
-        return {"encoder": encoder.name, "revision": encoder.revision, "weights": encoder.weights_hash}
+        identity = {"weights": encoder.weights_hash, "identity": encoder.identity}
+        return {"encoder": encoder.name, "revision": encoder.revision, **identity}
 
     def _prompts(self):
         """Language -> the head's prompts in it; only those trained with where its schema is a user's own."""
         out, schema = {"trained with": self.head.prompts}, Schema.from_dict(self.head.schema)
         for language in languages():
-            try:
+            with contextlib.suppress(BadInput):  # a user's own attributes, for which this language has no phrases
                 out[language] = load_prompts(schema, language)
-            except BadInput:
-                continue  # a user's own attributes, for which this language has no phrases
         return out
 
     @classmethod
@@ -197,7 +202,8 @@ def load(
 
     Args:
         name: one that ships (`nano-pa100k`), the folder of a run or of a saved model, or a hub id.
-        encoder: an `Encoder`, or where it lies if not where the model says; it must have the weights trained with.
+        encoder: an `Encoder`, or its folder or hub id if it is not where the model says; it must be the one trained
+            with: weights, preprocessing and tokenizer.
         revision: of a hub id.
         device: default is this process's GPU where there is one.
         language: see `Model`.
@@ -209,33 +215,25 @@ def load(
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise BadInput(f"{name} holds no model: expected config.json, model.safetensors and run.json of `parlib train`")
     run, head = read_run(folder)
-    setting, added = run["setting"], _read_added(folder)
+    setting, layer = run["setting"], run["setting"].get("layer")
     if encoder is None or isinstance(encoder, (str, os.PathLike)):
         source, commit = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
-        encoder = load_encoder(source, commit, device, layer=setting.get("layer"))
-    asked = (encoder.weights_hash, encoder.layer, encoder.width)
-    if asked != (setting["weights"], setting.get("layer"), head.image_width):
-        raise BadInput(
-            f"model {name} was trained on encoder {setting['encoder']!r} (weights {setting['weights'][:12]}); "
-            f"{encoder.name!r} has others ({encoder.weights_hash[:12]}): a head reads its own encoder's features only"
-        )
-    names = [p.name for p in sorted(folder.glob("*.json"))]
-    names = [n for n in names if n not in ("config.json", "run.json", "prompts.json", "added.json")]
-    records = {n: read_records(folder / n)[0] for n in names}
-    return Model(encoder, head.to(encoder.device), run, records, (), language).with_added(*added)
+        encoder = load_encoder(source, commit, device, layer=layer)
+    older = {"weights": setting["weights"], **({"layer": layer} if layer else {})}  # runs that record no identity
+    encoder.must_match(setting.get("identity") or older, f"model {name}")
+    own = ("config.json", "run.json", "prompts.json", "added.json")
+    names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
+    records = {file: read_records(folder / file)[0] for file in names}
+    return Model(encoder, head.to(encoder.device), run, records, (), language).with_added(*_read_added(folder))
 
 
 def _read_added(folder):
     if not (folder / "added.json").is_file():
         return []
-    about = {"name": str, "phrases": [str], "bias": number, "threshold": number, "calibrated": bool, "how": str}
-    entries = read_json(folder / "added.json", "added attributes", [about])
-    try:
+    entries = read_json(folder / "added.json", "new attributes")
+    with reading(folder / "added.safetensors", "weights of new attributes", "fetch the model again"):
         weights = load_file(folder / "added.safetensors")["weight"].float()
-    # safetensors has an error class of its own for a damaged header.
-    except Exception as error:
-        raise BadInput(f"{folder / 'added.safetensors'} is damaged ({error}): fetch the model again") from error
-    if len(entries) != len(weights):
-        raise BadInput(f"{folder} has {len(entries)} added attributes and weights of {len(weights)}: fetch it again")
-    entries = [{**{key: entry[key] for key in about}, "phrases": tuple(entry["phrases"])} for entry in entries]
-    return [Added(**entry, weight=weight) for entry, weight in zip(entries, weights, strict=True)]
+        return [
+            NewAttribute(**{**entry, "phrases": tuple(entry["phrases"])}, weight=weight)
+            for entry, weight in zip(entries, weights, strict=True)
+        ]

@@ -1,10 +1,17 @@
-"""Any number of images through a model: in pieces that are kept, so that a long job that was stopped goes on."""
+"""Any number of pictures through a model into one file: JSON, CSV or Parquet, whole or not at all.
 
-import contextlib
+A long job is done in parts that are kept, so that one that was stopped resumes; only one process writes a file.
+"""
+
+import glob
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -16,16 +23,18 @@ from tqdm.auto import tqdm
 
 from parlib.encode.extract import loader
 from parlib.errors import BadInput
-from parlib.files import digest, write_atomic
-from parlib.use.boxes import read_boxes
-from parlib.use.model import Model
-from parlib.use.sources import Crop, Images, Picture, crops_of, find_images
+from parlib.files import digest, json_text, only_one, partial_of, plain_cell, read_json, sweep, write_atomic
+from parlib.use.crops import Crop, Images, gather
+from parlib.use.model import EXAMPLES, Model
 
-PIECE = 512  # crops that are computed, written and kept together
-COLUMNS = {
-    **{"image": str, "x": float, "y": float, "width": float, "height": float},
-    **{"attribute": str, "probability": float, "decision": bool, "threshold": float, "calibrated": bool, "error": str},
+PART = 512  # crops that are computed, written and kept together
+FORMATS = ("json", "csv", "parquet")
+_CORNERS = ("x", "y", "width", "height")
+_TYPES = {
+    **{"attribute": "str", "probability": float, "decision": "boolean", "threshold": float, "calibrated": "boolean"},
+    **{"conflict": "str", "error": "str"},
 }
+Person = dict[str, Any]  # see `Job.people`
 
 
 def predict_images(
@@ -36,46 +45,34 @@ def predict_images(
     threshold: float | None = None,
     workers: int | None = None,
     progress: bool = True,
+    min_score: float | None = None,
+    category: str | None = None,
 ) -> pd.DataFrame:
-    """What a model says of images.
+    """What a model answers about images.
 
     Args:
         model: `Model`.
         images: a PIL image, a file, a folder, a glob pattern, or a list of these.
-        boxes: file of boxes (see `read_boxes`) that cut people out of full frames.
+        boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
         attributes: names to answer; all by default.
         threshold: one for all attributes in place of each one's own.
-        workers: processes that decode; default is one a core but one, none for a handful of images.
+        workers: processes that decode; default is one per core but one, none for a handful of images.
 
     Returns:
-        DataFrame, a row a person and attribute: `image`, with boxes `x, y, width, height` in pixels, `attribute`,
+        DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels, `attribute`,
         `probability` in [0, 1], `decision` (probability > threshold), `threshold`, `calibrated` (fitted to labels),
-        and `error`, which a row without an attribute has where an image could not be read.
+        `conflict` (the exclusive set that the decisions break, missing where none), and `error`, which a row without an
+        attribute has where an image could not be read.
 
     Raises:
         BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
     """
-    crops, _ = gather(images, boxes)
-    job = Job(model, crops, attributes, threshold, workers, progress)
-    return pd.concat(list(job.pieces()), ignore_index=True)
-
-
-def gather(images: Images, boxes: str | os.PathLike | None = None) -> tuple[list[Crop], list[str]]:
-    """Everything to predict, checked before anything is computed: (list of `Crop`, notes)."""
-    images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
-    pictures = [image for image in images if isinstance(image, Image.Image)]
-    named: list[tuple[str, Picture]] = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
-    if len(pictures) < len(images):
-        named += find_images([image for image in images if not isinstance(image, Image.Image)])
-    if not named:
-        raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
-    found, notes = (None, []) if boxes is None else read_boxes(boxes)
-    crops, more = crops_of(named, found)
-    return crops, notes + more
+    job = Job(model, gather(images, boxes, min_score, category), attributes, threshold, workers, progress)
+    return pd.concat([to_table(people, job.boxed) for people in job.people()], ignore_index=True)
 
 
 class Job:
-    """A prediction of many crops as tables of `PIECE` crops each, computed or, with a folder, found again.
+    """A prediction of many crops in parts of `PART` crops, computed or, with a folder, found again.
 
     Args: as `predict_images`; `crops` from `gather`.
     """
@@ -92,71 +89,95 @@ class Job:
         if threshold is not None and not 0 <= threshold <= 1:
             raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
         self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
+        self.boxed = any(crop.box for crop in crops)
         lower = {name.lower(): name for name in model.names}
-        asked = [name.strip() for name in attributes or model.names]
-        asked = [name if name in model.names else lower.get(name.lower(), name) for name in asked]
-        self.columns = [model.schema.index(name) for name in dict.fromkeys(asked)]
-        self.thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
+        wanted = [name.strip() for name in attributes or model.names]
+        wanted = [name if name in model.names else lower.get(name.lower(), name) for name in wanted]
+        self.schema = model.schema.subset(model.schema.name, list(dict.fromkeys(wanted)))
+        self.columns = [model.schema.index(name) for name in self.schema.names]
+        thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
+        self.thresholds = thresholds[self.columns]
+        folders = {None if isinstance(c.source, Image.Image) else os.path.dirname(c.source) for c in crops}
+        if model.kind == "rendered" and not all(folder is not None and _is_rendered(folder) for folder in folders):
+            words = "this model was trained on rendered people: its answers about photographs mean nothing"
+            warnings.warn(words, stacklevel=2)
 
     @property
     def key(self) -> str:
         """Hash of all that determines the result: model, images with sizes and times, boxes, options."""
-        asked = [self.model.weights_hash, self.columns, self.thresholds.tolist(), PIECE]
-        files = {str(c.source): _stamp(c.source) for c in self.crops}
-        return digest([asked, [(c.name, files[str(c.source)], c.box and c.box[:5]) for c in self.crops]])
+        how = [self.model.key, self.columns, self.thresholds.tolist(), PART]
+        files = {str(crop.source): _stamp(crop.source) for crop in self.crops}
+        return digest([how, [(c.name, files[str(c.source)], c.box and c.box[:5]) for c in self.crops]])
 
-    def pieces(self, folder: Path | None = None) -> Iterator[pd.DataFrame]:
-        """The tables in order; with a `folder`, those in it are read and the others written there."""
-        spans = [range(i, min(i + PIECE, len(self.crops))) for i in range(0, len(self.crops), PIECE)]
-        paths = [folder and folder / f"part-{i:06d}.parquet" for i in range(len(spans))]
-        todo = {i: span for i, span in enumerate(spans) if not _is_whole(paths[i])}
+    def people(self, folder: Path | None = None) -> Iterator[list[Person]]:
+        """The answers in order, a part at a time; with a `folder`, parts in it are read and the others written there.
+
+        Each person is a dict of plain values: `image`; `box`, [left, top, width, height], where there is one; and
+        `error`, or `attributes`: name -> `probability`, `decision`, `threshold`, `calibrated`, `conflict`.
+        """
+        spans = [range(i, min(i + PART, len(self.crops))) for i in range(0, len(self.crops), PART)]
+        paths = [folder and folder / f"part-{i:06d}.json" for i in range(len(spans))]
+        kept = [path is not None and path.is_file() for path in paths]
+        missing = [span for span, there in zip(spans, kept, strict=True) if not there]
         encoder = self.model.encoder
-        loaded = iter(loader(_Pixels(self.crops, encoder), list(todo.values()), encoder, workers=self.workers))
+        loaded = iter(loader(_Pixels(self.crops, encoder), missing, encoder, workers=self.workers))
         hidden = None if self.progress else True  # None: shown on a terminal only
-        done = len(self.crops) - sum(map(len, todo.values()))
+        done = len(self.crops) - sum(map(len, missing))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
-            for i, (span, path) in enumerate(zip(spans, paths, strict=True)):
-                if i not in todo:
-                    yield pd.read_parquet(path)
+            for span, path, there in zip(spans, paths, kept, strict=True):
+                if there:
+                    yield read_json(path, "part of a prediction, remove it to compute it again:")
                     continue
-                table = self._table(span, loaded, bar)
+                people = self._answers(span, *self._scores(span, loaded, bar))
                 if path:
-                    write_atomic(path, table.to_parquet(index=False))
-                yield table
+                    write_atomic(path, json_text(people, indent=None))
+                yield people
 
-    def _table(self, span, loaded, bar):
-        scores = np.full((len(span), len(self.columns)), np.nan)
-        errors: dict[int, str] = {}
-        at = 0
-        while at < len(span):
+    def _scores(self, span, loaded, bar):
+        """Probabilities (len(span), asked attributes), and row -> error of what could not be read."""
+        scores, errors, done = np.full((len(span), len(self.columns)), np.nan), {}, 0
+        while done < len(span):
             rows, inputs, failed = next(loaded)
             if rows:
                 with torch.autocast("cuda", enabled=self.model.encoder.device.type == "cuda"):
                     features = self.model.encoder.encode_images(inputs)
                 scores[[row - span[0] for row in rows]] = self.model.scores(*features).cpu().numpy()[:, self.columns]
             errors |= failed
-            at += len(rows) + len(failed)
+            done += len(rows) + len(failed)
             bar.update(len(rows) + len(failed))
-        return self._rows(span, scores, errors)
+        return scores, errors
 
-    def _rows(self, span, scores, errors):
-        model = self.model
-        parts: dict[str, list] = {name: [] for name in COLUMNS}
-        names, limits = np.array(model.names, object)[self.columns], self.thresholds[self.columns]
-        told = model.calibrated[self.columns]
-        for row in span:
-            crop, p = self.crops[row], scores[row - span[0]]
-            n = 1 if row in errors else len(names)
-            corners = crop.box[1:5] if crop.box else (np.nan,) * 4
-            for name, value in zip(("image", "x", "y", "width", "height"), (crop.name, *corners), strict=True):
-                parts[name] += [value] * n
-            answers = (None,) * 5 if row in errors else (names, p.round(6), p > limits, limits.round(6), told)
-            for name, value in zip(list(COLUMNS)[5:10], answers, strict=True):
-                parts[name] += [None] if value is None else value.tolist()
-            parts["error"] += [errors.get(row)] * n
-        table = pd.DataFrame(parts).astype({"decision": "boolean", "calibrated": "boolean"})
-        table = table.astype({c: "str" for c in ("image", "attribute", "error")} | {"probability": float})
-        return table if any(crop.box for crop in self.crops) else table.drop(columns=["x", "y", "width", "height"])
+    def _answers(self, span, scores, errors):
+        decisions, calibrated = scores > self.thresholds, self.model.calibrated[self.columns]
+        conflicts, people = self._conflicts(decisions), []
+        for i, row in enumerate(span):
+            crop = self.crops[row]
+            person: Person = {"image": crop.name, **({"box": list(crop.box[1:5])} if crop.box else {})}
+            if row in errors:
+                person["error"] = errors[row]
+            else:
+                person["attributes"] = {
+                    name: {
+                        "probability": round(float(scores[i, a]), 6),
+                        "decision": bool(decisions[i, a]),
+                        "threshold": round(float(self.thresholds[a]), 6),
+                        "calibrated": bool(calibrated[a]),
+                        "conflict": conflicts[i].get(name),
+                    }
+                    for a, name in enumerate(self.schema.names)
+                }
+            people.append(person)
+        return people
+
+    def _conflicts(self, decisions):
+        """One dict per row of decisions (n, A): attribute -> name of the exclusive set that it breaks."""
+        out: list[dict[str, str]] = [{} for _ in decisions]
+        broken, members = self.schema.contradictions(decisions), {g.name: g.members for g in self.schema.exclusive}
+        for name, rows in broken.items():
+            for row in np.flatnonzero(rows):
+                yes = [m for m in members[name] if decisions[row, self.schema.index(m)]]
+                out[row] |= dict.fromkeys(yes or members[name], name)
+        return out
 
 
 class _Pixels(torch.utils.data.Dataset):
@@ -181,17 +202,103 @@ class _Pixels(torch.utils.data.Dataset):
         return list(images), self.encoder.preprocess(images.values()) if images else None, errors
 
 
-def _is_whole(path):
-    """Whether a piece lies there, to its very end."""
-    with contextlib.suppress(OSError, pa.ArrowException):
-        return path is not None and pyarrow.parquet.read_metadata(path).num_columns > 0
-    return False
-
-
 def _stamp(source):
     if isinstance(source, Image.Image):
         return digest([source.size, source.tobytes().hex()])
-    with contextlib.suppress(OSError):
-        about = os.stat(source)
-        return [str(source), about.st_size, about.st_mtime_ns]
-    return [str(source)]
+    about = os.stat(source) if os.path.exists(source) else None
+    return [str(source), about and about.st_size, about and about.st_mtime_ns]
+
+
+def _is_rendered(folder):
+    """Whether a folder holds this project's own renders: the examples, or a part of a rendered tree."""
+    above = Path(folder).resolve()
+    return above == EXAMPLES or any((place / "rendered.json").is_file() for place in (above, *above.parents))
+
+
+def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
+    """People of a `Job` as the rows of `predict_images`; `boxed` puts the columns of boxes in."""
+    rows = []
+    for person in people:
+        place = {"image": person["image"], **dict(zip(_CORNERS, person.get("box", ()), strict=False))}
+        answers = person.get("attributes") or {None: {}}  # one row where the image could not be read
+        rows += [
+            {**place, "attribute": name, **answer, "error": person.get("error")} for name, answer in answers.items()
+        ]
+    types = {"image": "str", **(dict.fromkeys(_CORNERS, float) if boxed else {}), **_TYPES}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def write_predictions(
+    job: Job,
+    out: str | os.PathLike | None = None,
+    format: str | None = None,
+    watch: Callable[[Iterator[list[Person]]], Iterable[list[Person]]] = iter,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Predict and write one file, whole or not at all; the parts of a job that was stopped are found again.
+
+    Args:
+        job: `Job`.
+        out: file, must not exist; None prints to standard output.
+        format: one of `FORMATS`; default is by the suffix of `out`, or json.
+        watch: takes the iterator of people and passes them on, such as `annotate`.
+
+    Returns:
+        (people answered, [(image, error)] of what could not be read).
+    """
+    format = format or (Path(out).suffix[1:].lower() if out else "") or "json"
+    if format not in FORMATS or (format == "parquet" and not out):
+        raise BadInput(f"format {format!r} cannot be written here; known: {', '.join(FORMATS)} (parquet needs --out)")
+    if not out:
+        return _write(watch(job.people()), sys.stdout.buffer, format, job.boxed)
+    out = Path(out)
+    if out.exists():
+        raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
+    folder, partial = out.with_name(f".{out.name}.{job.key[:12]}.parts"), partial_of(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_one(out, folder / "lock"):
+            sweep(folder)
+            sweep(out.parent)
+            try:
+                with open(partial, "wb") as file:
+                    counts = _write(watch(job.people(folder)), file, format, job.boxed)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(out)
+            finally:
+                partial.unlink(missing_ok=True)
+            for left in out.parent.glob(f".{glob.escape(out.name)}.*.parts"):  # those of other options as well
+                shutil.rmtree(left, ignore_errors=True)
+        return counts
+    except OSError as error:
+        raise BadInput(
+            f"{out} cannot be written: {error.strerror}; make room or choose another place, what is done is kept"
+        ) from error
+
+
+def _write(parts, file: IO[bytes], format, boxed):
+    """Write parts as they come: (people answered, [(image, error)])."""
+    answered, unreadable, writer = 0, [], None
+    for number, people in enumerate(parts):
+        failed = [(person["image"], person["error"]) for person in people if "error" in person]
+        unreadable += failed
+        answered += len(people) - len(failed)
+        if format == "json":
+            objects = ",\n".join(json_text(person, indent=None) for person in people)
+            file.write((("[\n" if number == 0 else ",\n") + objects).encode())
+            continue
+        table = to_table(people, boxed)
+        if format == "csv":
+            safe = {
+                c: table[c].map(plain_cell, na_action="ignore") for c in ("image", "attribute", "conflict", "error")
+            }
+            file.write(table.assign(**safe).to_csv(index=False, header=number == 0).encode())
+        else:
+            part = pa.Table.from_pandas(table, preserve_index=False)
+            writer = writer or pyarrow.parquet.ParquetWriter(file, part.schema)
+            writer.write_table(part)
+    if writer:
+        writer.close()
+    if format == "json":
+        file.write(b"\n]\n")
+    return answered, unreadable

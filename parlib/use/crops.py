@@ -1,0 +1,186 @@
+"""The people to predict: pictures by file, folder or pattern, whole or cut out by boxes."""
+
+import glob
+import os
+import posixpath
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from PIL import Image
+
+from parlib.data.images import FORMATS, open_image
+from parlib.errors import BadInput
+from parlib.files import reading
+from parlib.use.boxes import Box, listed, read_boxes
+
+Picture = str | os.PathLike | Image.Image  # a file, a folder, a pattern, or a picture
+Images = Picture | Iterable[Picture]
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+
+
+class Crop(NamedTuple):
+    """One person to look at: a name, the file (or a PIL image) it is in, and the box of it, None for all of it."""
+
+    name: str
+    source: Picture
+    box: Box | None = None
+
+    def open(self, frame: Image.Image | None = None) -> Image.Image:
+        """The person as upright RGB `PIL.Image`; `frame`, the opened source, saves opening it again."""
+        frame = frame or self.frame()
+        return frame.crop(self.box.within(*frame.size)) if self.box else frame
+
+    def frame(self) -> Image.Image:
+        """The whole picture; BadInput where it cannot be read."""
+        return self.source.convert("RGB") if isinstance(self.source, Image.Image) else open_image(self.source)
+
+
+def gather(
+    images: Images,
+    boxes: str | os.PathLike | None = None,
+    min_score: float | None = None,
+    category: str | None = None,
+) -> list[Crop]:
+    """Everything to predict, checked before anything is computed; warnings say what was left out."""
+    images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
+    pictures = [image for image in images if isinstance(image, Image.Image)]
+    named: list[tuple[str, Picture]] = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
+    if len(pictures) < len(images):
+        named += find_images([image for image in images if not isinstance(image, Image.Image)])
+    if not named:
+        raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
+    return crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
+
+
+def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
+    """[(name, path)] of every image in files, folders (and below) and glob patterns, each once, in order.
+
+    In folders and patterns, a file is an image by its suffix (`SUFFIXES`) or by its first bytes; a warning names and
+    counts the others. A file that is named itself is always taken.
+
+    Raises:
+        BadInput: nothing there, or a folder or pattern without an image.
+    """
+    found: dict[str, str] = {}
+    others: list[str] = []
+    for source in map(str, sources):
+        if os.path.isdir(source):
+            inside = {path: os.path.relpath(path, source) for path in _below(source)}
+        elif os.path.exists(source):
+            found.setdefault(source, source)
+            continue
+        else:
+            inside = {path: path for match in glob.glob(source, recursive=True) for path in _below(match)}
+        new = {path: inside[path] for path in sorted(inside) if _is_image(path)}
+        left_out = [inside[path] for path in sorted(inside) if path not in new]
+        if not new and not os.path.isdir(source):
+            raise BadInput(f"no image {source!r}: no such file or folder, and as a pattern it matches no image")
+        if not new:
+            raise BadInput(f"{source}: no image in this folder or below{listed('; it has', left_out)}")
+        found |= {path: name for path, name in new.items() if path not in found}
+        others += [name for name in left_out if name not in others]
+    if others:
+        verb = "file is no picture and was" if len(others) == 1 else "files are no pictures and were"
+        warnings.warn(f"{len(others)} {verb} left out{listed(':', others)}", stacklevel=2)
+    return [(name, path) for path, name in found.items()]
+
+
+def _below(path):
+    """Every file below a folder, and its links to folders, which are not followed; of a file, the file itself."""
+    if not os.path.isdir(path):
+        return [path]
+    inside = []
+    for folder, folders, files in os.walk(path, onerror=_cannot_be_listed):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        inside += [os.path.join(folder, name) for name in (*files, *links)]
+    return inside
+
+
+def _cannot_be_listed(error):
+    warnings.warn(f"folder {error.filename} cannot be read ({error.strerror}): its files were left out", stacklevel=2)
+
+
+def _is_image(path):
+    if os.path.basename(path).startswith(".") or os.path.isdir(path):
+        return False
+    if path.lower().endswith(SUFFIXES):
+        return os.path.isfile(path) or os.path.islink(path)  # a link to nothing is reported as unreadable
+    try:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS):
+            return os.path.isfile(path)
+    except Exception:  # whatever the first bytes trip Pillow into
+        return False
+
+
+def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None = None) -> list[Crop]:
+    """`Crop`s of images, (name, source) each: whole, or as `boxes` cut them, frame by frame.
+
+    Every box is compared with the size of its frame before anything is computed. Frames without a box are left out and
+    boxes over the edge are cut there; warnings count both. A frame that cannot be read is kept whole, so that its error
+    is reported with the others.
+
+    Raises:
+        BadInput: a box in a frame that is not among the images, or outside its frame.
+    """
+    if boxes is None:
+        return [Crop(name, source) for name, source in images]
+    by_name, cut = _by_name(images), 0
+    inside: dict[int, list[Box]] = {}
+    for box in boxes:
+        frame = by_name.get(_spelling(box.image))
+        if frame is None:
+            raise BadInput(
+                f"{box.row}: no image {box.image!r}, or several of that name, among the {len(images)} to predict; the "
+                f"first of them is {images[0][0]}"
+            )
+        inside.setdefault(frame, []).append(box)
+    out = []
+    for frame, its_boxes in inside.items():
+        name, source = images[frame]
+        try:
+            size = _size(source)
+        except BadInput:
+            out.append(Crop(name, source))
+            continue
+        for box in its_boxes:
+            left, top, right, bottom = box.within(*size)
+            cut += right - left < round(box.width) - 1 or bottom - top < round(box.height) - 1
+        out += [Crop(name, source, box) for box in its_boxes]
+    if len(inside) < len(images):
+        empty = len(images) - len(inside)
+        warnings.warn(f"{empty} of {len(images)} images have no box and were left out", stacklevel=2)
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there", stacklevel=2
+        )
+    return out
+
+
+def _by_name(images):
+    """What a box may call an image -> its index: name or path; where it is of one only, the file name, with suffix and
+    without, and the number that it is."""
+    short, whole = [], {}
+    for i, (name, source) in enumerate(images):
+        whole |= {_spelling(str(source)): i, _spelling(name): i}
+        last = posixpath.basename(_spelling(name))
+        stem = posixpath.splitext(last)[0]
+        short += [(each, i) for each in {last, stem, str(int(stem)) if stem.isdecimal() else stem}]
+    times = Counter(each for each, _ in short)
+    return {each: i for each, i in short if times[each] == 1} | whole
+
+
+def _spelling(name):
+    return posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/"))
+
+
+def _size(source):
+    """(width, height) of an upright picture, from its header alone."""
+    if isinstance(source, Image.Image):
+        return source.size
+    with reading(source, "picture"), Image.open(source) as image:
+        turned = image.getexif().get(274, 1) >= 5  # EXIF orientation: 5 to 8 swap width and height
+        return image.size[::-1] if turned else image.size
