@@ -17,7 +17,9 @@ HEIGHT, PANEL, LINE = 400, 230, 15  # px: height of the picture, width of a pane
 ROWS, ABREAST = 25, 4  # lines in a panel, panels in a row
 
 
-def annotate(parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike) -> Iterator[list[Person]]:
+def annotate(
+    parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike
+) -> Iterator[list[Person]]:
     """Pass on the people of a `Job`, and write each image that could be read to `folder` once its last one has passed.
 
     The picture of `a/b.jpg` is `a/b.png`, and `a/b-2.png` where another source has that one; always below `folder`.

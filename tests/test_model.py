@@ -1,0 +1,93 @@
+"""A model in use: loaded, extended, saved, and never silently the wrong one."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import parlib
+from parlib.cli import main
+from parlib.errors import BadInput
+from parlib.files import write_atomic
+from parlib.learn.head import VLMPARHead
+from parlib.schema import schema
+from parlib.use.attributes import few_shot_attribute
+from parlib.use.model import EXAMPLES, SHIPPED, Model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return parlib.load("nano-pa100k")
+
+
+def test_the_shipped_head_knows_its_examples_better_than_chance(model):
+    record = model.records["test.json"]
+    assert record["data"]["kind"] == "rendered" and record["tuned"]["mA"] > 0.8
+    assert model.run["setting"]["weights"] == model.encoder.weights_hash
+
+
+def test_other_languages_answer_and_are_not_called_calibrated(model, folder):
+    english, chinese = model(folder), parlib.load(language="zh")(folder)
+    assert not chinese["calibrated"].any() and english["calibrated"].all()
+    assert 0 < abs(english["probability"] - chinese["probability"]).max() < 1
+    both = parlib.load(language="en, zh")(folder)
+    np.testing.assert_allclose(both["probability"], (english["probability"] + chinese["probability"]) / 2, atol=2e-6)
+    with pytest.raises(BadInput, match="no prompts in 'xx'; there are en"):
+        parlib.load(language="xx")
+
+
+def test_a_saved_model_answers_the_same_and_says_where_it_comes_from(model, folder, tmp_path):
+    pooled, labels = toy(model.encoder)
+    made = model.with_added(few_shot_attribute(model.encoder, "scarf", pooled, labels, "a person with a scarf"))
+    made.save_pretrained(tmp_path / "saved")
+    again = Model.from_pretrained(tmp_path / "saved")
+    pd.testing.assert_frame_equal(made(folder), again(folder))
+    assert (
+        again.names[-1] == "scarf" and again.records == model.records and again.run["setting"] == model.run["setting"]
+    )
+    held = {p.name for p in (tmp_path / "saved").iterdir()}
+    assert {p.rpartition(".")[2] for p in held} == {"json", "safetensors", "md"}
+    prompts = json.loads((tmp_path / "saved" / "prompts.json").read_text())
+    assert set(prompts) == {"trained with", "en", "zh", "es", "it", "fr", "ar"} and all(
+        len(p) == 26 for p in prompts.values()
+    )
+    assert "/" + str(tmp_path).strip("/").split("/")[0] + "/" not in (tmp_path / "saved" / "run.json").read_text()
+
+
+def test_saving_replaces_a_model_and_nothing_else(model, tmp_path):
+    model.save_pretrained(tmp_path / "saved")
+    model.save_pretrained(tmp_path / "saved")
+    write_atomic(tmp_path / "thesis" / "chapter.txt", "years of work")
+    with pytest.raises(BadInput, match="holds something that is no model"):
+        model.save_pretrained(tmp_path / "thesis")
+    assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
+
+
+def test_models_that_are_none_or_of_another_encoder(capsys, model, folder, tmp_path):
+    for name, said in (
+        ("nothing", "no model 'nothing': there is no such folder; give a folder, a hub id or nano-pa100k"),
+        (folder, "holds no model"),
+        ("./nothing/here", "no model './nothing/here'"),
+    ):
+        code, out, err = say(capsys, name, folder)
+        assert code == 2 and out == "" and said in err and err.count("\n") == 1
+    other = parlib.load_encoder("nano")
+    other.model.vision_model.post_layernorm.weight.data += 0.1
+    with pytest.raises(BadInput, match="a head reads its own encoder's features only"):
+        parlib.load(encoder=other)
+    shutil.copytree(SHIPPED["nano-pa100k"], tmp_path / "cut")
+    weights = (tmp_path / "cut" / "model.safetensors").read_bytes()
+    (tmp_path / "cut" / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(BadInput, match="damaged or of another version"):
+        parlib.load(tmp_path / "cut")
+
+
+def test_a_head_alone_can_be_wrapped_and_saved(tmp_path):
+    encoder, own = parlib.load_encoder("nano"), schema("pa100k").subset("mine", ["Hat", "Female"])
+    head = VLMPARHead.for_encoder(encoder, own, ["a hat", "a woman"], "compact")
+    Model(encoder, head).save_pretrained(tmp_path / "mine")
+    assert parlib.load(tmp_path / "mine").names == ["Hat", "Female"]
+    assert "No evaluation was recorded" in (tmp_path / "mine" / "README.md").read_text()
