@@ -26,8 +26,8 @@ from parlib.learn.baselines import zero_shot
 from parlib.learn.run import prepare
 from parlib.learn.train import TrainOptions
 from parlib.measure.metrics import tune_thresholds
-from parlib.use.predict import Job, gather
-from parlib.use.write import write_predictions
+from parlib.use.crops import gather
+from parlib.use.predict import Job, write_predictions
 from pedsynth import synthesize
 
 TIMES, REPEATS = (1, 4, 16), 2
@@ -97,7 +97,7 @@ def train(place, n):
 def predict(place, n):
     model, out = parlib.load(), Path(tempfile.mkdtemp(dir=place)) / "out.parquet"
     root = _tree(place, n)
-    return lambda: write_predictions(Job(model, gather([root])[0], progress=False), out)
+    return lambda: write_predictions(Job(model, gather([root]), progress=False), out)
 
 
 def predict_boxes(place, n):
@@ -105,7 +105,7 @@ def predict_boxes(place, n):
     model, folder = parlib.load(), Path(tempfile.mkdtemp(dir=place))
     images, boxes = sorted(_tree(place, n).rglob("*.jpg"))[:n], folder / "boxes.csv"
     boxes.write_text("image,x,y,width,height\n" + "".join(f"{p.name},0,0,20,40\n" for p in images))
-    return lambda: write_predictions(Job(model, gather(images, boxes)[0], progress=False), folder / "out.parquet")
+    return lambda: write_predictions(Job(model, gather(images, boxes), progress=False), folder / "out.parquet")
 
 
 def score(place, n):

@@ -11,8 +11,8 @@ from harness import side_by_side, write
 
 import parlib
 from parlib.data import load_benchmark
-from parlib.use.predict import Job, gather
-from parlib.use.write import write_predictions
+from parlib.use.crops import gather
+from parlib.use.predict import Job, write_predictions
 from pedsynth import synthesize
 
 IMAGES = 2000
@@ -25,7 +25,7 @@ def main():
         place = Path(place)
         root = synthesize("pa100k", place / "tree", train=1, val=1, test=IMAGES, progress=False)
         dataset, count = load_benchmark("pa100k", root, "test"), iter(range(1000))
-        crops, _ = gather([path["path"] for path in _files(dataset)])
+        crops = gather([path["path"] for path in _files(dataset)])
 
         def extracted():
             parlib.extract(dataset, model.encoder, place / str(next(count)), "t", progress=False)
@@ -40,7 +40,7 @@ def main():
         for many in (1, 4):
             before, most = process.memory_info().rss, 0
             job = Job(model, crops * many, progress=False)
-            for _ in job.pieces():
+            for _ in job.people():
                 most = max(most, process.memory_info().rss)
             out[f"{many}x"] = {"images": IMAGES * many, "above_before_mb": (most - before) / 1e6}
     write("predict", out)

@@ -20,22 +20,28 @@ def model():
     return parlib.load("nano-pa100k")
 
 
-def test_a_phrase_is_scored_as_the_checkpoint_does(model, folder):
-    phrase, images = "a person with a red coat", [Image.open(p).convert("RGB") for _, p in find_images([folder])]
-    table = model.with_phrases({"red coat": phrase})(folder, attributes=["red coat"])
+def test_a_phrase_is_scored_as_the_checkpoint_does(model):
+    phrase, images = "a person with a red coat", [Image.open(p).convert("RGB") for _, p in find_images([EXAMPLES])]
+    table = model.with_phrases({"red coat": phrase})(EXAMPLES, attributes=["red coat"])
     pooled = model.encoder.encode_images(images).pooled
     expected = model.encoder.zero_shot(pooled, model.encoder.encode_prompts([phrase]).pooled)[:, 0]
     np.testing.assert_allclose(table["probability"], expected, atol=1e-5)
     assert not table["calibrated"].any() and (table["threshold"] == 0.5).all()
 
 
-def test_the_command_takes_phrases(capsys, folder):
+def say(capsys, *arguments):
+    """(exit code, stdout, stderr) of `parlib predict` with the examples."""
+    code = main(["predict", "nano-pa100k", str(EXAMPLES), *arguments])
+    return code, *capsys.readouterr()
+
+
+def test_the_command_takes_phrases(capsys):
     asked = ("--phrase", "red coat=a person in a red coat", "--attributes", "red coat,Hat")
-    code, out, _ = say(capsys, "nano-pa100k", folder, *asked)
+    code, out, _ = say(capsys, *asked)
     assert code == 0 and list(json.loads(out)[0]["attributes"]) == ["red coat", "Hat"]
-    code, _, err = say(capsys, "nano-pa100k", folder, "--phrase", "Hat=a hat")
+    code, _, err = say(capsys, "--phrase", "Hat=a hat")
     assert code == 2 and "names these attributes twice: Hat" in err
-    code, _, err = say(capsys, "nano-pa100k", folder, "--phrase", "x=")
+    code, _, err = say(capsys, "--phrase", "x=")
     assert code == 2 and "'x' needs a phrase" in err
 
 

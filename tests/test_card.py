@@ -1,11 +1,8 @@
 """A card is filled from run and records alone, and its header is valid YAML."""
 
-import yaml
-from huggingface_hub import ModelCard
+import pytest
 
 import parlib
-from parlib.use.card import card
-from parlib.use.model import Model
 
 
 @pytest.fixture(scope="module")

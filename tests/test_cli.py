@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from parlib.cli import main
+from parlib.profile import settings
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,80 @@ def test_check_says_by_its_exit_code_whether_a_tree_can_be_used(rendered, tmp_pa
     assert main(["check", str(tmp_path)]) == 1
 
 
+COMMANDS = ["synth", "check", "extract", "train", "baselines", "evaluate", "predict", "export", "audit", "table"]
+
+
 def test_help_is_quick_and_needs_no_torch():
-    code = "import sys, parlib.cli; parlib.cli._parser().format_help(); print('torch' in sys.modules)"
+    code = "import sys, parlib.cli; parlib.cli.main(['--help']); print({'torch', 'pandas', 'rich'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
-    assert (
-        "evaluate" in subprocess.run([sys.executable, "-m", "parlib", "--help"], capture_output=True, text=True).stdout
-    )
+    assert run.stdout.strip().endswith("set()") and all(f"\n  {name} " in run.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_refuses_what_it_does_not_know(command, capsys):
+    assert main([command, "-h"]) == 0
+    assert f"Usage: parlib {command}" in capsys.readouterr().out
+    assert main([command, "--nonsense"]) == 2
+    assert "No such option: --nonsense" in capsys.readouterr().err
+
+
+def test_warnings_are_notes_on_stderr_every_time(capsys):
+    for _ in range(2):
+        assert main(["predict", "nano-pa100k", "--attributes", "Hat", "--phrase", "x=" + "red " * 60]) == 0
+        out, err = capsys.readouterr()
+        notes = [line for line in err.splitlines() if line.startswith("parlib: note: ")]
+        assert len(notes) == 2 and "examples" in notes[0] + notes[1] and "32" in notes[0] + notes[1]
+        assert "note" not in out
+
+
+def test_a_run_that_is_stopped_says_so(monkeypatch, capsys, tmp_path):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("parlib.data.check", stopped)
+    assert main(["check", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "parlib: stopped; the same command resumes where it can\n"
+
+
+def test_a_reader_that_ends_early_is_no_error(tmp_path):
+    command = f"{sys.executable} -m parlib predict nano-pa100k 2>{tmp_path}/err | head -c 20"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert run.stdout.startswith("[") and "Traceback" not in (tmp_path / "err").read_text()
+
+
+def test_several_seeds_in_either_way(monkeypatch, capsys, tmp_path):
+    seen = []
+    monkeypatch.setattr("parlib.learn.run.train_run", lambda *where, **options: seen.append(where[3:5]))
+    for seeds in (["--seeds", "3", "4"], ["--seed", "3", "--seed", "4"]):
+        seen.clear()
+        assert main(["train", "--root", "x", "--out", str(tmp_path / "run"), *seeds]) == 0
+        assert seen == [(3, tmp_path / "run" / "seed3"), (4, tmp_path / "run" / "seed4")]
+    assert main(["train", "--root", "x", "--out", str(tmp_path / "run")]) == 0
+    assert seen[-1] == (0, tmp_path / "run")
+
+
+def test_the_profile_decides_unless_an_option_does(monkeypatch, capsys, tmp_path):
+    """Encoder, commit, head and training of what is run are those of the first line."""
+    seen = []
+
+    def train_run(benchmark, root, encoder, seed, out, cache, options, revision, callback, view, **head):
+        seen.append((encoder, revision, head, options))
+        callback(0, 1, 10, 0.5)
+
+    monkeypatch.setattr("parlib.learn.run.train_run", train_run)
+    where = ["train", "--root", "x", "--out", str(tmp_path / "run")]
+    expected = {
+        (): ("nano", None, {"preset": "recommended"}, 8),
+        ("--profile", "paper"): (settings("paper").encoder, settings("paper").revision, {"preset": "paper"}, 20),
+        ("--profile", "paper", "--encoder", "nano"): ("nano", None, {"preset": "paper"}, 20),
+        ("--profile", "paper", "--preset", "compact", "--epochs", "3", "--language", "zh"): (
+            *(settings("paper").encoder, settings("paper").revision),
+            *({"preset": "compact", "language": "zh"}, 3),
+        ),
+    }
+    for options, (encoder, revision, head, epochs) in expected.items():
+        assert main([*where, *options]) == 0
+        line = capsys.readouterr().err.splitlines()[0]
+        assert seen[-1][:3] == (encoder, revision, head) and seen[-1][3].epochs == epochs
+        assert f"encoder {encoder}" in line and f"head {head['preset']}" in line and f"{epochs} epochs" in line
+        assert f"profile {options[1] if options else 'small'}" in line

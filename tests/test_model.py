@@ -29,7 +29,8 @@ def test_the_shipped_head_knows_its_examples_better_than_chance(model):
     assert model.run["setting"]["weights"] == model.encoder.weights_hash
 
 
-def test_other_languages_answer_and_are_not_called_calibrated(model, folder):
+def test_other_languages_answer_and_are_not_called_calibrated(model):
+    folder = EXAMPLES
     english, chinese = model(folder), parlib.load(language="zh")(folder)
     assert not chinese["calibrated"].any() and english["calibrated"].all()
     assert 0 < abs(english["probability"] - chinese["probability"]).max() < 1
@@ -39,12 +40,13 @@ def test_other_languages_answer_and_are_not_called_calibrated(model, folder):
         parlib.load(language="xx")
 
 
-def test_a_saved_model_answers_the_same_and_says_where_it_comes_from(model, folder, tmp_path):
-    pooled, labels = toy(model.encoder)
+def test_a_saved_model_answers_the_same_and_says_where_it_comes_from(model, tmp_path):
+    pooled = torch.randn(60, model.encoder.width, generator=torch.Generator().manual_seed(0))
+    labels = (pooled[:, 0] > 0.5).int().numpy()
     made = model.with_added(few_shot_attribute(model.encoder, "scarf", pooled, labels, "a person with a scarf"))
     made.save_pretrained(tmp_path / "saved")
     again = Model.from_pretrained(tmp_path / "saved")
-    pd.testing.assert_frame_equal(made(folder), again(folder))
+    pd.testing.assert_frame_equal(made(EXAMPLES), again(EXAMPLES))
     assert (
         again.names[-1] == "scarf" and again.records == model.records and again.run["setting"] == model.run["setting"]
     )
@@ -66,17 +68,18 @@ def test_saving_replaces_a_model_and_nothing_else(model, tmp_path):
     assert [p.name for p in (tmp_path / "thesis").iterdir()] == ["chapter.txt"]
 
 
-def test_models_that_are_none_or_of_another_encoder(capsys, model, folder, tmp_path):
-    for name, said in (
-        ("nothing", "no model 'nothing': there is no such folder; give a folder, a hub id or nano-pa100k"),
-        (folder, "holds no model"),
+def test_models_that_are_none_or_of_another_encoder(capsys, tmp_path):
+    for name, words in (
+        ("nothing", "no model 'nothing'"),
+        (EXAMPLES, "holds no model"),
         ("./nothing/here", "no model './nothing/here'"),
     ):
-        code, out, err = say(capsys, name, folder)
-        assert code == 2 and out == "" and said in err and err.count("\n") == 1
+        code = main(["predict", str(name)])
+        out, err = capsys.readouterr()
+        assert code == 2 and out == "" and words in err and err.count("\n") == 1
     other = parlib.load_encoder("nano")
     other.model.vision_model.post_layernorm.weight.data += 0.1
-    with pytest.raises(BadInput, match="a head reads its own encoder's features only"):
+    with pytest.raises(BadInput, match="made with another encoder: weights of encoder 'nano' differ"):
         parlib.load(encoder=other)
     shutil.copytree(SHIPPED["nano-pa100k"], tmp_path / "cut")
     weights = (tmp_path / "cut" / "model.safetensors").read_bytes()

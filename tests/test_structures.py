@@ -53,9 +53,9 @@ from parlib.schema import Schema, schema
 from parlib.show.annotate import annotate
 from parlib.use.boxes import read_boxes
 from parlib.use.card import card
+from parlib.use.crops import Crop, crops_of
 from parlib.use.model import SHIPPED, load
-from parlib.use.sources import Crop, crops_of
-from parlib.use.write import write_tables
+from parlib.use.predict import write_people
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 fast = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -226,17 +226,10 @@ def test_what_a_record_says_stays_text_in_every_table(tmp_path, method, kind, en
 @fast
 @given(NASTY, NASTY)
 def test_predictions_stay_text_in_csv(image, attribute):
-    rows = {
-        "image": [image, "b"],
-        "attribute": [attribute, None],
-        "probability": [0.5, None],
-        "error": [None, f"{image}: bad"],
-    }
-    file, table = (
-        io.BytesIO(),
-        pd.DataFrame({**rows, "decision": [True, None], "threshold": 0.5, "calibrated": [True, None]}),
-    )
-    write_tables(iter([table]), file, "csv")
+    answer = {"probability": 0.5, "decision": True, "threshold": 0.5, "calibrated": True, "conflict": attribute}
+    people = [{"image": image, "attributes": {attribute: answer}}, {"image": "b", "error": f"{image}: bad"}]
+    file = io.BytesIO()
+    write_people([people], file, "csv", boxed=False)
     cells = [cell for row in csv.reader(io.StringIO(file.getvalue().decode(), newline="")) for cell in row]
     for cell in (cell for cell in cells if cell[:1] in tuple("=+-@\t\r")):
         float(cell)  # a number may have its sign
@@ -353,22 +346,17 @@ def test_no_reader_opens_archives():
 
 @pytest.mark.parametrize("name", ["../../a.png", "/etc/a.png", "a/../../b.png", "..", "=1.png", "a\nb.png"])
 def test_annotated_pictures_stay_in_their_folder(name, tmp_path):
-    rows = {
-        "image": [name] * 2,
-        "attribute": ["a\nb", "x" * 5000],
-        "probability": [0.9, 0.1],
-        "decision": [True, False],
-    }
-    table = pd.DataFrame({**rows, "threshold": 0.5, "calibrated": True, "error": None})
+    answer = {"probability": 0.9, "decision": True, "threshold": 0.5, "calibrated": True, "conflict": None}
+    people = [{"image": name, "attributes": {"a\nb": answer, "x" * 5000: {**answer, "decision": False}}}]
     out = tmp_path / "far" / "out"
-    list(annotate([table], [Crop(name, Image.new("RGB", (20, 40)))], out))
+    list(annotate([people], [Crop(name, Image.new("RGB", (20, 40)))], out))
     made = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(made) == 1 and made[0].is_relative_to(out) and made[0].suffix == ".png"
 
 
 def test_boxes_cut_people_out_of_pictures_in_memory(tmp_path):
-    boxes, _ = read_boxes(written(tmp_path / "a.csv", "image,x,y,width,height\npicture 1,1,1,4,4\n"))
-    crops, _ = crops_of([("picture 1", Image.new("RGB", (8, 8)))], boxes)
+    boxes = read_boxes(written(tmp_path / "a.csv", "image,x,y,width,height\npicture 1,1,1,4,4\n"))
+    crops = crops_of([("picture 1", Image.new("RGB", (8, 8)))], boxes)
     assert [crop.open().size for crop in crops] == [(4, 4)]
 
 
@@ -403,7 +391,7 @@ def test_a_card_shows_what_a_run_says_as_text(name, note):
     model = load("nano-pa100k")
     setting = {**model.run["setting"], "encoder": f"a/{name}", "notes": [note], "seed": name, "revision": note}
     model.run = {**model.run, "setting": {**setting, "trained_on": {"benchmark": name, "view": note}}}
-    text = card(model)
+    text = str(card(model))
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
     assert set(yaml.safe_load(front)) <= {"library_name", "pipeline_tag", "tags", "base_model"}
     assert not re.search(r"<(?!\|)|(?<!\\)\]\(", body)

@@ -1,7 +1,10 @@
 """The types and docstrings of the public names: complete, and seen by a user's type checker through the lazy names."""
 
 import ast
+import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,15 @@ import parlib
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parlib"
+<<<<<<< HEAD
 # Called by the package alone: the renderer, the command line, the readers behind `load_benchmark`.
 INSIDE = ("data/synthetic/", "data/", "cli.py", "commands.py", "files.py")
 OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/roots.py")
+=======
+# Called by the package alone: the readers behind `load_benchmark`.
+INSIDE = ("data/", "files.py")
+OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/audit.py")
+>>>>>>> dc43199 (Callers of prediction, and tests of commands and types)
 
 PROGRAM = """
 import numpy as np
@@ -76,15 +85,20 @@ def test_types_reach_a_users_program_through_the_lazy_names(tmp_path, monkeypatc
         assert f"[{code}]" in said[0][1] and word in said[0][1], (name, said)
 
 
-def test_checkers_are_told_the_very_names_that_are_there():
+def test_checkers_read_the_very_names_that_are_there():
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
-    told = {alias.asname: (line.module, alias.name) for line in stub.body for alias in line.names}
-    eager = {name: (f"parlib.{name}", name) for name in ("profile", "schema")} | {
-        "BadInput": ("parlib.errors", "BadInput")
-    }
-    assert told == eager | {name: (home, name) for name, home in parlib._HOMES.items()}
-    assert set(told) == set(parlib.__all__)
+    names = {alias.asname: (line.module, alias.name) for line in stub.body for alias in line.names}
+    assert set(names) == set(parlib.__all__) == set(dir(parlib))
+    for name, (module, original) in names.items():
+        assert getattr(parlib, name) is getattr(importlib.import_module(f"parlib.{module}"), original), name
     assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("first", ["import parlib.schema, parlib.profile", "from parlib.schema import Schema", "pass"])
+def test_profile_and_schema_stay_functions_whatever_is_imported_first(first):
+    code = f"import parlib; {first}; print(parlib.schema('pa100k').name, parlib.profile('small').name)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["pa100k", "small"]
 
 
 def public(body, inside=""):

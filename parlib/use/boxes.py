@@ -75,7 +75,7 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
     if not path.is_file():
         raise BadInput(f"no file of boxes {path}{': it is a folder' * path.is_dir()}")
     found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path), [])
-    kept = _left_out(path, found, found["crowd"], "are crowds, not one person")
+    kept = _left_out(path, found, found["crowd"], "crowds, not one person")
     kept = _of_people(path, kept, category, declared)
     kept = _sure(path, kept, min_score)
     if kept.empty:
@@ -95,7 +95,7 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
 def _left_out(path, frame, which, why):
     """The rows of which `which` is false; the others are counted in a warning."""
     if which.any():
-        warnings.warn(f"{which.sum()} of {len(frame)} boxes in {path} {why}, and were left out", stacklevel=3)
+        warnings.warn(f"{path}: {which.sum()} of {len(frame)} boxes left out: {why}", stacklevel=3)
     return frame[~which]
 
 
@@ -105,7 +105,7 @@ def _of_people(path, frame, category, declared):
     wanted = PERSON if category is None else {_folded(category)}
     if words.isin(wanted).any() or not wanted.isdisjoint(map(_folded, declared)):
         others = frame["category"][~words.isin(wanted)].replace("", "none").unique()
-        return _left_out(path, frame, ~words.isin(wanted), f"are of other classes{listed(':', others)}")
+        return _left_out(path, frame, ~words.isin(wanted), f"of other classes{listed(',', others)}")
     if category is not None:
         raise BadInput(f"{path} has no box of class {category!r}{listed('; it has', names)}")
     if len(names) > 1 and all(name.isdecimal() for name in names):
@@ -130,7 +130,7 @@ def _sure(path, frame, min_score):
             f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take, in its own unit"
         )
     least = MIN_SCORE if min_score is None else min_score
-    return _left_out(path, frame, frame["score"] < least, f"have a score below {least:g} (--min-score changes that)")
+    return _left_out(path, frame, frame["score"] < least, f"score below {least:g} (--min-score)")
 
 
 def _table(path):

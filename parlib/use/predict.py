@@ -249,7 +249,7 @@ def write_predictions(
     if format not in FORMATS or (format == "parquet" and not out):
         raise BadInput(f"format {format!r} cannot be written here; known: {', '.join(FORMATS)} (parquet needs --out)")
     if not out:
-        return _write(watch(job.people()), sys.stdout.buffer, format, job.boxed)
+        return write_people(watch(job.people()), sys.stdout.buffer, format, job.boxed)
     out = Path(out)
     if out.exists():
         raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
@@ -261,7 +261,7 @@ def write_predictions(
             sweep(out.parent)
             try:
                 with open(partial, "wb") as file:
-                    counts = _write(watch(job.people(folder)), file, format, job.boxed)
+                    counts = write_people(watch(job.people(folder)), file, format, job.boxed)
                     file.flush()
                     os.fsync(file.fileno())
                 partial.replace(out)
@@ -276,8 +276,10 @@ def write_predictions(
         ) from error
 
 
-def _write(parts, file: IO[bytes], format, boxed):
-    """Write parts as they come: (people answered, [(image, error)])."""
+def write_people(
+    parts: Iterable[list[Person]], file: IO[bytes], format: str, boxed: bool
+) -> tuple[int, list[tuple[str, str]]]:
+    """Write the parts of a `Job` to an open binary file as they come: (people answered, [(image, error)])."""
     answered, unreadable, writer = 0, [], None
     for number, people in enumerate(parts):
         failed = [(person["image"], person["error"]) for person in people if "error" in person]

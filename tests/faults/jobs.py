@@ -18,9 +18,9 @@ from parlib.errors import BadInput
 from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
 from parlib.use import predict as predicting
+from parlib.use.crops import gather
 from parlib.use.model import load
-from parlib.use.predict import Job, gather
-from parlib.use.write import write_predictions
+from parlib.use.predict import Job, write_predictions
 from pedsynth import synthesize
 
 
@@ -45,10 +45,10 @@ def training(root, place):
 
 
 def prediction(root, place):
-    """Answers for the images of the tree, in pieces of 16, in `place/out.csv`."""
-    predicting.PIECE = 16
+    """Answers for the images of the tree, in parts of 16, in `place/out.csv`."""
+    predicting.PART = 16
     if not (Path(place) / "out.csv").exists():
-        crops, _ = gather([root])
+        crops = gather([root])
         write_predictions(Job(load(), crops, workers=0, progress=False), Path(place) / "out.csv")
 
 

@@ -32,8 +32,8 @@ from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
 from parlib.use.boxes import read_boxes
 from parlib.use.card import card
+from parlib.use.crops import crops_of
 from parlib.use.model import EXAMPLES, SHIPPED, load
-from parlib.use.sources import crops_of
 
 PROMPTS = SHIPPED["nano-pa100k"].parents[1] / "encode" / "prompts" / "en.yaml"
 NAMES = [f"{number:05d}.png" for number in range(1, 6)]
@@ -63,7 +63,7 @@ def coco(folder):
 
 def cut(path):
     """Boxes read and put to a picture, as `parlib predict --boxes` does."""
-    boxes, _ = read_boxes(path)
+    boxes = read_boxes(path)
     return crops_of([("a.png", Image.new("RGB", (8, 8)))], boxes)
 
 
