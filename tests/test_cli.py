@@ -15,7 +15,7 @@ from parlib.profile import settings
         (["extract", "--root", "{empty}", "--split", "train"], "annotation.mat"),
         (["train", "--root", "{missing}", "--out", "{empty}/run"], "no such folder"),
         (["train", "--benchmark", "imagenet", "--root", "{empty}", "--out", "{empty}/run"], "pa100k, peta, market1501"),
-        (["train", "--root", "{tree}", "--encoder", "resnet50", "--out", "{empty}/run"], "unknown encoder 'resnet50'"),
+        (["train", "--root", "{tree}", "--encoder", "resnet50", "--out", "{empty}/run"], "no encoder 'resnet50'"),
         (["train", "--root", "{tree}", "--profile", "huge", "--out", "{empty}/run"], "small, sample, paper"),
         (["train", "--root", "{tree}", "--out", "{tree}"], "exists already"),
         (["extract", "--root", "{tree}", "--split", "dev"], "train, val, test"),
