@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -179,7 +179,9 @@ class _Progress:
     """
 
     def __init__(self, words, seed, epochs, logs):
-        self.words, self.seed, self.epochs, self.bar, self.curves = words, seed, epochs, None, None
+        self.words, self.seed, self.epochs = words, seed, epochs
+        self.bar: Any = None
+        self.curves: Any = None
         if logs:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -222,8 +224,9 @@ def baselines(
     from parlib.measure.records import write_record
 
     used = load_encoder(encoder, revision=revision)
-    splits = [prepare(benchmark, root, split, used, _cache(cache), view=view) for split in ("train", "val", "test")]
-    for record in baseline_records(*splits, used, language):
+    names = ("train", "val", "test")
+    train, val, test = (prepare(benchmark, root, split, used, _cache(cache), view=view) for split in names)
+    for record in baseline_records(train, val, test, used, language):
         path = out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)
         print(path)
@@ -318,7 +321,7 @@ def audit(
 def table(
     records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
     benchmark: str = "pa100k",
-    format: Annotated[str, Option(help="markdown, latex, csv or html")] = "markdown",
+    format: Literal["markdown", "latex", "csv", "html"] = "markdown",
     cross_domain: Annotated[bool, Option("--cross-domain", help="train on one, test on another")] = False,
 ) -> None:
     """Print records beside the published numbers, or all pairs of benchmarks."""

@@ -94,8 +94,9 @@ def profile(name: str | None = None, **changes: Any) -> Profile:
     if wanted.get("encoder", base.encoder) != base.encoder:
         wanted.setdefault("revision", None)  # the pinned commit is of the profile's own encoder
     made = replace(base, **wanted)
-    folders: dict[str, Any] = {field: getattr(made, field) for field in ("data", "cache", "runs")}
-    made = replace(made, **{field: Path(path).expanduser().resolve() for field, path in folders.items() if path})
+    places = {field: getattr(made, field) for field in ("data", "cache", "runs")}
+    folders: dict[str, Any] = {field: Path(path).expanduser().resolve() for field, path in places.items() if path}
+    made = replace(made, **folders)
     if base.name != "small" and (made.root is None or not made.root.is_dir()):
         held = "the folder that holds pa100k/, peta/, market1501/"
         held = held if base.name == "paper" else "the root of one real tree"

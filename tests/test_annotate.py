@@ -1,28 +1,30 @@
 """Annotated pictures: where they are written, and what is drawn in them."""
 
-import pandas as pd
 import pytest
 from PIL import Image
 
 from parlib.errors import BadInput
 from parlib.show.annotate import ROWS, annotate, annotated
-from parlib.use.sources import Crop
+from parlib.use.boxes import Box
+from parlib.use.crops import Crop
+from parlib.use.predict import to_table
 
 ORANGE = (0xD5, 0x5E, 0x00)
 
 
-def rows(image, attributes=("Hat", "Bag"), **columns):
-    """Two answers about one person, as `predict_images` gives them."""
-    answers = {"probability": [0.9, 0.1], "decision": [True, False], "threshold": 0.5, "calibrated": True}
-    return pd.DataFrame({"image": image, "attribute": list(attributes), **answers, "error": None, **columns})
+def person(image, attributes=("Hat", "Bag"), **place):
+    """Answers about one person, as a `Job` gives them."""
+    yes, no = ({"threshold": 0.5, "calibrated": True, "probability": p, "decision": p > 0.5} for p in (0.9, 0.1))
+    return {"image": image, **place, "attributes": dict(zip(attributes, (yes, no), strict=True))}
 
 
-def written(names, folder, tables=None):
+def written(names, folder, parts=None):
     """The PNGs below `folder` after the images `names` were annotated there."""
-    crops = [Crop(name, Image.new("RGB", (20, 40), (i, 0, 0))) for i, name in enumerate(names)]
-    tables = [rows(name) for name in names] if tables is None else tables
-    passed = list(annotate(tables, crops, folder))
-    assert all(one is other for one, other in zip(passed, tables, strict=True))
+    box = Box("", 0, 0, 9, 30, "") if parts and "box" in parts[0][0] else None
+    crops = [Crop(name, Image.new("RGB", (20, 40), (i, 0, 0)), box) for i, name in enumerate(names)]
+    parts = [[person(name)] for name in names] if parts is None else parts
+    passed = list(annotate(parts, crops, folder))
+    assert all(one is other for one, other in zip(passed, parts, strict=True))
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
 
 
@@ -43,24 +45,27 @@ def test_sources_of_one_stem_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../a.png", "/etc/a.png", "a/../../b.png", "..", "=1.png", "a\nb.png"])
 def test_pictures_stay_below_their_folder(name, tmp_path):
-    table = rows(name, attributes=("a\nb", "x" * 5000))
+    part = [person(name, attributes=("a\nb", "x" * 5000))]
     out = tmp_path / "far" / "out"
-    assert len(written([name], out, [table])) == 1
+    assert len(written([name], out, [part])) == 1
     assert [path for path in tmp_path.rglob("*.*") if not path.is_relative_to(out)] == []
 
 
-def test_people_of_one_image_in_several_tables_are_in_one_picture_and_errors_in_none(tmp_path):
-    box = {"y": 0.0, "width": 9.0, "height": 30.0}
-    tables = [rows("a.jpg", x=0.0, **box), rows("a.jpg", x=10.0, **box), rows("b.jpg", x=0.0, **box)]
-    tables.append(rows("c.jpg", x=0.0, **box).assign(error="cannot be read"))
-    assert written(["a.jpg", "b.jpg", "c.jpg"], tmp_path, tables) == ["a.png", "b.png"]
+def test_people_of_one_image_in_several_parts_are_in_one_picture_and_errors_in_none(tmp_path):
+    people = [
+        person("a.jpg", box=[0, 0, 9, 30]),
+        person("a.jpg", box=[10, 0, 9, 30]),
+        person("b.jpg", box=[0, 0, 9, 30]),
+    ]
+    parts = [[each] for each in people] + [[{"image": "c.jpg", "error": "cannot be read"}]]
+    assert written(["a.jpg", "b.jpg", "c.jpg"], tmp_path, parts) == ["a.png", "b.png"]
     two, one = (Image.open(tmp_path / name) for name in ("a.png", "b.png"))
     assert two.width - one.width == 230, "one panel per person"
     assert ORANGE in {colour for _, colour in two.getcolors(1 << 24)}, "the boxes are drawn"
 
 
 def test_a_panel_that_is_full_says_how_many_answers_it_leaves_out():
-    many = pd.concat([rows("a.jpg", attributes=(f"a{i}", f"b{i}")) for i in range(ROWS)])
+    many = to_table([person("a.jpg", attributes=(f"a{i}", f"b{i}")) for i in range(ROWS)], boxed=False)
     assert annotated(Image.new("RGB", (20, 40)), many).height == 400
 
 

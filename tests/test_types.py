@@ -14,15 +14,9 @@ import parlib
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parlib"
-<<<<<<< HEAD
-# Called by the package alone: the renderer, the command line, the readers behind `load_benchmark`.
-INSIDE = ("data/synthetic/", "data/", "cli.py", "commands.py", "files.py")
-OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/roots.py")
-=======
 # Called by the package alone: the readers behind `load_benchmark`.
 INSIDE = ("data/", "files.py")
-OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/audit.py")
->>>>>>> dc43199 (Callers of prediction, and tests of commands and types)
+OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/roots.py")
 
 PROGRAM = """
 import numpy as np

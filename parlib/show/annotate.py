@@ -17,9 +17,7 @@ HEIGHT, PANEL, LINE = 400, 230, 15  # px: height of the picture, width of a pane
 ROWS, ABREAST = 25, 4  # lines in a panel, panels in a row
 
 
-def annotate(
-    parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike
-) -> Iterator[list[Person]]:
+def annotate(parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike) -> Iterator[list[Person]]:
     """Pass on the people of a `Job`, and write each image that could be read to `folder` once its last one has passed.
 
     The picture of `a/b.jpg` is `a/b.png`, and `a/b-2.png` where another source has that one; always below `folder`.
@@ -32,10 +30,11 @@ def annotate(
     for crop in crops:
         if crop.name not in pictures:
             pictures[crop.name] = crop, _free_path(crop.name, Path(folder), taken)
+    boxed = any(crop.box for crop in crops)
     name, rows = "", list[pd.DataFrame]()  # of the image whose rows are still coming
     for people in parts:
         yield people
-        table = to_table(people, any(crop.box for crop in crops))
+        table = to_table(people, boxed)
         for image, part in table[table["error"].isna()].groupby("image", sort=False):
             if rows and image != name:
                 _write(*pictures[name], pd.concat(rows))

@@ -199,7 +199,7 @@ def _coco(path):
     ):
         content, rows = json.loads(path.read_text(encoding="utf-8")), []
         results = isinstance(content, list)
-        files = None if results else {image["id"]: image["file_name"] for image in content["images"]}
+        files = {} if results else {image["id"]: image["file_name"] for image in content["images"]}
         names = {} if results else {kind["id"]: str(kind["name"]) for kind in content.get("categories", ())}
         for number, box in enumerate(content if results else content["annotations"], 1):
             left, top, width, height = map(float, box["bbox"])

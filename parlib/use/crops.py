@@ -163,7 +163,8 @@ def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None 
 def _by_name(images):
     """What a box may call an image -> its index: name or path; where it is of one only, the file name, with suffix and
     without, and the number that it is."""
-    short, whole = [], {}
+    short: list[tuple[str, int]] = []
+    whole: dict[str, int] = {}
     for i, (name, source) in enumerate(images):
         whole |= {_spelling(str(source)): i, _spelling(name): i}
         last = posixpath.basename(_spelling(name))

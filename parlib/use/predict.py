@@ -125,7 +125,7 @@ class Job:
         done = len(self.crops) - sum(map(len, missing))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for span, path, there in zip(spans, paths, kept, strict=True):
-                if there:
+                if path and there:
                     yield read_json(path, "part of a prediction, remove it to compute it again:")
                     continue
                 people = self._answers(span, *self._scores(span, loaded, bar))
@@ -135,7 +135,8 @@ class Job:
 
     def _scores(self, span, loaded, bar):
         """Probabilities (len(span), asked attributes), and row -> error of what could not be read."""
-        scores, errors, done = np.full((len(span), len(self.columns)), np.nan), {}, 0
+        scores, done = np.full((len(span), len(self.columns)), np.nan), 0
+        errors: dict[int, str] = {}
         while done < len(span):
             rows, inputs, failed = next(loaded)
             if rows:
