@@ -34,6 +34,7 @@ def test_one_seed_gives_the_same_features_weights_and_record(first, rendered, tm
     assert json.dumps(record) == json.dumps(first[1])
 
 
+@pytest.mark.long
 def test_two_threads_score_as_one_to_three_decimals(first, rendered, tmp_path):
     _, record = once(rendered, tmp_path, 2)
     for name, value in first[1]["scores"].items():

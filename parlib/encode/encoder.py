@@ -218,10 +218,9 @@ class Encoder:
             words = tokenizer(phrase, add_special_tokens=False, verbose=False)["input_ids"]
             special = len(ids) - len(words)  # such as the end of the text, which is kept
             unseen = tokenizer.decode(words[self.text_length - special :]).strip()
-            shown, after = (f"{text[:60]}..." if len(text) > 60 else text for text in (phrase, unseen))
             warnings.warn(
-                f"phrase {shown!r} has {len(ids)} tokens, encoder {self.name!r} reads {self.text_length}: "
-                f"{after!r} is not seen; shorten the phrase",
+                f"phrase {_shortened(phrase)!r} has {len(ids)} tokens, encoder {self.name!r} reads {self.text_length}: "
+                f"{_shortened(unseen)!r} is not seen; shorten the phrase",
                 stacklevel=1,  # one place for all callers, so that Python shows the warning once
             )
 
@@ -240,6 +239,10 @@ class Encoder:
         images = F.normalize(pooled_images.to(self.device).float(), dim=-1)  # (B, D)
         prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
         return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
+
+
+def _shortened(text):
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-37:]}"  # its end, too, tells one phrase from another
 
 
 def processes() -> PartialState:

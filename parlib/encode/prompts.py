@@ -1,4 +1,4 @@
-"""What the text tower is told: one phrase an attribute, in six languages, from the files beside this module."""
+"""What the text tower reads: one phrase per attribute, in six languages, from the files in the folder `prompts`."""
 
 import os
 from functools import cache
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parent / "prompts"
 
 
 def languages() -> list[str]:
-    """Codes of the languages that have a file of prompts: list of str, English first."""
+    """Codes of the languages that have a file of prompts, English first."""
     return sorted((path.stem for path in _FOLDER.glob("*.yaml")), key=lambda code: (code != "en", code))
 
 
@@ -30,50 +30,42 @@ def load_prompts(
     """One prompt for each attribute of a schema, in the schema's order.
 
     Args:
-        schema: `pa100k`, `peta`, `market1501`, or any object with `name` and `names`. Where an attribute carries a
-            `prompt` of its own, as users' schemas do, that is the English prompt.
+        schema: `pa100k`, `peta`, `market1501`, or a `Schema`. The `prompt` of an attribute, which users' schemas have,
+            is its English prompt.
         language: one of `languages()`.
-        wording: which wording, 0 is the default; attributes with fewer give their last. `"all"` gives every wording.
+        wording: which wording, from 0; attributes with fewer give their last. `"all"` gives every wording.
         negative: the phrase that says the attribute is absent ("a person without a hat"); there is one wording of it.
 
     Returns:
-        list of A str; with `wording="all"` a list of A lists of str.
+        A phrases; with `wording="all"` A lists of phrases.
 
     Raises:
         BadInput: unknown language or wording, a schema without prompts, or an attribute without one.
     """
-    if isinstance(schema, str):
-        schema = named_schema(schema)
-    if wording != "all" and (isinstance(wording, bool) or not isinstance(wording, int) or wording < 0):
+    about = named_schema(schema) if isinstance(schema, str) else schema
+    if wording != "all" and not (isinstance(wording, int) and wording >= 0):
         raise BadInput(f"wording {wording!r} is not known: give 0, 1, 2... or 'all'")
-    known, own = _read(language).get(schema.name, {}), {}
+    file = _read(language)
+    entries = dict(file.get(about.name, {}))
     if language == "en" and not negative:
-        own = {a.name: a.prompt for a in getattr(schema, "attributes", ()) if getattr(a, "prompt", None)}
-    missing = [name for name in schema.names if name not in known and name not in own]
+        entries |= {a.name: {"is": [a.prompt]} for a in about.attributes if a.prompt}
+    missing = [name for name in about.names if name not in entries]
     if missing:
         raise BadInput(
-            f"no {'negative ' if negative else ''}prompt in {language!r} for {len(missing)} of {len(schema.names)} "
-            f"attributes of {schema.name!r}: {', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}; there are "
-            f"prompts for {', '.join(_schemas(language))}. For other attributes give each a `prompt` in its schema "
-            "(read in English), or pass your own list of phrases where prompts are asked for"
+            f"no {'negative ' if negative else ''}prompt in {language!r} for {len(missing)} of {len(about.names)} "
+            f"attributes of {about.name!r}: {', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}; there are "
+            f"prompts for {', '.join(name for name in file if name != 'language')}. For other attributes give each a "
+            "`prompt` in its schema (read in English), or pass a list of phrases"
         )
-    if negative:
-        return [[known[n]["not"]] if wording == "all" else known[n]["not"] for n in schema.names]
-    wordings = [[own[name]] if name in own else list(known[name]["is"]) for name in schema.names]
+    wordings = [[entries[name]["not"]] if negative else list(entries[name]["is"]) for name in about.names]
     return wordings if wording == "all" else [each[min(wording, len(each) - 1)] for each in wordings]
-
-
-def _schemas(language):
-    return [key for key in _read(language) if key != "language"]
 
 
 @cache
 def _read(language):
-    """A language's file, checked: every schema in it complete and every entry whole."""
-    path = _FOLDER / f"{language}.yaml"
     if language not in languages():
-        raise BadInput(f"no prompts in {language!r}; there are {', '.join(languages())} (a file each in {_FOLDER})")
-    return check_prompts(path)
+        raise BadInput(f"no prompts in {language!r}; there are {', '.join(languages())} (one file each in {_FOLDER})")
+    return check_prompts(_FOLDER / f"{language}.yaml")
 
 
 def check_prompts(path: str | os.PathLike) -> dict[str, Any]:
@@ -84,12 +76,11 @@ def check_prompts(path: str | os.PathLike) -> dict[str, Any]:
     for name, block in data.items():
         if name == "language":
             continue
-        names = set(named_schema(name).names)
-        if not isinstance(block, dict) or set(block) != names:
-            given = set(block) if isinstance(block, dict) else set()
+        names, found = set(named_schema(name).names), set(block if isinstance(block, dict) else ())
+        if names != found:
             raise BadInput(
-                f"{path}: the prompts of {name} lack {sorted(names - given) or 'nothing'} and have unknown "
-                f"{sorted(map(str, given - names)) or 'none'}; give exactly one entry for each attribute"
+                f"{path}: the prompts of {name} lack {sorted(names - found) or 'nothing'} and have unknown "
+                f"{sorted(map(str, found - names)) or 'none'}; give exactly one entry for each attribute"
             )
         for attribute, entry in block.items():
             wordings = entry.get("is") if isinstance(entry, dict) else None
