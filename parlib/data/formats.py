@@ -30,11 +30,25 @@ def holds(folder):
 
 
 def column_order(names, schema, where):
-    """Positions in a file's `names` of the schema's attributes, so that a reordered file is read right."""
-    if len(names) != len(schema) or set(names) != set(schema.names):
-        lacks, extra = sorted(set(schema.names) - set(names)), sorted(set(names) - set(schema.names))
+    """(positions in a file's `names` of the schema's attributes, notes), so that a reordered file is read right.
+
+    A name that differs in capitals or punctuation alone fits too, which a note says, as it names what is left over.
+    """
+    place = {_folded(name): i for i, name in reversed(list(enumerate(names)))} | {n: i for i, n in enumerate(names)}
+    order = [place.get(name, place.get(_folded(name))) for name in schema.names]
+    lacks = [name for name, i in zip(schema.names, order, strict=True) if i is None]
+    extra = [name for i, name in enumerate(names) if i not in order]
+    if lacks:
         raise BadInput(f"{where}: not the attributes of {schema.name}: missing {lacks}, unknown {extra}")
-    return [names.index(name) for name in schema.names]
+    other = [f"{names[i]} as {name}" for name, i in zip(schema.names, order, strict=True) if names[i] != name]
+    notes = [f"{where}: attributes read by another spelling: {', '.join(other)}."] if other else []
+    if extra:
+        notes.append(f"{where}: attributes left out, not among the {len(schema)} of {schema.name}: {', '.join(extra)}.")
+    return order, notes
+
+
+def _folded(name):
+    return "".join(letter for letter in str(name).lower() if letter.isalnum())
 
 
 def read_table(path):

@@ -3,19 +3,57 @@
 import contextlib
 import io
 import os
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import datasets
 import numpy as np
+from datasets.features.features import register_feature
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from parlib.errors import BadInput
 
 MAX_SIDE = 16_384  # pixels; a longer picture is no photograph of a person, and may be a decompression bomb
 MAX_PIXELS = 64_000_000
-MAX_SCANS = 40  # of a progressive JPEG, which has a dozen; each goes over all pixels once more
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")  # Pillow would run Ghostscript on what calls itself EPS
+# Pillow would run Ghostscript on a file that starts as EPS does, whatever its name is.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
+# What the pictures in a folder may be called; those that turn out not to be read are answered with the reason.
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".jpe",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+)
+_HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTALL)
+
+
+def folders_below(root: str | os.PathLike, depth: int) -> Iterator[Path]:
+    """`root` and the folders below it, `depth` levels down, each before those inside it, in the order of names."""
+    yield Path(root)
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for name in sorted(entry.name for entry in entries if depth and entry.is_dir()):
+            yield from folders_below(Path(root, name), depth - 1)
+
+
+def files_in(folder: str | os.PathLike) -> list[str]:
+    """Names of the files in a folder, in order; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
 
 
 @dataclass
@@ -23,22 +61,55 @@ class Survey:
     """Where a list of image names lies below a root.
 
     Attributes:
+        root: the resolved root.
         folder: the image folder that holds most of the names, None where there is none.
         paths: name -> absolute path, for what is there.
-        missing, outside: names that are not there, and names or links that lead out of the root.
+        missing: names that are not there.
+        outside: names that lead out of the root by what they say: `..` or another absolute path.
+        linked: names that lead out of the root by a symbolic link on the way to them.
     """
 
+    root: Path
     folder: Path | None
     paths: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    linked: list[str] = field(default_factory=list)
+
+    def faults(self, folders: tuple[str, ...]) -> list[str]:
+        """Why the images cannot be used, one line for each kind of fault; `folders` are those that were searched."""
+        total = len(self.paths) + len(self.missing) + len(self.outside) + len(self.linked)
+        out = []
+        if self.outside:
+            out.append(
+                f"{len(self.outside):,} of {total:,} image names lead out of {self.root}, first {self.outside[0]!r}; "
+                "write paths that start below this folder"
+            )
+        if self.linked:
+            name = self.linked[0]
+            out.append(
+                f"{len(self.linked):,} of {total:,} images are links, or in a linked folder, that leads out of "
+                f"{self.root}, first {name} (really {os.path.realpath(Path(self.folder, name))}); such links are not "
+                "followed: copy or move the images there, or bind-mount their folder"
+            )
+        if self.missing:
+            archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
+            place = self.folder if self.paths else f"{self.root}, in {', '.join(folders)}"
+            out.append(
+                f"{len(self.missing):,} of {total:,} images are missing from {place}, first "
+                f"{', '.join(self.missing[:3])}; unpack {archive}, or use images=False for labels alone"
+            )
+        return out
 
 
-def survey(root, folders, names):
-    """Look for `names` in each of `folders` (relative to `root`, in order of preference) with one scan a folder."""
+def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) -> Survey:
+    """Look for `names` in each of `folders` (relative to `root`, in order of preference) with one scan of each folder.
+
+    A name and a file name in different Unicode forms (NFC, NFD) are the same.
+    """
     # Resolved once: the root itself may be reached through a link, only what lies below may not lead away.
     root = Path(root).resolve()
-    best = Survey(None, missing=list(names))
+    best = Survey(root, None, missing=list(names))
     for folder in dict.fromkeys(folders):
         if (root / folder).is_dir():
             found = _survey_one(root, root / folder, names)
@@ -50,7 +121,7 @@ def survey(root, folders, names):
 
 
 def _survey_one(root, folder, names):
-    out, scans = Survey(folder), {}
+    out, scans = Survey(root, folder), {}
     for name in names:
         parent, _, last = name.rpartition("/")
         if PurePosixPath(name).is_absolute() or ".." in name.split("/") or "\\" in name or "\0" in name:
@@ -59,46 +130,47 @@ def _survey_one(root, folder, names):
         if parent not in scans:
             scans[parent] = _scan(root, folder / parent)
         inside, entries = scans[parent]
-        is_link = entries.get(last)
-        if is_link is None:
+        path, is_link = entries.get(last) or entries.get(unicodedata.normalize("NFC", last)) or (None, False)
+        if path is None:
             out.missing.append(name)
-        elif not inside or (is_link and not _resolved(folder / name).is_relative_to(root)):
-            out.outside.append(name)
+        elif not inside or (is_link and not _is_inside(path, root)):
+            out.linked.append(name)
         else:
-            out.paths[name] = os.path.join(folder, name)
+            out.paths[name] = path
     return out
 
 
 def _scan(root, folder):
-    """(the folder lies inside the root, file name -> is a link)."""
+    """(the folder lies inside the root, file name as it is and in NFC -> (path, is a link))."""
     try:
         with os.scandir(folder) as entries:
-            found = {entry.name: entry.is_symlink() for entry in entries if entry.is_symlink() or entry.is_file()}
+            files = {e.name: (e.path, e.is_symlink()) for e in entries if e.is_symlink() or e.is_file()}
     except (FileNotFoundError, NotADirectoryError):
         return True, {}
-    return _resolved(folder).is_relative_to(root), found
+    composed = {unicodedata.normalize("NFC", name): file for name, file in files.items()}
+    return _is_inside(folder, root), composed | files
 
 
-def _resolved(path):
-    return Path(os.path.realpath(path))
+def _is_inside(path, root):
+    return Path(os.path.realpath(path)).is_relative_to(root)
 
 
-def open_image(path, data=None):
-    """The picture in a file, or in `data` (bytes) named by `path`, as an upright RGB `PIL.Image`.
+def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Image:
+    """The picture in a file, or in `data` named by `path`, as an upright RGB `PIL.Image`.
 
     EXIF rotation is applied; grey, palette, CMYK and 16-bit pictures are converted by their meaning; transparency
-    becomes white. Never a partial picture.
+    becomes white. Never a partial picture. JPEG, PNG, BMP, WebP, TIFF, GIF and AVIF are read, and HEIC where
+    pillow-heif is installed.
 
     Raises:
-        BadInput: naming the file, where it is missing, empty, truncated, no image, or larger than 16,384 px a side.
+        BadInput: naming the file, where it is missing, empty, truncated, no image, of another format, or larger than
+            16,384 px a side.
     """
     # Another library may have set it, and half a person would pass for a whole one.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(path if data is None else io.BytesIO(data), formats=_formats()) as image:
             width, height = image.size
-            if image.info.get("progressive") and _scans(path, data) > MAX_SCANS:
-                raise BadInput(f"{path}: has more than {MAX_SCANS} scans, which take minutes to decode; save it anew")
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise BadInput(f"{path}: {width} x {height} px is larger than {MAX_SIDE} px a side; crop or shrink it")
             image.load()
@@ -106,16 +178,31 @@ def open_image(path, data=None):
     except BadInput:
         raise
     except UnidentifiedImageError:
-        empty = (os.path.getsize(path) if data is None else len(data)) == 0
-        raise BadInput(f"{path}: {'is empty (0 bytes)' if empty else 'is no image'}; fetch this file again") from None
+        raise BadInput(f"{path}: {_why_unread(path, data)}") from None
     # Pillow's decoders raise whatever a damaged file trips them with; a list of classes would let some through.
     except Exception as error:
         raise BadInput(f"{path}: cannot be decoded ({error}); fetch this file again") from error
 
 
-def _scans(path, data):
-    with contextlib.nullcontext(io.BytesIO(data)) if data is not None else open(path, "rb") as file:
-        return file.read(2**28).count(b"\xff\xda")
+@cache
+def _formats():
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _why_unread(path, data):
+    if data is None:
+        with open(path, "rb") as file:
+            data = file.read(12)
+    if not data:
+        return "is empty (0 bytes); fetch this file again"
+    if _HEIC.match(data):
+        return "this format (HEIC) is not read: save it as JPEG or PNG, or pip install pillow-heif"
+    return f"is no image in a format that is read ({', '.join(FORMATS)}); save it as JPEG or PNG, or fetch it again"
 
 
 def _to_rgb(image, path):
@@ -133,12 +220,23 @@ def _to_rgb(image, path):
 
 @dataclass
 class RGBImage(datasets.Image):
-    """`datasets.Image` that decodes with `open_image`, so that `dataset[i]["image"]` is upright RGB or a `BadInput`."""
+    """`datasets.Image` that decodes with `open_image`, so that `dataset[i]["image"]` is upright RGB or a `BadInput`.
+
+    It survives `save_to_disk`: `load_from_disk` decodes alike once `parlib.data` has been imported. Without that
+    import it fails, naming this class; `cast_column("image", datasets.Image())` beforehand makes a dataset for
+    programs without parlib.
+    """
 
     mode: str | None = "RGB"
+    _type: str = field(default="parlib.data.images.RGBImage", init=False, repr=False)
 
-    def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
+    def decode_example(self, value: dict, token_per_repo_id: dict[str, Any] | None = None) -> Image.Image:
         """`{"path", "bytes"}` of a picture -> upright RGB."""
         if isinstance(value, dict) and self.decode and (value["path"] or value["bytes"] is not None):
             return open_image(value["path"] or "picture without a name", value["bytes"])
         return super().decode_example(value, token_per_repo_id)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # datasets calls the registration experimental
+    register_feature(RGBImage, RGBImage._type)

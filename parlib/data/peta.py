@@ -1,90 +1,235 @@
 """PETA: 19,000 images of 8,699 people, 105 binary attributes (35 in use), five official partitions that leak."""
 
 import re
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from parlib.data.formats import column_order, holds, member, read_mat, texts
+from parlib.data.images import SUFFIXES, files_in, folders_below
 from parlib.data.labels import to_labels
 from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
+from parlib.files import reading
 from parlib.schema import schema
 
 EXPECTED = {"train": 9_500, "val": 1_900, "test": 7_600, "trainval": 11_400, "all": 19_000}
+SPLITS = ("train", "val", "test")
+# In the order of PETA.mat, where column 3 of `data` numbers them from 1.
+SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
+WITHOUT_PARTITION = "identity-disjoint-seed0"
 CUHK_CAVEAT = (
     "CUHK numbers every image as a person of its own, so people can still recur across this split inside CUHK."
 )
 
 
-def read(root, images=True, partition=0, attributes="35"):
-    """Splits `train`, `val`, `test` of `PETA.mat` with images repacked as `images/00001.png`.
+def read(root, images=True, partition=None, attributes="35"):
+    """Splits `train`, `val`, `test` of PETA as its authors give it, or of `PETA.mat` with repacked images.
+
+    The tree is one of these, or lies one folder further down:
+
+    - the ten folders of the release, each with images and `Label.txt` in `archive/`. Identity is the sub-dataset and
+      the number before the first `_` of a file name.
+    - `PETA.mat` and `images/00001.png` ...: the form that most programs use.
+    - `PETA.mat` beside the ten folders. Rows of `PETA.mat` are the files of a sub-dataset in the order of their names;
+      its person numbers must agree.
 
     Args:
-        partition: 0..4, the official random ones, in which more than half of the test images show a person of trainval;
-            `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole people are dealt out by hash into the official sizes;
-            or the path of a published index as `.json` or `.csv` (`parlib.data.partition.read_index`).
+        partition: 0..4, the official random ones of `PETA.mat`, in which more than half of the test images show a
+            person of trainval; `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole people are dealt out by hash into
+            the official sizes; or the path of a published index (`parlib.data.partition.read_index`). Where it has test
+            alone, one in six of the other images, by the hash of their names, is val. None is 0 where there is a
+            `PETA.mat`, and `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
 
     Raises:
-        BadInput: no `PETA.mat`, or one with other fields; an unknown partition or attribute list.
+        BadInput: no such tree, or other fields in `PETA.mat`; an unknown partition or attribute list.
     """
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
+    base = find(root)
+    if base is None:
+        raise BadInput(
+            f"{root}: no PETA here: looked for PETA.mat, or for folders such as CUHK with Label.txt in them, found "
+            f"{holds(root)}"
+        )
+    source = Path(root) if Path(root).is_file() else base / "PETA.mat"
+    is_repacked = source.is_file() and (base / "images").is_dir()
+    archives = {} if is_repacked else _archives(base)
+    if source.is_file():
+        rows, official, notes = _of_mat(source, archives)
+    else:
+        rows, official, notes = _of_archives(base, archives)
+        source = base / next(iter(archives))
+    chosen = schema("peta105") if str(attributes) == "105" else schema("peta")
+    labels = np.ascontiguousarray(rows.labels[:, [schema("peta105").index(name) for name in chosen.names]])
+    if partition is None:
+        partition = 0 if official is not None else WITHOUT_PARTITION
+    indices, note, expected = _partition(partition, rows, official, source)
+    splits = {
+        split: Listing([rows.names[i] for i in index], labels[index], [rows.identity[i] for i in index])
+        for split, index in indices.items()
+    }
+    return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes])
+
+
+def find(root):
+    """The folder of the tree at `root` that holds `PETA.mat` or the ten folders, None where there is none."""
     root = Path(root)
-    source = root if root.is_file() else root / "PETA.mat"
-    if not source.is_file():
-        raise BadInput(f"{root}: no PETA here: looked for PETA.mat, found {holds(root)}")
+    if root.is_file():
+        return root.parent
+    found = [folder for folder in folders_below(root, 1) if (folder / "PETA.mat").is_file()]
+    found += [folder for folder in folders_below(root, 1) if _archives(folder)]
+    return found[0] if found else None
+
+
+def _archives(base):
+    """Sub-dataset -> its folder of images, of those that are there, in the order of PETA.mat."""
+    folders = {subset: base / subset / "archive" for subset in SUBSETS}
+    folders = {subset: folder if folder.is_dir() else folder.parent for subset, folder in folders.items()}
+    return {subset: folder for subset, folder in folders.items() if folder.is_dir()}
+
+
+def _pictures(folder):
+    """Names of the pictures of a sub-dataset, in the order of PETA.mat."""
+    return sorted((name for name in files_in(folder) if name.lower().endswith(SUFFIXES)), key=str.lower)
+
+
+def _person(name):
+    """A file name, or the first word of a line in Label.txt, -> the number of its person."""
+    return PurePosixPath(name).stem.split("_")[0].lstrip("0") or "0"
+
+
+def _of_mat(source, archives):
+    """(all rows with 105 labels, the official partitions, notes) of PETA.mat."""
     peta = member(read_mat(source), "peta", source)
     names = texts(member(peta, "attribute", source))
     data = np.asarray(member(peta, "data", source))
     full = schema("peta105")
-    order = column_order(names, full, source)
-    if data.ndim != 2 or data.shape[1] != 4 + len(full) or not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
+    order, notes = column_order(names, full, source)
+    if data.ndim != 2 or data.shape[1] != 4 + len(names) or not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
         raise BadInput(
             f"{source}: peta.data is {data.shape}; expected 109 columns, the first numbering the images from 1"
         )
     labels = to_labels(data[:, 4:], names, f"{source}, peta.data")[:, order]
-    chosen = full if str(attributes) == "105" else schema("peta")
-    labels = np.ascontiguousarray(labels[:, [full.index(name) for name in chosen.names]])
-    images_ = [f"{number:05d}.png" for number in range(1, len(data) + 1)]
     identity = data[:, 1].astype(int).astype(str).tolist()
-    rows, notes, expected = _rows(partition, peta, source, images_, identity)
-    splits = {
-        split: Listing([images_[i] for i in index], labels[index], [identity[i] for i in index])
-        for split, index in rows.items()
-    }
-    return Release("peta", source.parent, source, chosen, splits, ("images", "."), expected, notes)
+    images = [f"{number:05d}.png" for number in range(1, len(data) + 1)]
+    if archives:
+        images = _original_names(source, data, archives)
+        notes.append(
+            "Images are those of the ten folders. Which row of PETA.mat an image of a person is follows the order of "
+            "file names; the labels are the same for all images of a person."
+        )
+    return Listing(images, labels, identity), np.ravel(member(peta, "partion_attribute", source)), notes
 
 
-def _rows(partition, peta, source, images, identity):
-    """(split -> row numbers, notes, expected sizes) of a partition."""
+def _original_names(source, data, archives):
+    """The path of each row of PETA.mat in the ten folders."""
+    images = []
+    for number, subset in enumerate(SUBSETS, 1):
+        people = data[data[:, 2] == number, 3].astype(str).tolist()
+        folder = archives.get(subset)
+        names = _pictures(folder) if folder else []
+        if [_person(name) for name in names] != people:
+            raise BadInput(
+                f"{folder or source.parent / subset}: {len(names):,} pictures, which are not the {len(people):,} of "
+                f"{source}; lay images/00001.png and so on beside it, or the ten folders as the release has them"
+            )
+        images += [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
+    return images
+
+
+def _of_archives(base, archives):
+    """(all rows with 105 labels, None, notes) of the ten folders."""
+    known = schema("peta105").names
+    names, labels, identity, notes = [], [], [], []
+    unknown, unlabelled = Counter(), []
+    for subset, folder in archives.items():
+        attributes = _label_file(folder)
+        for picture in _pictures(folder):
+            image = f"{folder.relative_to(base).as_posix()}/{picture}"
+            found = attributes.get(picture, attributes.get(_person(picture)))
+            if found is None:
+                unlabelled.append(image)
+            else:
+                names.append(image)
+                identity.append(f"{subset}/{_person(picture)}")
+                labels.append([name in found for name in known])
+                unknown.update(found - set(known))
+    if unlabelled:
+        notes.append(f"Left out: {len(unlabelled):,} images without a line in Label.txt, first {unlabelled[0]}.")
+    if unknown:
+        counted = ", ".join(f"{word} {count:,}" for word, count in unknown.most_common(8))
+        notes.append(f"Left out, not among the 105 attributes (images): {counted}.")
+    if len(archives) < len(SUBSETS):
+        notes.append(f"Not here: {', '.join(subset for subset in SUBSETS if subset not in archives)}.")
+    return Listing(names, np.array(labels, np.int8).reshape(-1, len(known)), identity), None, notes
+
+
+def _label_file(folder):
+    """File name, or number of a person -> set of the attributes that are 1, from the Label.txt of a sub-dataset."""
+    path = folder / "Label.txt" if (folder / "Label.txt").is_file() else folder.parent / "Label.txt"
+    with reading(path, "label file of PETA", "take it from the release again"):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    found = {}
+    for row, line in enumerate(lines, 1):
+        key, *words = line.split() or [""]
+        if words and not set(words) & set(schema("peta105").names):
+            raise BadInput(f"{path}: row {row}: {words[0]!r} is no attribute of PETA; take the file of the release")
+        for name in {key, _person(key)} if key else ():
+            if found.setdefault(name, set(words)) != set(words):
+                raise BadInput(f"{path}: row {row}: {key} has other attributes than in a row before; remove one")
+    return found
+
+
+def _partition(partition, rows, official, source):
+    """(split -> row numbers, note, expected sizes) of a partition."""
     if str(partition).isdigit():
-        official = np.ravel(member(peta, "partion_attribute", source))
-        if not 0 <= int(partition) < len(official):
-            raise BadInput(f"{source}: no partition {partition}; there are 0..{len(official) - 1}")
-        rows = {}
-        for split in ("train", "val", "test"):
-            part = official[int(partition)]
-            numbers = np.ravel(member(part, split, f"{source}, partition {partition}")).astype(int)
-            if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= len(images):
-                raise BadInput(f"{source}: partition {partition} {split} names images outside 1..{len(images)}")
-            rows[split] = (numbers - 1).tolist()
-        return rows, [f"Official random partition {partition}: people of its test images are in trainval."], EXPECTED
+        if official is None:
+            raise BadInput(
+                f"{source.parent}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten "
+                f"folders, or use partition={WITHOUT_PARTITION!r} or a list of test images"
+            )
+        return _official(int(partition), official, len(rows.names), source)
     ours = re.fullmatch(r"identity-disjoint-seed(\d+)", str(partition))
     if ours:
-        wanted = {split: round(len(images) * EXPECTED[split] / EXPECTED["all"]) for split in ("train", "val", "test")}
-        rows = disjoint(identity, wanted, int(ours[1]))
-        label = f"Partition {partition}, made by parlib: it is not PETA_ZS. {CUHK_CAVEAT}"
+        wanted = {split: round(len(rows.names) * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
+        indices = disjoint(rows.identity, wanted, int(ours[1]))
+        note = f"Partition {partition}, made by parlib: it is not PETA_ZS. {CUHK_CAVEAT}"
     elif Path(partition).suffix:
-        rows, label = read_index(partition, images), f"Partition read from {Path(partition).name}."
+        indices, note = _index(Path(partition), rows.names)
     else:
         raise BadInput(
-            f"peta has no partition {partition!r}; 0..4, 'identity-disjoint-seed0', or a .json or .csv index"
+            f"peta has no partition {partition!r}; there are 0..4, 'identity-disjoint-seed0', or the path of an index"
         )
-    names = {split: [images[i] for i in index] for split, index in rows.items()}
-    return rows, [f"{label} Index SHA-256 {index_hash(names)}."], {}
+    names = {split: [rows.names[i] for i in index] for split, index in indices.items()}
+    return indices, f"{note} Index SHA-256 {index_hash(names)}.", {}
+
+
+def _official(number, official, total, source):
+    if number >= len(official):
+        raise BadInput(f"{source}: no partition {number}; there are 0..{len(official) - 1}")
+    indices = {}
+    for split in SPLITS:
+        images = np.ravel(member(official[number], split, f"{source}, partition {number}")).astype(int)
+        if len(images) and not 1 <= images.min() <= images.max() <= total:
+            raise BadInput(f"{source}: partition {number} {split} names images outside 1..{total}")
+        indices[split] = (images - 1).tolist()
+    return indices, f"Official random partition {number}: people of its test images are in trainval.", EXPECTED
+
+
+def _index(path, names):
+    """(split -> row numbers, note) of a published index; one of test images alone leaves the others to trainval."""
+    indices, note = read_index(path, names), f"Partition read from {path.name}."
+    if set(indices) == {"test"}:
+        test = set(indices["test"])
+        others = [i for i in range(len(names)) if i not in test]
+        dealt = disjoint([names[i] for i in others], {"val": round(len(others) / 6), "train": 0}, 0)
+        indices = {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | indices
+        note += " It names test images alone: the others are trainval, and val is one in six of them, by hash."
+    return indices, note
 
 
 def leak(release):

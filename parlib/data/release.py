@@ -149,23 +149,7 @@ class Release:
             if not self.listing(split).names:
                 out.append(f"{self.source}: {split} has no rows; add images to it, or a split column to the table")
         for split, found in surveys.items():
-            out += [f"{self.source}: {split}: {fault}" for fault in self._image_faults(found)]
-        return out
-
-    def _image_faults(self, found):
-        out, total = [], len(found.paths) + len(found.missing) + len(found.outside)
-        if found.outside:
-            out.append(
-                f"{len(found.outside):,} image names or links lead out of {self.root}, first {found.outside[0]!r}; put "
-                "the images themselves below the root"
-            )
-        if found.missing:
-            archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
-            place = found.folder if found.paths else f"{self.root}, in {', '.join(self.folders)}"
-            out.append(
-                f"{len(found.missing):,} of {total:,} images are missing from {place}, first "
-                f"{', '.join(found.missing[:3])}; unpack {archive}, or use images=False for labels alone"
-            )
+            out += [f"{self.source}: {split}: {fault}" for fault in found.faults(self.folders)]
         return out
 
 
