@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from parlib.data import labels_of, load_benchmark, read_release, schema_of
+from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
 from parlib.errors import BadInput
 from parlib.schema import schema
 
@@ -86,7 +86,10 @@ def test_val_is_people_of_its_own(tmp_path):
         (lambda m: m["test"].update(age=np.array([[1, 5, 1]])), r"age of identity 0003 is 5, expected 1\.\.4"),
         (lambda m: m["test"].update(hat=np.array([[1, 1]])), "hat has 2 values for 3 identities"),
         (lambda m: m["test"].update(image_index=np.array([["0001", "0001", "0003"]], object)), "repeated identities"),
-        (lambda m: m.update(train=m["test"]), "none of 15 files shows a person"),
+        (
+            lambda m: m.update(train=m["test"]),
+            r"none of 15 files .* as 0002_c1s1_000451_03\.jpg is; the first is",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, edit, match):
@@ -99,9 +102,72 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"looked for market_attribute\.mat"):
         load_benchmark("market1501", tmp_path, "train")
     tree(tmp_path, images=False)
-    with pytest.raises(BadInput, match="bounding_box_train: No such file"):
+    with pytest.raises(BadInput, match=r"no folder bounding_box_train here .* found market_attribute\.mat"):
         load_benchmark("market1501", tmp_path, "train")
     assert len(load_benchmark("market1501", tmp_path, "trainval", images=False)) == 5
+
+
+def nested(root, folder):
+    """The tree's image folders moved below `folder`."""
+    (root / folder).mkdir(parents=True)
+    for name in ("bounding_box_train", "bounding_box_test", "query"):
+        (root / name).rename(root / folder / name)
+
+
+LAYOUTS = {
+    "as the archive unpacks": ("Market-1501-v15.09.15", "market_attribute.mat", "."),
+    "another name": ("Market1501", "Market1501/market_attribute.mat", "."),
+    "nested twice": ("Market-1501-v15.09.15/Market-1501-v15.09.15", "attribute/market_attribute.mat", "."),
+    "attributes cloned into it": ("Market-1501", "Market-1501/Market-1501_Attribute/market_attribute.mat", "."),
+    "attributes cloned beside it": ("Market-1501", "Market-1501_Attribute/market_attribute.mat", "Market-1501"),
+    "both below one folder": ("Market-1501", "Market-1501_Attribute/market_attribute.mat", "."),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_people_have(tmp_path, layout):
+    folder, mat, root = LAYOUTS[layout]
+    market = tree(tmp_path, mat=mat)
+    nested(tmp_path, f"{folder}/.")
+    test = load_benchmark("market1501", tmp_path / root, "test")
+    assert len(test) == 9 and test[0]["image"].size == (8, 16)
+    assert all(row["labels"] == expected(market, "test", row["identity"]) for row in test)
+    report = check(tmp_path / root)
+    assert report.usable and report.kind == "market1501", report.to_text()
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".jpg.jpg", ".jpeg"])
+def test_other_endings_are_the_same_images(tmp_path, ending):
+    tree(tmp_path)
+    for path in tmp_path.glob("bounding_box_*/*.jpg"):
+        path.rename(path.with_suffix(ending))
+    test = load_benchmark("market1501", tmp_path, "test")
+    assert len(test) == 9 and test[0]["image_id"] == f"bounding_box_test/0001_c1s1_000000_01{ending}"
+
+
+def test_one_folder_for_each_person(tmp_path):
+    tree(tmp_path)
+    for path in list(tmp_path.glob("bounding_box_*/*.jpg")):
+        folder = path.parent / path.name.split("_")[0]
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    test = load_benchmark("market1501", tmp_path, "test")
+    assert len(test) == 9 and test[0]["image_id"] == "bounding_box_test/0001/0001_c1s1_000000_01.jpg"
+    assert "1 junk (-1), 2 distractors (0000)" in test.info.description and test[0]["image"].size == (8, 16)
+
+
+def test_swapped_folders_are_named_only_where_they_are(tmp_path):
+    tree(tmp_path)
+    for path in list(tmp_path.glob("bounding_box_train/*.jpg")):
+        path.rename(path.with_name(f"person {path.name}"))
+    with pytest.raises(BadInput, match=r"the first is bounding_box_train/person 0002_c1s1_000000_01\.jpg$"):
+        load_benchmark("market1501", tmp_path, "train")
+    tree(tmp_path / "other")
+    (tmp_path / "other" / "bounding_box_train").rename(tmp_path / "other" / "kept")
+    (tmp_path / "other" / "bounding_box_test").rename(tmp_path / "other" / "bounding_box_train")
+    (tmp_path / "other" / "kept").rename(tmp_path / "other" / "bounding_box_test")
+    with pytest.raises(BadInput, match=r"9 of 13 files show people of the other half .* folders swapped"):
+        load_benchmark("market1501", tmp_path / "other", "train")
 
 
 @pytest.mark.real

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from parlib.data import labels_of, load_benchmark, schema_of
+from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
 from parlib.errors import BadInput
 from parlib.schema import schema
 
@@ -66,15 +66,72 @@ def test_image_layouts(tmp_path, folder):
     assert schema_of(data) == schema("pa100k")
 
 
-def test_csv_release(tmp_path):
-    mat = tree(tmp_path)
-    (tmp_path / "annotation.mat").unlink()
+def as_csv(root, mat, folder=".", names=NAMES):
+    """Three CSV files in place of annotation.mat."""
+    (root / "annotation.mat").unlink()
+    (root / folder).mkdir(exist_ok=True)
     for split in SPLITS:
-        with open(tmp_path / f"{split}.csv", "w", newline="") as file:
+        with open(root / folder / f"{split}.csv", "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["Image", *NAMES])
+            writer.writerow(["Image", *names])
             for name, row in zip(mat[f"{split}_images_name"][:, 0], mat[f"{split}_label"], strict=True):
                 writer.writerow([name, *row])
+
+
+# (where the images lie, where the annotation goes, what is given as the root)
+LAYOUTS = {
+    "as the archives unpack": ("release_data/release_data", "annotation/annotation.mat", "."),
+    "the annotation itself": ("release_data/release_data", "annotation/annotation.mat", "annotation/annotation.mat"),
+    "one folder too high": ("PA-100K/data", "PA-100K/annotation.mat", "."),
+    "one folder too high, unpacked": ("PA-100K/release_data/release_data", "PA-100K/annotation/annotation.mat", "."),
+    "another name": ("data", "PA100k_annotation.mat", "."),
+    "Images": ("Images", "annotation.mat", "."),
+    "images beside their annotation": ("annotation/data", "annotation/annotation.mat", "."),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_people_have(tmp_path, layout):
+    images, annotation, root = LAYOUTS[layout]
+    mat = tree(tmp_path, images)
+    (tmp_path / annotation).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "annotation.mat").rename(tmp_path / annotation)
+    data = load_benchmark("pa100k", tmp_path / root, "val")
+    assert (labels_of(data) == mat["val_label"]).all() and data[0]["image"].size == (8, 20)
+    report = check(tmp_path / root)
+    assert report.usable and report.kind == "pa100k", report.to_text()
+
+
+@pytest.mark.parametrize("folder", ["annotations", "annotation", "PA-100K"])
+def test_csv_files_in_a_folder_of_their_own(tmp_path, folder):
+    mat = tree(tmp_path, "data" if folder.startswith("annotation") else f"{folder}/data")
+    as_csv(tmp_path, mat, folder)
+    assert (labels_of(load_benchmark("pa100k", tmp_path, "test")) == mat["test_label"]).all()
+    assert check(tmp_path).usable and check(tmp_path).kind == "pa100k"
+
+
+def test_attributes_are_read_by_the_names_that_fit(tmp_path):
+    """27 attributes with `Male`, and other capitals and punctuation: the 26 are found, and the rest is named."""
+    names = ["Male", *("Skirt_Dress" if name == "Skirt&Dress" else name.lower() for name in NAMES)]
+    want = {split: rows(3, seed) for seed, split in enumerate(SPLITS)}
+
+    def edit(mat):
+        for split in SPLITS:
+            mat[f"{split}_label"] = np.concatenate([1 - want[split][:, :1], want[split]], axis=1)
+
+    mat = tree(tmp_path, edit=edit, names=names)
+    for _ in range(2):
+        release = read_release("pa100k", tmp_path)
+        assert all((part.labels == want[split]).all() for split, part in release.splits.items())
+        text = check(tmp_path).to_text()
+        assert "not among the 26 of pa100k: Male" in text and "Skirt_Dress as Skirt&Dress" in text
+        if (tmp_path / "annotation.mat").exists():
+            as_csv(tmp_path, mat, names=names)
+
+
+def test_csv_release(tmp_path):
+    mat = tree(tmp_path)
+    as_csv(tmp_path, mat)
     data = load_benchmark("pa100k", tmp_path, "test")
     assert (labels_of(data) == mat["test_label"]).all() and data[2]["image"].size == (8, 20)
     (tmp_path / "val.csv").write_text("Image,Female\n000001.jpg,1\n")
@@ -142,7 +199,7 @@ def set_label(value):
     [
         (drop("attributes"), "looked for 'attributes', found train_images_name"),
         (drop("val_label"), "looked for 'val_label'"),
-        (put("attributes", cells([*NAMES[:-1], "Boots"])), "missing .*'boots'.*unknown .*'Boots'"),
+        (put("attributes", cells([*NAMES[:-1], "Shoes"])), "missing .*'boots'.*unknown .*'Shoes'"),
         (put("train_label", rows(2)), "3 image names and 2 rows"),
         (put("train_label", rows(3)[:, :25]), r"\(3, 25\).*26"),
         (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected one row per image and 26 columns"),
@@ -171,7 +228,7 @@ def test_uncertain_and_empty_become_unknown(tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"looked for annotation\.mat or train\.csv, found an empty folder"):
+    with pytest.raises(BadInput, match=r"looked for annotation\.mat or train\.csv .*, found an empty folder"):
         load_benchmark("pa100k", tmp_path, "train")
     with pytest.raises(BadInput, match="no such folder"):
         load_benchmark("pa100k", tmp_path / "gone", "train")
@@ -203,12 +260,14 @@ def test_links_stay_inside(tmp_path):
     assert load_benchmark("pa100k", tmp_path / "link", "train")[0]["image"].size == (8, 20)  # the root itself a link
     first.unlink()
     first.symlink_to(outside)
-    with pytest.raises(BadInput, match=r"lead out of .*000001\.jpg"):
+    with pytest.raises(BadInput, match=r"1 of 3 images .* leads out of .*000001\.jpg \(really .*secret\.jpg\)"):
         load_benchmark("pa100k", inside, "train")
     (inside / "data").rename(tmp_path / "elsewhere")
     (inside / "data").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BadInput, match="lead out of"):
+    with pytest.raises(BadInput, match=r"linked folder.*not followed: copy or move the images there, or bind-mount"):
         load_benchmark("pa100k", inside, "train")
+    # `check` says the same, and what to do.
+    assert any("not followed: copy or move" in problem for problem in check(inside).problems)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
