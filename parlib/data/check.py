@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from parlib.data import folder
-from parlib.data.formats import TABLES, header, holds
+from parlib.data import folder, market1501, pa100k, peta
+from parlib.data.formats import TABLES, holds
 from parlib.data.images import MAX_SIDE, open_image
 from parlib.data.release import read_release
 from parlib.errors import BadInput
-from parlib.schema import schema
 
 DECODED = 1000  # pictures a split decoded in full; of every other file the header and the end are read
 
@@ -109,19 +108,23 @@ def check(
 
 
 def recognise(root: Path) -> str | None:
-    """Which benchmark a tree or an annotation file is; None for none."""
-    files = {root.name} if root.is_file() else set(os.listdir(root)) if root.is_dir() else set()
-    if files & {"market_attribute.mat", "bounding_box_train", "Market-1501-v15.09.15"}:
-        return "market1501"
-    if "PETA.mat" in files:
-        return "peta"
-    if any(name.endswith(".mat") and "annotation" in name for name in files):
-        return "pa100k"
-    # Anyone's tables may be called train.csv and test.csv.
-    if {"train.csv", "test.csv"} <= files and len(set(header(root / "train.csv")) & set(schema("pa100k").names)) > 13:
-        return "pa100k"
-    tables = [root] if root.is_file() and root.suffix.lower() in TABLES else folder.find(root)
-    return "folder" if tables else None
+    """Which benchmark a tree or an annotation file is; None for none, or for several below one folder.
+
+    What lies at `root` itself goes before anyone's own table there, and this before what lies further down.
+    """
+    if root.is_file():
+        known = {"market_attribute.mat": "market1501", "PETA.mat": "peta"}
+        if root.suffix == ".mat":
+            return known.get(root.name) or ("pa100k" if "annotation" in root.name else None)
+        return "folder" if root.suffix.lower() in TABLES else None
+    readers = {"market1501": market1501, "peta": peta, "pa100k": pa100k}
+    for depth in (0, 2):
+        kinds = [name for name, reader in readers.items() if reader.find(root, depth)]
+        if not depth and not kinds and folder.find(root):
+            return "folder"
+        if kinds:
+            return kinds[0] if not depth or len(kinds) == 1 else None
+    return None
 
 
 def _labels(listing, schema):

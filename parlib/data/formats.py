@@ -34,8 +34,8 @@ def column_order(names, schema, where):
 
     A name that differs in capitals or punctuation alone fits too, which a note says, as it names what is left over.
     """
-    place = {_folded(name): i for i, name in reversed(list(enumerate(names)))} | {n: i for i, n in enumerate(names)}
-    order = [place.get(name, place.get(_folded(name))) for name in schema.names]
+    place = {folded(name): i for i, name in reversed(list(enumerate(names)))} | {n: i for i, n in enumerate(names)}
+    order = [place.get(name, place.get(folded(name))) for name in schema.names]
     lacks = [name for name, i in zip(schema.names, order, strict=True) if i is None]
     extra = [name for i, name in enumerate(names) if i not in order]
     if lacks:
@@ -47,7 +47,8 @@ def column_order(names, schema, where):
     return order, notes
 
 
-def _folded(name):
+def folded(name):
+    """A name without capitals and punctuation."""
     return "".join(letter for letter in str(name).lower() if letter.isalnum())
 
 

@@ -60,21 +60,23 @@ def read(root, images=True, seed=0):
     )
 
 
-def find(root):
-    """The annotation file of the tree at `root`, None where there is none."""
-    root = Path(root)
-    if root.is_file():
-        return root
-    # The repository of the annotations is often cloned beside the images.
-    beside = root.absolute().parent / "Market-1501_Attribute"
-    places = [*folders_below(root, 2), beside]
-    return next((folder / ANNOTATIONS for folder in places if (folder / ANNOTATIONS).is_file()), None)
+def find(root, depth=2):
+    """The annotation file of the tree at `root` or up to `depth` levels down, or else its folder of training images.
+
+    None where there is neither.
+    """
+    folders = list(folders_below(root, depth))
+    files = [folder / ANNOTATIONS for folder in folders] + [Path(root) / "attribute" / ANNOTATIONS]
+    images = [folder / FOLDERS["train"] for folder in folders if (folder / FOLDERS["train"]).is_dir()]
+    if images:  # the repository of the annotations is often cloned beside them
+        files.append(Path(root).absolute().parent / "Market-1501_Attribute" / ANNOTATIONS)
+    return next((file for file in files if file.is_file()), images[0] if images else None)
 
 
 def _places(root):
     """(annotation file, folder of the image folders)."""
-    source = find(root)
-    if source is None:
+    source = Path(root) if Path(root).is_file() else find(root)
+    if source is None or source.is_dir():
         raise BadInput(f"{root}: no Market-1501 attributes here: looked for {ANNOTATIONS}, found {holds(root)}")
     roots = [source.parent, source.parent.parent] if source == Path(root) else [Path(root)]
     bases = [folder for start in roots for folder in folders_below(start, 2) if (folder / FOLDERS["train"]).is_dir()]

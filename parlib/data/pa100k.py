@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from parlib.data.formats import column_order, holds, member, read_mat, read_table, texts
+from parlib.data.formats import column_order, folded, header, holds, member, read_mat, read_table, texts
 from parlib.data.images import folders_below
 from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
@@ -24,11 +24,10 @@ def read(root, images=True):
     Raises:
         BadInput: no annotation file; a damaged one; attributes missing.
     """
-    source = find(root)
+    source = Path(root) if Path(root).is_file() else find(root)
     if source is None:
         raise BadInput(
-            f"{root}: no PA-100K here: looked for annotation.mat or train.csv with val.csv and test.csv, found "
-            f"{holds(root)}"
+            f"{root}: no PA-100K here: looked for annotation.mat or train.csv with its attributes, found {holds(root)}"
         )
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder
@@ -38,18 +37,17 @@ def read(root, images=True):
     return Release("pa100k", base, source, schema("pa100k"), splits, tuple(folders), EXPECTED, notes)
 
 
-def find(root):
-    """The annotation file of the tree at `root`, None where there is none."""
-    root = Path(root)
-    if root.is_file():
-        return root
-    for base in folders_below(root, 1):
+def find(root, depth=1):
+    """The annotation file of the tree at `root`, or in a folder `depth` levels down; None where there is none."""
+    for base in folders_below(root, min(depth, 1)):
         for folder in (base, base / "annotation", base / "annotations"):
-            if (folder / "train.csv").is_file() and (folder / "test.csv").is_file():
-                return folder / "train.csv"
             found = sorted(folder.glob("*annotation*.mat"))
             if found:
                 return found[0]
+            names = {folded(name) for name in header(folder / "train.csv")}
+            # Anyone's table may be called train.csv.
+            if len(names & {folded(name) for name in schema("pa100k").names}) > 13:
+                return folder / "train.csv"
     return None
 
 

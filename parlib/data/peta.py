@@ -49,7 +49,7 @@ def read(root, images=True, partition=None, attributes="35"):
     """
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
-    base = find(root)
+    base = Path(root).parent if Path(root).is_file() else find(root)
     if base is None:
         raise BadInput(
             f"{root}: no PETA here: looked for PETA.mat, or for folders such as CUHK with Label.txt in them, found "
@@ -75,21 +75,26 @@ def read(root, images=True, partition=None, attributes="35"):
     return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes])
 
 
-def find(root):
-    """The folder of the tree at `root` that holds `PETA.mat` or the ten folders, None where there is none."""
-    root = Path(root)
-    if root.is_file():
-        return root.parent
-    found = [folder for folder in folders_below(root, 1) if (folder / "PETA.mat").is_file()]
-    found += [folder for folder in folders_below(root, 1) if _archives(folder)]
-    return found[0] if found else None
+def find(root, depth=1):
+    """The folder of PETA.mat or of the ten folders, `root` or `depth` levels down; None where there is none."""
+    folders = list(folders_below(root, min(depth, 1)))
+    with_mat = [folder for folder in folders if (folder / "PETA.mat").is_file()]
+    return next(iter([*with_mat, *(folder for folder in folders if _archives(folder))]), None)
 
 
 def _archives(base):
     """Sub-dataset -> its folder of images, of those that are there, in the order of PETA.mat."""
-    folders = {subset: base / subset / "archive" for subset in SUBSETS}
-    folders = {subset: folder if folder.is_dir() else folder.parent for subset, folder in folders.items()}
-    return {subset: folder for subset, folder in folders.items() if folder.is_dir()}
+    found = {}
+    for subset in SUBSETS:
+        folders = (base / subset / "archive", base / subset)
+        labelled = [folder for folder in folders if folder.is_dir() and _label_path(folder).is_file()]
+        found |= {subset: labelled[0]} if labelled else {}
+    return found
+
+
+def _label_path(folder):
+    inside = folder / "Label.txt"
+    return inside if inside.is_file() or folder.name != "archive" else folder.parent / "Label.txt"
 
 
 def _pictures(folder):
@@ -170,7 +175,7 @@ def _of_archives(base, archives):
 
 def _label_file(folder):
     """File name, or number of a person -> set of the attributes that are 1, from the Label.txt of a sub-dataset."""
-    path = folder / "Label.txt" if (folder / "Label.txt").is_file() else folder.parent / "Label.txt"
+    path = _label_path(folder)
     with reading(path, "label file of PETA", "take it from the release again"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     found = {}
