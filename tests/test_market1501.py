@@ -109,7 +109,7 @@ def test_what_is_not_there_is_named(tmp_path):
 
 def nested(root, folder):
     """The tree's image folders moved below `folder`."""
-    (root / folder).mkdir(parents=True)
+    (root / folder).mkdir(parents=True, exist_ok=True)
     for name in ("bounding_box_train", "bounding_box_test", "query"):
         (root / name).rename(root / folder / name)
 
@@ -128,7 +128,7 @@ LAYOUTS = {
 def test_layouts_people_have(tmp_path, layout):
     folder, mat, root = LAYOUTS[layout]
     market = tree(tmp_path, mat=mat)
-    nested(tmp_path, f"{folder}/.")
+    nested(tmp_path, folder)
     test = load_benchmark("market1501", tmp_path / root, "test")
     assert len(test) == 9 and test[0]["image"].size == (8, 16)
     assert all(row["labels"] == expected(market, "test", row["identity"]) for row in test)

@@ -1,5 +1,8 @@
 import hashlib
+import itertools
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -8,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from parlib.data import labels_of, load_benchmark, read_release, schema_of
+from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
 from parlib.data.partition import disjoint, index_hash, read_index
-from parlib.data.peta import leak
+from parlib.data.peta import SUBSETS, leak
 from parlib.errors import BadInput
 from parlib.schema import schema
 
@@ -162,6 +165,169 @@ def test_disjoint_is_the_same_for_ever():
     order = sorted(range(10), key=lambda i: hashlib.sha256(f"0:{i}".encode()).digest())
     assert found == {"train": sorted(order[:5]), "val": order[5:6], "test": sorted(order[6:])}
     assert index_hash({"a": ["y", "x"]}) == index_hash({"a": ["x", "y"]}) != index_hash({"b": ["x", "y"]})
+
+
+# ---- as its authors give it: ten folders with pictures and Label.txt ----
+
+# sub-dataset -> (person in Label.txt, its pictures, what else its line says)
+RELEASE = {
+    "3DPeS": [("100", ["100_4_FRAME_185_RGB.bmp", "100_5_FRAME_18_RGB.bmp"]), ("9", ["9_859_FRAME_89_RGB.bmp"])],
+    "CAVIAR4REID": [("0001", ["0001_009.jpg", "0001_010.jpg"])],
+    "CUHK": [("0002.png", ["0002.png"]), ("0003.png", ["0003.png"])],
+    "GRID": [("0001", ["0001_1_25004_107_32_106_221.jpeg"])],
+    "i-LID": [("0001", ["0001_001.jpg", "0001_002.jpg"])],
+    "MIT": [("00002", ["00002_male_back.jpg"])],
+    "PRID": [("0001", ["0001_a.png", "0001_b.png"])],
+    "SARC3D": [("001", ["001_back.bmp", "001_front.bmp", "001_left.bmp", "001_Right.bmp"])],
+    "TownCentre": [("0", ["0_16.jpg", "0_2.jpg"]), ("10", ["10_1.jpg"])],
+    "VIPeR": [("000", ["000_0_1.bmp", "000_45_2.bmp"])],
+}
+PICTURES = [f"{subset}/archive/{name}" for subset, people in RELEASE.items() for _, names in people for name in names]
+
+
+def attributes_of(subset, person):
+    """Some attributes, the same for all images of a person."""
+    number = sum(map(ord, f"{subset}{person}"))
+    return [name for i, name in enumerate(NAMES) if (number * (i + 7)) % 5 == 0]
+
+
+def release(root, label="archive/Label.txt"):
+    """The ten folders; the pictures are small and grey."""
+    for subset, people in RELEASE.items():
+        (root / subset / "archive").mkdir(parents=True)
+        lines = []
+        for person, names in people:
+            lines.append(" ".join([person, *attributes_of(subset, person)]) + " ")
+            for name in names:
+                Image.new("RGB", (8, 20)).save(root / subset / "archive" / name)
+        (root / subset / label).write_text("\n".join(lines) + "\n")
+    return root
+
+
+def expected_of(image):
+    """(identity, labels) of an image of `release`."""
+    subset, _, name = image.split("/")
+    person = next(person for person, names in RELEASE[subset] if name in names)
+    number = person.removesuffix(".png").lstrip("0") or "0"
+    return f"{subset}/{number}", [int(name in attributes_of(subset, person)) for name in NAMES]
+
+
+def mat_of_release(root):
+    """PETA.mat with the rows of `release`, as the official file has them."""
+
+    def edit(mat):
+        data = mat["peta"]["data"]
+        people = {}
+        for row, image in enumerate(PICTURES):
+            identity, labels = expected_of(image)
+            subset, person = identity.split("/")
+            data[row, 1] = people.setdefault(identity, len(people) + 1)
+            data[row, 2:4] = list(RELEASE).index(subset) + 1, int(person)
+            data[row, 4:] = labels
+
+    return tree(root, n=len(PICTURES), edit=edit)
+
+
+@pytest.mark.parametrize("label", ["archive/Label.txt", "Label.txt"])
+@pytest.mark.parametrize("folder", [".", "PETA dataset"])
+def test_the_release_is_read_as_it_is(tmp_path, folder, label):
+    release(tmp_path / folder, label)
+    data = load_benchmark("peta", tmp_path, "all", attributes="105")
+    assert sorted(data["image_id"]) == sorted(PICTURES)
+    assert schema_of(data) == schema("peta105") and data[0]["image"].size == (8, 20)
+    for row in data:
+        assert (row["identity"], row["labels"]) == expected_of(row["image_id"])
+    assert (labels_of(load_benchmark("peta", tmp_path, "all")) == labels_of(data)[:, :35]).all()
+    report = check(tmp_path)
+    assert report.usable and report.kind == "peta", report.to_text()
+    assert "Partition identity-disjoint-seed0, made by parlib: it is not PETA_ZS" in report.to_text()
+    with pytest.raises(BadInput, match=r"official partitions stand in PETA\.mat, which is not here; lay it beside"):
+        load_benchmark("peta", tmp_path, "test", partition=0)
+
+
+def test_the_release_with_the_partitions_of_peta_mat(tmp_path):
+    """No repacking: the rows of PETA.mat are the files of a sub-dataset in the order of their names."""
+    release(tmp_path)
+    _, part = mat_of_release(tmp_path)
+    test = load_benchmark("peta", tmp_path, "test", attributes="105")
+    assert list(test["image_id"]) == [PICTURES[i - 1] for i in part["test"][:, 0]]
+    for row in test:
+        assert row["labels"] == expected_of(row["image_id"])[1]
+    assert check(tmp_path).usable and "order of file names" in check(tmp_path).to_text()
+    (tmp_path / "TownCentre" / "archive" / "10_1.jpg").rename(tmp_path / "TownCentre" / "archive" / "11_1.jpg")
+    with pytest.raises(BadInput, match=r"TownCentre.*3 pictures, which are not the 3 of .*PETA\.mat"):
+        load_benchmark("peta", tmp_path, "test")
+
+
+def test_a_list_of_test_images_is_a_partition(tmp_path):
+    """Such as ALM's list: paths of the release with 35 labels; the other images are trainval."""
+    release(tmp_path)
+    tested = [image for i, image in enumerate(PICTURES) if i % 3 == 0]
+    lines = [f"PETA_dataset/{image} {'0 1 ' * 17}0 " for image in tested]
+    path = tmp_path / "alm_PETA_test_list.txt"
+    path.write_text("\n".join(lines) + "\n")
+    for _ in range(2):  # without PETA.mat, and with it
+        found = read_release("peta", tmp_path, partition=path)
+        names = {split: part.names for split, part in found.splits.items()}
+        assert names["test"] == tested and sorted(itertools.chain(*names.values())) == sorted(PICTURES)
+        assert len(names["val"]) == round((len(PICTURES) - len(tested)) / 6)
+        assert "read from alm_PETA_test_list.txt. It names test images alone" in found.notes[0]
+        mat_of_release(tmp_path)
+    # Repacked images have lost the names of the release.
+    (tmp_path / "images").mkdir()
+    with pytest.raises(BadInput, match=r"names images of the release.*lay the ten folders .* beside PETA\.mat"):
+        read_release("peta", tmp_path, partition=path)
+    (tmp_path / "images").rmdir()
+    path.write_text("PETA_dataset/CUHK/archive/0009.png 0\n")
+    with pytest.raises(BadInput, match=r"alm_PETA_test_list\.txt: 1 image\(s\) are not in the benchmark") as caught:
+        read_release("peta", tmp_path, partition=path)
+    assert "PETA.mat" not in str(caught.value)
+
+
+def test_what_is_odd_in_the_release_is_said(tmp_path):
+    release(tmp_path)
+    shutil.rmtree(tmp_path / "PRID")
+    label = tmp_path / "CUHK" / "archive" / "Label.txt"
+    first = label.read_text().splitlines()[0]
+    label.write_text(f"{first} accessoryFaceMask\n\n")
+    (tmp_path / "CUHK" / "archive" / "Thumbs.db").write_bytes(b"")
+    text = check(tmp_path).to_text()
+    assert "Left out: 1 images without a line in Label.txt, first CUHK/archive/0003.png" in text
+    assert "not among the 105 attributes (images): accessoryFaceMask 1." in text and "Not here: PRID." in text
+    label.write_text(f"{first}\n{first} hairBald\n")
+    with pytest.raises(BadInput, match=r"Label\.txt: row 2: 0002\.png has other attributes than in a row before"):
+        read_release("peta", tmp_path)
+    label.write_text("0002.png 0 1 1\n")
+    with pytest.raises(BadInput, match=r"Label\.txt: row 1: '0' is no attribute of PETA"):
+        read_release("peta", tmp_path)
+
+
+@pytest.mark.real
+def test_a_public_test_list_is_a_sixth_partition(real_data):
+    """By sub-dataset and person, which the list names: it is none of the five in PETA.mat."""
+    data = loadmat(real_data / "peta" / "PETA.mat", struct_as_record=False, squeeze_me=True)["peta"].data.astype(int)
+    people = {(subset, person): [] for subset, person in data[:, 2:4].tolist()}
+    for number, _, subset, person, *labels in data.tolist():
+        people[subset, person].append((number, labels[:35]))
+    listed = {}
+    for line in (real_data / "lists" / "alm_PETA_test_list.txt").read_text().splitlines():
+        path, *labels = line.split()
+        _, subset, _, name = path.split("/")
+        key = SUBSETS.index(subset) + 1, int(re.match(r"\d+", name)[0])
+        assert [int(label) for label in labels] == people[key][0][1]  # in our order of the 35
+        listed[key] = listed.get(key, 0) + 1
+    assert sum(listed.values()) == 7600
+    sure = {number for key, count in listed.items() if count == len(people[key]) for number, _ in people[key]}
+    assert len(sure) == 3099
+    shares = []
+    for partition in range(5):
+        found = read_release("peta", real_data / "peta", images=False, partition=partition).listing("trainval").names
+        inside = {int(name[:5]) for name in found}
+        least = sum(
+            max(0, count - sum(number not in inside for number, _ in people[key])) for key, count in listed.items()
+        )
+        shares.append((least, len(sure & inside)))
+    assert shares == [(2645, 1870), (2636, 1860), (2606, 1857), (2613, 1852), (2629, 1896)]
 
 
 @pytest.mark.real

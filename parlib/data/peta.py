@@ -204,7 +204,7 @@ def _partition(partition, rows, official, source):
         indices = disjoint(rows.identity, wanted, int(ours[1]))
         note = f"Partition {partition}, made by parlib: it is not PETA_ZS. {CUHK_CAVEAT}"
     elif Path(partition).suffix:
-        indices, note = _index(Path(partition), rows.names)
+        indices, note = _index(Path(partition), rows.names, "/" in rows.names[0])
     else:
         raise BadInput(
             f"peta has no partition {partition!r}; there are 0..4, 'identity-disjoint-seed0', or the path of an index"
@@ -225,8 +225,13 @@ def _official(number, official, total, source):
     return indices, f"Official random partition {number}: people of its test images are in trainval.", EXPECTED
 
 
-def _index(path, names):
+def _index(path, names, archived):
     """(split -> row numbers, note) of a published index; one of test images alone leaves the others to trainval."""
+    if not archived and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
+        raise BadInput(
+            f"{path}: names images of the release by their files, which {names[0]} and so on do not tell; lay the ten "
+            "folders of the release beside PETA.mat, without images/"
+        )
     indices, note = read_index(path, names), f"Partition read from {path.name}."
     if set(indices) == {"test"}:
         test = set(indices["test"])
