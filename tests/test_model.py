@@ -10,6 +10,7 @@ import torch
 
 import parlib
 from parlib.cli import main
+from parlib.encode.hub import NANO
 from parlib.errors import BadInput
 from parlib.files import write_atomic
 from parlib.learn.head import VLMPARHead
@@ -94,3 +95,43 @@ def test_a_head_alone_can_be_wrapped_and_saved(tmp_path):
     Model(encoder, head).save_pretrained(tmp_path / "mine")
     assert parlib.load(tmp_path / "mine").names == ["Hat", "Female"]
     assert "No evaluation was recorded" in (tmp_path / "mine" / "README.md").read_text()
+
+
+def changed(folder, **preprocessing):
+    """A copy of nano with other preprocessing, in both files that may hold it."""
+    shutil.copytree(NANO, folder)
+    for path in (folder / "preprocessor_config.json", folder / "processor_config.json"):
+        if path.is_file():
+            content = json.loads(path.read_text())
+            content.get("image_processor", content).update(preprocessing)
+            path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("other", [{"image_mean": [0.485, 0.456, 0.406]}, {"resample": 3}], ids=["mean", "resample"])
+def test_the_same_weights_with_other_preprocessing_are_another_encoder(other, capsys, tmp_path):
+    encoder = changed(tmp_path / "nano", **other)
+    assert main(["predict", "nano-pa100k", "--encoder", str(encoder), "--attributes", "Hat"]) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "model nano-pa100k was made with another encoder: preprocessing of encoder" in err
+    same = shutil.copytree(NANO, tmp_path / "copy")
+    assert main(["predict", "nano-pa100k", "--encoder", str(same), "--attributes", "Hat"]) == 0
+
+
+def test_a_saved_model_keeps_the_identity_of_its_encoder(model, tmp_path):
+    schema_of_two = schema("pa100k").subset("mine", ["Hat", "Female"])
+    head = VLMPARHead.for_encoder(model.encoder, schema_of_two, ["a hat", "a woman"], "compact")
+    Model(model.encoder, head).save_pretrained(tmp_path / "mine")
+    assert json.loads((tmp_path / "mine" / "run.json").read_text())["setting"]["identity"] == model.encoder.identity
+    with pytest.raises(BadInput, match="preprocessing"):
+        parlib.load(tmp_path / "mine", encoder=changed(tmp_path / "nano", resample=3))
+
+
+def test_json_of_a_saved_model_is_json(model, tmp_path):
+    """A score that is not defined is null, never NaN."""
+    record = {**model.records["test.json"], "scores": {**model.records["test.json"]["scores"], "mAP": float("nan")}}
+    made = Model(model.encoder, model.head, {**model.run, "history": [{"mAP": float("nan")}]}, {"test.json": record})
+    made.save_pretrained(tmp_path / "saved")
+    for path in (tmp_path / "saved").glob("*.json"):
+        json.loads(path.read_text(), parse_constant=lambda name, path=path: pytest.fail(f"{name} in {path.name}"))
+    assert "| mAP | not defined |" in (tmp_path / "saved" / "README.md").read_text()

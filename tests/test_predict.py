@@ -187,3 +187,41 @@ def test_wrong_words_have_clear_answers(capsys, folder, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="no image in this folder"):
         gather([tmp_path / "none"])
+
+
+def test_answers_that_exclude_each_other_are_marked_in_every_format(capsys, model, tmp_path):
+    """At threshold 0 all ages are a yes, at 1 none is: both break a set of which exactly one holds."""
+    ages = ["AgeOver60", "Age18-60", "AgeLess18"]
+    for threshold in (0, 1):
+        table = model(EXAMPLES / "person-01.png", attributes=[*ages, "Hat"], threshold=threshold)
+        assert table["conflict"].notna().tolist() == [True, True, True, False]
+        assert set(table["conflict"].dropna()) == {next(g.name for g in model.schema.exclusive if ages[0] in g.members)}
+    assert model(EXAMPLES / "person-01.png", attributes=["Hat", "Glasses"], threshold=0)["conflict"].isna().all()
+    asked = ("--threshold", 0, "--attributes", ",".join(ages))
+    for suffix in ("json", "csv", "parquet"):
+        say(capsys, "nano-pa100k", EXAMPLES / "person-01.png", *asked, "--out", tmp_path / f"out.{suffix}")
+    answers = json.loads((tmp_path / "out.json").read_text())[0]["attributes"]
+    assert all(answers[age]["conflict"] for age in ages)
+    assert pd.read_csv(tmp_path / "out.csv")["conflict"].notna().all()
+    assert pd.read_parquet(tmp_path / "out.parquet")["conflict"].notna().all()
+
+
+def test_a_head_for_rendered_people_says_so_once_of_other_pictures(capsys, folder, rendered):
+    for pictures, notes in ((EXAMPLES, 0), (rendered / "data", 0), (folder, 1)):
+        _, _, err = say(capsys, "nano-pa100k", pictures, "--attributes", "Hat")
+        assert err.count("trained on rendered people") == notes, pictures
+
+
+def test_a_phrase_that_is_cut_is_named_on_stderr(capsys):
+    """Two phrases that differ only after the tower's 32 tokens have one answer, and a note says where each was cut."""
+    start = "a person who walks along a street on a sunny day " * 4
+    phrases = ("--phrase", f"red={start} and a red coat", "--phrase", f"green={start} and a green coat")
+    code, out, err = say(capsys, "nano-pa100k", EXAMPLES / "person-01.png", *phrases, "--attributes", "red,green")
+    assert code == 0 and err.count("parlib: note: ") >= 1 and "32" in err
+    answers = json.loads(out)[0]["attributes"]
+    assert answers["red"]["probability"] == answers["green"]["probability"]
+
+
+def test_a_folder_of_many_kinds_of_files_is_answered_or_named(capsys, real_data, tmp_path):
+    code, out, _ = say(capsys, "nano-pa100k", real_data / "cases" / "10" / "pictures", "--attributes", "Hat")
+    assert code == 0 and [person["image"] for person in json.loads(out)] == ["a.jpg", "b.jfif", "c.jpe"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
@@ -220,6 +220,15 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             fusions = fusions[attributes]
         weights = [fusions[i * (not self.shared)].attend(x, real, *group).mean(1) for i, group in enumerate(groups)]
         return torch.cat([w if w.ndim == 3 else w.amax(-1) for w in weights], 1)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The README.md of a head saved by itself, in place of the mixin's own, whose fields nobody fills."""
+        data = ModelCardData(library_name="parlib", pipeline_tag="image-classification")
+        text = f"{len(self.prompts)} attributes on the frozen encoder `{Path(self.encoder).name}`."
+        use = '`parlib.load("FOLDER")` loads it; `save_pretrained` of what that returns writes scores and limits here.'
+        return ModelCard(
+            f"---\n{data.to_yaml()}\n---\n\n# {self.method[0].upper()}{self.method[1:]}\n\n{text}\n\n{use}\n"
+        )
 
     @torch.enable_grad()  # without it torch may take a fused layer that its counter does not see
     def flops(self) -> int:
