@@ -93,15 +93,15 @@ def test_published_rows_stand_by_falling_mA_and_tell_their_source():
 
 
 def test_records_of_another_benchmark_are_an_error():
-    with pytest.raises(BadInput, match=r"no record is of peta test: they are of pa100k test \(rendered\): 1"):
+    with pytest.raises(BadInput, match=r"no record is of peta test; there are pa100k test \(rendered\): 1"):
         benchmark_table([record()], "peta")
 
 
 def test_scores_on_a_shared_view_do_not_enter_a_benchmarks_table():
-    with pytest.warns(UserWarning, match="leaves out records of its test in view upar-lite: 1"):
+    with pytest.warns(UserWarning, match="leaves out records of test in view upar-lite: 1"):
         table = benchmark_table([record(), record(view="upar-lite")], "pa100k")
     assert table.loc["VLM-PAR head", "seeds"] == "1"
-    with pytest.raises(BadInput, match="they are of pa100k test in view upar-lite"):
+    with pytest.raises(BadInput, match="there are pa100k test in view upar-lite"):
         benchmark_table([record(view="upar-lite")], "pa100k")
 
 
@@ -179,7 +179,7 @@ def test_means_over_attributes_refuse_records_that_differ_in_more_than_the_seed(
 
 
 def test_the_ablation_has_a_table_of_its_own():
-    with pytest.warns(UserWarning, match="ablation: 1"):
+    with pytest.warns(UserWarning, match="the ablation: 1"):
         assert len(ours(run(), ablated("mixer", 0, 0.1))) == 1
 
 

@@ -109,30 +109,28 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
             since it was made (its hash tells).
     """
     records: dict[str, dict[str, Any]] = {}
-    skipped = []
+    foreign: list[Path] = []
     for place in map(Path, places):
-        if not place.is_dir():
-            record = _read_record(place)
-            records[record["sha256"]] = record
-            continue
-        below = [file for file in sorted(place.rglob("*.json")) if "/." not in f"/{file.relative_to(place).as_posix()}"]
-        foreign = []
-        for file in below:
+        found = [place] if not place.is_dir() else sorted(place.rglob("*.json"))
+        found = [file for file in found if "/." not in f"/{file.relative_to(place).as_posix()}"]
+        others = []
+        for file in found:
             try:
                 record = _read_record(file)
-            except _NoRecord:
-                foreign.append(str(file))
-            else:
                 records[record["sha256"]] = record
-        if len(foreign) == len(below):
+            except _NoRecord:
+                if file == place:
+                    raise
+                others.append(file)
+        if len(others) == len(found):
             raise BadInput(
-                f"no record in {place} or below it, and {len(foreign)} other JSON files; `parlib evaluate RUN` and "
+                f"no record in {place} or below it, and {len(others)} other JSON files; `parlib evaluate RUN` and "
                 "`parlib baselines` write records"
             )
-        skipped += foreign
-    if skipped:
-        names = ", ".join(skipped[:4]) + (", ..." if len(skipped) > 4 else "")
-        warnings.warn(f"{len(skipped)} JSON files are no records and are left out: {names}", stacklevel=2)
+        foreign += others
+    if foreign:
+        names = ", ".join(map(str, foreign[:4])) + (", ..." if len(foreign) > 4 else "")
+        warnings.warn(f"{len(foreign)} JSON files are no records and are left out: {names}", stacklevel=2)
     return list(records.values())
 
 

@@ -1,7 +1,4 @@
-"""Tables, made from records and published numbers only: no score is typed in, and what nobody ran reads "not run".
-
-Records are one row where nothing but the seed tells them apart.
-"""
+"""Tables, made from records and published numbers only: no score is typed in, and what nobody ran reads "not run"."""
 
 import html
 import warnings
@@ -14,9 +11,10 @@ import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from parlib.errors import BadInput
-from parlib.files import digest, markdown_cell, plain_cell
+from parlib.files import markdown_cell, plain_cell
 from parlib.measure.metrics import SUMMARY
 from parlib.measure.published import published
+from parlib.measure.rows import grouped, kind_of
 
 # The rows of a complete table, by growing effort.
 OUR_METHODS = (
@@ -28,8 +26,8 @@ REFERENCE = "linear probe"  # the ablation's
 NOTE = (
     "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5, F1 = harmonic mean of averaged precision and "
     "recall (tuned mA: thresholds chosen on val); several seeds: mean ± their standard deviation; 95 %: bootstrap "
-    "interval of mA over test images or people, bounds averaged over seeds. Rows that differ in more than the seed say "
-    "in what; short codes are the first digits of a hash. Published: as printed by the authors [R], "
+    "interval of mA over test images or people, bounds averaged over seeds. Brackets: the head's preset, and in what a "
+    "row differs from others of its name (codes of six digits are hashes). Published: as printed by the authors [R], "
     "most of whom choose the epoch on test. † another threshold or F1 than ours (OpenPAR: > 0.45, F1 per image; "
     "DeepMAR: >= 0.5, images without a positive dropped); ‡ protocol not stated; § another protocol (market-30)."
 )
@@ -45,14 +43,6 @@ CROSS_NOTE = (
 )
 _MARKS = {"openpar": "†", "deepmar": "†", "not stated": "‡", "market-30": "§"}
 _COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "caveat"]
-_OUTCOMES = (
-    "seed",
-    "ablation",
-    "best_epoch",
-    "calibrated",
-    "notes",
-    "temperature",
-)  # of a setting, but chosen by nobody
 
 
 def spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
@@ -75,10 +65,7 @@ def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str
 
     Returns:
         DataFrame with text cells, ready to print; `NOTE` says how to read it and its marks. A published cell of another
-        protocol than ours carries a mark. Records are averaged where they differ in the seed alone; a head's preset
-        and whatever else tells rows apart stand in the row's name (options), `data` (list of images, labels) or
-        `backbone` (encoder identity). Rendered trees are drawn by the seed as the weights are, so those of several
-        seeds share a row, which says how many trees they are.
+        protocol than ours carries a mark. Rows of records are those of `grouped`.
 
     Raises:
         BadInput: records, but none that belongs here; nothing at all to show.
@@ -87,120 +74,47 @@ def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str
     kept = _tested_on(records, benchmark, data) if records else []
     if not printed and not kept:
         raise BadInput(f"no table for benchmark {benchmark!r}: neither records nor published rows")
-    rows = [*map(_published_row, printed), *_our_rows(kept)]
-    missing = [method for method in OUR_METHODS if method not in {record["method"] for record in kept}]
+    order = {method: i for i, method in enumerate(OUR_METHODS)}
+    groups = sorted(grouped(kept), key=lambda group: (group.data, order.get(group.method, len(order)), group.name))
+    rows = [*map(_published_row, printed), *map(_our_row, groups)]
     unknown = dict.fromkeys((*SUMMARY, "tuned mA", "95 %"), "not run")
-    rows += [{"method": method, **unknown} for method in missing]
+    rows += [{"method": method, **unknown} for method in OUR_METHODS if method not in {g.method for g in groups}]
     return pd.DataFrame(rows).reindex(columns=_COLUMNS).astype(object).fillna("").set_index("method")
 
 
 def _tested_on(records, benchmark, data=None):
-    """The records of a benchmark's test split in its own columns; BadInput where there is none, a note of others."""
+    """The records of a benchmark's test split in its own columns; a warning counts its others."""
     of_it = [r for r in records if r["data"]["benchmark"] == benchmark and data in (None, kind_of(r))]
     kept = [r for r in of_it if _part(r) == "test"]
     if not kept:
         have = Counter(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
-        raise BadInput(f"no record is of {benchmark} test: they are of {_counted(have)}; choose another benchmark")
+        raise BadInput(f"no record is of {benchmark} test; there are {_counted(have)}: choose another benchmark")
     if len(kept) < len(of_it):
-        others = _counted(Counter(_part(r) for r in of_it if _part(r) != "test"))
-        warnings.warn(f"the table of {benchmark} leaves out records of its {others}", stacklevel=3)
+        others = Counter(_part(r) for r in of_it if _part(r) != "test")
+        warnings.warn(f"the table of {benchmark} leaves out records of {_counted(others)}", stacklevel=3)
     return kept
 
 
 def _part(record):
-    """Which scores of a benchmark a record holds; `test` alone stands in its tables."""
+    """What part of a benchmark a record is of; tables hold `test`."""
     if "ablation" in record["setting"]:
-        return "ablation"
+        return "the ablation"
     return " in view ".join(filter(None, (record["data"]["split"], record["data"].get("view"))))
 
 
 def _counted(counts):
-    return ", ".join(f"{what}: {n}" for what, n in counts.items())
-
-
-def kind_of(record: dict[str, Any]) -> str:
-    """What the tree of a record is: `official`, `rendered`, `other`, or `own` for a user's own folder."""
-    return "own" if record["data"]["benchmark"] == "folder" else record["data"]["kind"]
-
-
-def _grouped(records):
-    """One row per set of records that differ in nothing but the seed: method, name, data, backbone and the `records`.
-
-    `name` is the method with its preset. Rows that would read alike say in brackets in what they differ.
-    """
-    flat = pd.DataFrame([_shared(record) for record in records]).fillna("none")
-    tree, rendered = flat["list"] + flat["labels"], flat["kind"] == "rendered"
-    seeds = pd.Series([record["setting"].get("seed") for record in records], dtype=float)
-    if (tree[rendered].groupby([seeds[rendered], flat["images"][rendered]]).nunique() < 2).all():
-        flat.loc[rendered, ["list", "labels"]] = ""  # a seed has drawn one tree: the tree is part of the seed
-    groups = flat.groupby(list(flat), sort=False).groups
-    rows, places = pd.DataFrame(list(groups), columns=flat.columns), list(groups.values())
-    trees = [sorted(set(tree[place])) for place in places]
-    rows["list"] = rows["list"].where(rows["list"] != "", ["".join(each) for each in trees])
-    count = ["" if len(each) == 1 else f"{len(each)} trees of " for each in trees]
-    of_encoder = [name for name in rows if name.split(".")[0] in ("weights", "identity", "revision", "layer")]
-    elsewhere = {"method", "kind", "images", "list", "labels", "encoder", "head.preset", *of_encoder}
-    options = rows[[name for name in rows if name not in elsewhere]]
-    return pd.DataFrame(
-        {
-            "method": rows["method"],
-            "name": _marked(rows["method"], options, rows["head.preset"]),
-            "data": _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["list", "labels"]]),
-            "backbone": _marked(rows["encoder"], rows[of_encoder]),
-            "records": [[records[i] for i in place] for place in places],
-        }
-    )
-
-
-def _shared(record):
-    """All that the scores of a record depend on but the seed, flat, as text."""
-    data, setting = record["data"], record["setting"]
-    shared = {name: value for name, value in setting.items() if name not in _OUTCOMES}
-    return _flat(
-        {
-            "method": record["method"],
-            "kind": kind_of(record),
-            "images": f"{data['images']:,}",
-            "list": data.get("items_sha256"),
-            "labels": data.get("labels_sha256"),
-            "protocol": record["protocol"],
-            **dict.fromkeys(("encoder", "weights", "head.preset")),
-            **shared,
-        }
-    )
-
-
-def _flat(content, prefix=""):
-    flat = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = "none" if value is None else str(value)
-    return flat
-
-
-def _marked(words, columns, first=None):
-    """Words, and in brackets `first` and the columns in which rows with the same words differ: one text per row."""
-    several = columns.groupby(words.to_numpy()).transform("nunique") > 1
-    texts = []
-    for i, word in words.items():
-        values = {name.split(".")[-1]: columns.at[i, name] for name in columns if several.at[i, name]}
-        notes = [f"{name} {value if len(value) < 20 else digest(value)[:6]}" for name, value in values.items()]
-        if first is not None and first[i] != "none":
-            notes.insert(0, first[i])
-        texts.append(f"{word} ({', '.join(notes)})" if notes else word)
-    return texts
+    return ", ".join(f"{what}: {count}" for what, count in counts.items())
 
 
 def _one_each(records):
     """Method -> its records; BadInput where they differ in more than the seed, as a mean would hide it."""
-    groups = _grouped(records)
-    for method, rows in groups.groupby("method"):
-        if len(rows) > 1:
-            several = "; ".join(rows["name"] + " on " + rows["data"] + " with " + rows["backbone"])
-            raise BadInput(f"records of {method!r} differ in more than the seed; choose one of: {several}")
-    return dict(zip(groups["method"], groups["records"], strict=True))
+    each: dict[str, Any] = {}
+    for group in grouped(records):
+        if group.method in each:
+            several = " and ".join(f"{g.name}, {g.data}, {g.backbone}" for g in (each[group.method], group))
+            raise BadInput(f"records of {group.method!r} differ in more than the seed, choose one of: {several}")
+        each[group.method] = group
+    return {method: group.records for method, group in each.items()}
 
 
 def _published_row(row):
@@ -210,34 +124,22 @@ def _published_row(row):
     return {**about, "data": ", ".join(filter(None, ("official [R]", row["venue"]))), **scores}
 
 
-def _our_rows(records):
-    if not records:
-        return []
-    groups = _grouped(records).sort_values(["data", "method", "name"], key=_effort, kind="stable")
-    return [_our_row(group) for _, group in groups.iterrows()]
-
-
-def _effort(column):
-    order = {method: i for i, method in enumerate(OUR_METHODS)}
-    return column.map(lambda method: order.get(method, len(order))) if column.name == "method" else column
-
-
 def _our_row(group):
-    records = group["records"]
+    records = group.records
     intervals = [record["intervals"]["mA"] for record in records if "mA" in record["intervals"]]
-    low, high = 100 * np.mean(intervals, axis=0) if intervals else (0, 0)
+    low, high = 100 * np.mean(intervals, axis=0) if intervals else (np.nan, np.nan)
     tuned = [record["tuned"]["mA"] for record in records if record["tuned"]]
     seeds = len({(r["setting"].get("seed"), r["data"].get("labels_sha256")) for r in records})
     return {
-        "method": group["name"],
-        "data": group["data"],
-        "backbone": group["backbone"],
+        "method": group.name,
+        "data": group.data,
+        "backbone": group.backbone,
         **{name: spread([record["scores"][name] for record in records], 2) for name in SUMMARY},
         "tuned mA": spread(tuned, 2) if tuned else "",
-        "95 %": f"{low:.1f} to {high:.1f}" if intervals else "",
+        "95 %": f"{low:.1f} to {high:.1f}" if np.isfinite(low) else "",
         "seeds": str(seeds) + (f" ({len(records)} runs)" if len(records) > seeds else ""),
         "protocol": "parlib",
-        "caveat": "" if group["data"].startswith("official") else "not comparable with official rows",
+        "caveat": "" if group.data.startswith("official") else "not comparable with official rows",
     }
 
 

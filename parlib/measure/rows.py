@@ -1,0 +1,98 @@
+"""Which records stand in one row of a table, and what tells rows apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from parlib.files import digest
+
+_OUTCOMES = ("seed", "ablation", "best_epoch", "calibrated", "notes", "temperature")  # in a setting, but not set
+_OF_ENCODER = ("weights", "identity", "revision", "layer")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records that differ in nothing but the seed, and the texts of their row.
+
+    `name` is the method with the head's preset. Where rows would read alike, brackets say in what they differ: options
+    in `name`, list of images and labels in `data`, parts of the encoder's identity in `backbone`.
+    """
+
+    method: str
+    name: str
+    data: str
+    backbone: str
+    records: list[dict[str, Any]]
+
+
+def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
+    """One `Group` for each setting and each list of images.
+
+    A rendered tree is drawn by the seed as the weights are: trees of several seeds are one group, and `data` says how
+    many trees it holds. They are groups of their own where one seed has several trees.
+    """
+    if not records:
+        return []
+    flat = pd.DataFrame([_shared(record) for record in records]).fillna("none")
+    tree, rendered = flat["list"] + flat["labels"], flat["kind"] == "rendered"
+    seeds = pd.Series([record["setting"].get("seed") for record in records], dtype=float)
+    if (tree[rendered].groupby([seeds[rendered], flat["images"][rendered]]).nunique() < 2).all():
+        flat.loc[rendered, ["list", "labels"]] = ""
+    places = flat.groupby(list(flat), sort=False).groups
+    rows = pd.DataFrame(list(places), columns=flat.columns)
+    trees = [sorted(set(tree[place])) for place in places.values()]
+    rows["list"] = rows["list"].where(rows["list"] != "", ["".join(each) for each in trees])
+    count = ["" if len(each) == 1 else f"{len(each)} trees of " for each in trees]
+    of_encoder = [name for name in rows if name.split(".")[0] in _OF_ENCODER]
+    elsewhere = {"method", "kind", "images", "list", "labels", "encoder", "head.preset", *of_encoder}
+    options = rows[[name for name in rows if name not in elsewhere]]
+    names = _marked(rows["method"], options, rows["head.preset"])
+    data = _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["list", "labels"]])
+    backbones = _marked(rows["encoder"], rows[of_encoder])
+    members = [[records[i] for i in place] for place in places.values()]
+    return [Group(*row) for row in zip(rows["method"], names, data, backbones, members, strict=True)]
+
+
+def kind_of(record: dict[str, Any]) -> str:
+    """What the tree of a record is: `official`, `rendered`, `other`, or `own` for a user's own folder."""
+    return "own" if record["data"]["benchmark"] == "folder" else record["data"]["kind"]
+
+
+def _shared(record):
+    """All that the scores of a record depend on but the seed, as flat text."""
+    data, setting = record["data"], record["setting"]
+    needed = dict.fromkeys(("encoder", "weights", "head.preset"))
+    about = {
+        "method": record["method"],
+        "kind": kind_of(record),
+        "images": f"{data['images']:,}",
+        "list": data.get("items_sha256"),
+        "labels": data.get("labels_sha256"),
+        "protocol": record["protocol"],
+    }
+    return _flat({**needed, **{name: value for name, value in setting.items() if name not in _OUTCOMES}, **about})
+
+
+def _flat(content, prefix=""):
+    flat = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = "none" if value is None else str(value)
+    return flat
+
+
+def _marked(words, columns, first=None):
+    """Words, and in brackets `first` and the columns in which rows with the same words differ: one text per row."""
+    several = columns.groupby(words.to_numpy()).transform("nunique") > 1
+    texts = []
+    for i, word in words.items():
+        values = [(name.split(".")[-1], columns.at[i, name]) for name in columns if several.at[i, name]]
+        notes = [f"{name} {value if len(value) < 20 else digest(value)[:6]}" for name, value in values]
+        if first is not None and first[i] != "none":
+            notes.insert(0, first[i])
+        texts.append(f"{word} ({', '.join(dict.fromkeys(notes))})" if notes else word)
+    return texts
