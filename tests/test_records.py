@@ -89,7 +89,9 @@ def test_records_are_found_below_a_folder_and_what_is_none_is_counted(tmp_path):
     (tmp_path / "runs" / "one" / "broken.json").write_text("{")
     shutil.copytree(tmp_path / "runs" / "one", tmp_path / "copied")  # a copy is no second run
     shutil.copytree(tmp_path / "runs" / "one", tmp_path / ".hidden")
-    with pytest.warns(UserWarning, match=r"^4 JSON files are no records and are left out: .*broken\.json") as noted:
+    with pytest.warns(
+        UserWarning, match=r"^4 JSON files are no records and are left out: .*one.broken\.json \(cannot be read\)"
+    ) as noted:
         assert [r["drawn"] for r in read_records(tmp_path)] == ["images", "identities"]
     assert len(noted) == 1
     with pytest.warns(UserWarning, match="2 JSON files"):

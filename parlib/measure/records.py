@@ -109,19 +109,19 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
             since it was made (its hash tells).
     """
     records: dict[str, dict[str, Any]] = {}
-    foreign: list[Path] = []
+    foreign: list[tuple[bool, str]] = []
     for place in map(Path, places):
-        found = [place] if not place.is_dir() else sorted(place.rglob("*.json"))
-        found = [file for file in found if "/." not in f"/{file.relative_to(place).as_posix()}"]
+        found = _visible(place) if place.is_dir() else [place]
         others = []
         for file in found:
             try:
                 record = _read_record(file)
                 records[record["sha256"]] = record
-            except _NoRecord:
+            except _NoRecord as error:
                 if file == place:
                     raise
-                others.append(file)
+                parsed = error.__cause__ is None
+                others.append((parsed, f"{file}" if parsed else f"{file} (cannot be read)"))
         if len(others) == len(found):
             raise BadInput(
                 f"no record in {place} or below it, and {len(others)} other JSON files; `parlib evaluate RUN` and "
@@ -129,9 +129,15 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
             )
         foreign += others
     if foreign:
-        names = ", ".join(map(str, foreign[:4])) + (", ..." if len(foreign) > 4 else "")
+        names = ", ".join(name for _, name in sorted(foreign)[:4]) + (", ..." if len(foreign) > 4 else "")
         warnings.warn(f"{len(foreign)} JSON files are no records and are left out: {names}", stacklevel=2)
     return list(records.values())
+
+
+def _visible(folder):
+    """JSON files below a folder, sorted, without those in hidden folders."""
+    paths = (file.relative_to(folder) for file in sorted(folder.rglob("*.json")))
+    return [folder / path for path in paths if not any(part.startswith(".") for part in path.parts)]
 
 
 class _NoRecord(BadInput):

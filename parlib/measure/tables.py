@@ -88,7 +88,9 @@ def _tested_on(records, benchmark, data=None):
     kept = [r for r in of_it if _part(r) == "test"]
     if not kept:
         have = Counter(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
-        raise BadInput(f"no record is of {benchmark} test; there are {_counted(have)}: choose another benchmark")
+        raise BadInput(
+            f"no record is of {benchmark} test; there are {_counted(have)}; give another benchmark or records"
+        )
     if len(kept) < len(of_it):
         others = Counter(_part(r) for r in of_it if _part(r) != "test")
         warnings.warn(f"the table of {benchmark} leaves out records of {_counted(others)}", stacklevel=3)
