@@ -18,6 +18,7 @@ from parlib.measure.bootstrap import bootstrap, persons
 from parlib.measure.metrics import evaluate
 
 PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
+_PARTS = {*("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")}
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 
 
@@ -149,7 +150,7 @@ def _read_record(file):
         record = read_json(file, "record")
     except BadInput as error:
         raise _NoRecord(str(error)) from error
-    if not isinstance(record, dict) or not {"sha256", "scores", "setting", "data"} <= set(record):
+    if not isinstance(record, dict) or not _PARTS <= set(record):
         raise _NoRecord(f"{file} is no record: expected what `parlib evaluate` writes")
     if digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
         raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
