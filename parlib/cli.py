@@ -246,7 +246,8 @@ def evaluate(
 
     record = evaluate_run(run, split, root, cache, benchmark)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
-    print(json_text({**shown, "undefined_attributes": record["undefined_attributes"], "unit": "fraction"}))
+    shown |= {name: record[name] for name in ("undefined_attributes", "undefined")}
+    print(json_text({**shown, "unit": "fraction"}))
 
 
 @app.command()

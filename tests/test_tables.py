@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from parlib import BadInput, benchmark_table, load_encoder
+from parlib.cli import main
 from parlib.measure.published import VLM_PAR_CLAIM, published
-from parlib.measure.records import make_record
+from parlib.measure.records import make_record, write_record
 from parlib.measure.tables import (
     HEAD,
     NOTE,
@@ -117,6 +118,20 @@ def run(seed=0, shift=0.0, method=HEAD, kind="official", tree="t", benchmark="pa
 def ours(*records, benchmark="pa100k"):
     table = benchmark_table(records, benchmark)
     return table[table["seeds"] != ""]
+
+
+def test_the_command_reads_the_folder_of_a_run_and_what_lies_below(tmp_path, capsys):
+    for seed, place in enumerate(("", "more/deep")):
+        write_record(run(seed, seed / 9), tmp_path / "runs" / place / "test.json")
+        (tmp_path / "runs" / place / "run.json").write_text("{}")
+    assert main(["table", str(tmp_path / "runs"), "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    (row,) = (row for row in csv.reader(io.StringIO(shown.out)) if row and "query" in row[0])
+    assert row[0] == "prompt-query head (compact)" and "2" in row
+    assert shown.err.startswith("parlib: note: 2 JSON files are no records and are left out: ")
+    (tmp_path / "empty").mkdir()
+    assert main(["table", str(tmp_path / "empty")]) == 2
+    assert "no record in" in capsys.readouterr().err
 
 
 def test_the_preset_stands_in_the_rows_name_and_seeds_are_one_row():

@@ -150,7 +150,7 @@ def _read_record(file):
         record = read_json(file, "record")
     except BadInput as error:
         raise _NoRecord(str(error)) from error
-    if not isinstance(record, dict) or not _PARTS <= set(record):
+    if not isinstance(record, dict) or not set(record) >= _PARTS:
         raise _NoRecord(f"{file} is no record: expected what `parlib evaluate` writes")
     if digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
         raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
