@@ -12,24 +12,25 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
+import psutil
 import torch
 
 from parlib.files import write_atomic
+from parlib.measure import records
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def hardware():
     """What a figure depends on beside the code: processor, cores, memory, GPU, versions, threads, load (a dict)."""
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "processor": records.hardware()["cpu"],
+        "cores": joblib.cpu_count(),  # those that this process may use
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
-        "load_1min": round(os.getloadavg()[0], 2),  # above 0 before the run: other work shared the machine
+        "load_1min": round(psutil.getloadavg()[0], 2),  # above 0 before the run: other work shared the machine
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers")},
     }

@@ -1,4 +1,4 @@
-"""Rendered benchmarks in the official file layouts: for those who have no benchmark at hand, and for tests."""
+"""Rendered pedestrian benchmarks in the official file layouts, for tests and for users without the real data."""
 
 import json
 import os
@@ -19,31 +19,32 @@ from pedsynth.render import CAMERAS, RENDERER_VERSION, render_person
 
 __all__ = ["RENDERER_VERSION", "synthesize"]
 _QUALITY = 90
-_SAYS = "Rendered people, not photographs. No number from this tree is a result on the benchmark whose layout it has."
+_NOTICE = "Rendered people, not photographs. No number from this tree is a result on the benchmark whose layout it has."
 
 
 def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=None, progress=True):
     """Render a benchmark into `out` in its official layout.
 
     The same arguments give the same bytes on any machine. A finished tree of the same arguments is returned at once.
-    Rare attributes keep their rate, but a split of at least 200 images has four positives of each: where chance gave
-    fewer, people of the split are drawn again until one has the attribute (Market-1501 itself has nobody in test with
-    purple trousers). A small tree has fewer images a person than the release: at most 8 in peta, 4 or so in market1501.
+    Rare attributes keep their rate, but a split of at least 200 images has at least four positives of each attribute:
+    if there are fewer, people of that split are drawn again until one has the attribute (the real Market-1501 test
+    split has nobody in purple trousers). A small tree has fewer images per person than the release: at most 8 in peta,
+    about 4 in market1501.
 
     Args:
         benchmark: `pa100k`, `peta` or `market1501`.
         out: folder to make; it must not exist with other content.
-        train, val, test: images a split, at least 1; of peta, in each of its five partitions; of market1501, as split
-            by its loader (train at least 3).
+        train, val, test: images per split, at least 1. For peta they hold for each of its five partitions, for
+            market1501 for the splits that its loader makes (train at least 3).
         seed: of people, clothes, poses and cameras.
-        domain: whose people and cameras (also `mixed`); default the benchmark's own.
-        workers: processes; default one a core.
+        domain: the benchmark whose people and cameras are imitated, or `mixed`; default `benchmark`.
+        workers: number of processes; default one per core.
 
     Returns:
         Path of the tree.
 
     Raises:
-        BadInput: unknown benchmark or domain, a size too small, an `out` with other content.
+        BadInput: unknown benchmark or domain, a size that is too small, or an `out` with other content.
     """
     out, domain, sizes = Path(out), domain or benchmark, {"train": train, "val": val, "test": test}
     if benchmark not in LAYOUTS:
@@ -56,9 +57,9 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
     for name, value, least in (("seed", seed, 0), ("workers", workers, 1)):
         if value is not None and value < least:
             raise BadInput(f"{name} is {value}; it must be at least {least}")
-    asked = {"benchmark": benchmark, "domain": domain, "seed": seed, **sizes, "renderer": RENDERER_VERSION}
+    arguments = {"benchmark": benchmark, "domain": domain, "seed": seed, **sizes, "renderer": RENDERER_VERSION}
     if out.exists():
-        if _is_tree(out, asked):
+        if _is_tree(out, arguments):
             return out
         if not out.is_dir() or any(out.iterdir()):
             raise BadInput(f"{out} exists with other content: give another folder or remove it; nothing is overwritten")
@@ -70,20 +71,23 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
             (building / folder).mkdir(parents=True)
         _write_images(plan, building, workers or os.cpu_count(), progress)
         write_annotations(plan, building)
-        about = {"what": _SAYS, "asked": asked, **plan.facts()}
+        about = {"what": _NOTICE, "arguments": arguments, **plan.facts()}
         (building / "rendered.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        building.replace(out)  # also in the place of an empty folder
+        building.replace(out)  # `out` may be an empty folder
     except OSError as error:
-        if not _is_tree(out, asked):  # else another process was first with the same
+        if not _is_tree(out, arguments):  # otherwise another process finished the same tree first
             raise BadInput(f"{out} cannot be written: {error.strerror}; make room or choose another place") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out
 
 
-def _is_tree(out, asked):
-    about = out / "rendered.json"
-    return about.is_file() and read_json(about, "rendered tree").get("asked") == asked
+def _is_tree(out, arguments):
+    path = out / "rendered.json"
+    if not path.is_file():
+        return False
+    about = read_json(path, "rendered tree")
+    return about.get("arguments", about.get("asked")) == arguments  # `asked` in trees of older versions
 
 
 def _write_images(plan, root, workers, progress):
@@ -101,13 +105,13 @@ def _write_images(plan, root, workers, progress):
 
 
 def _write_image(job, root, benchmark, domain, seed):
-    """One picture; what stays between the pictures of one identity is drawn from a generator of that identity."""
+    """Render one picture; body, hair and exact colours come from a generator of the identity, the rest from its own."""
     number, shot, person = job
     rng = np.random.default_rng([seed, 9, number + 1])
     looks = np.random.default_rng([seed, 10, shot.who])
     size = (64, 128) if benchmark == "market1501" else None
     image = render_person(person, rng, domain, size, looks, shot.camera % len(CAMERAS[domain]))
-    if shot.split is None and benchmark == "market1501":  # a detection gone wrong: a piece of somebody
+    if shot.split is None and benchmark == "market1501":  # a wrong detection: a part of a person
         x, y = rng.uniform(0, 0.5) * image.width, rng.uniform(0, 0.5) * image.height
         image = image.resize(size, box=(x, y, x + image.width / 2, y + image.height / 2))
     image.save(root / shot.path, quality=_QUALITY)

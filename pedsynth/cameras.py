@@ -1,4 +1,4 @@
-"""The cameras of each domain: what makes the three benchmarks look different before anybody is in the picture."""
+"""The cameras of each domain: crop sizes, light, blur and scenes, which differ between the three benchmarks."""
 
 from dataclasses import dataclass, replace
 
@@ -9,15 +9,15 @@ class Camera:
 
     width: tuple = (50, 120)  # px of the crop
     ratio: tuple = (2.2, 3.1)  # height / width
-    fill: tuple = (0.86, 0.99)  # share of the crop's height the person takes
+    fill: tuple = (0.86, 0.99)  # height of the person as a share of the crop's
     shift: float = 0.06  # largest sideways shift, in widths of the crop
     tilt: tuple = (0.0, 0.2)  # from level to seen from above
-    detail: tuple = (0.6, 1.0)  # resolution of the sensor against the crop's
+    detail: tuple = (0.6, 1.0)  # resolution of the sensor relative to the crop's
     blur: tuple = (0.0, 0.9)  # px
     light: tuple = (0.65, 1.2)
     contrast: tuple = (0.75, 1.1)
     tint: tuple = (0, 0, 0)  # mean shift of red, green and blue
-    cast: int = 8  # largest shift of a channel beside it
+    cast: int = 8  # largest random shift of a channel, added to `tint`
     scene: str = "street"  # a key of `scene.SCENES`
     clutter: int = 6  # things in the background
     passer_by: float = 0.3  # chance of another person behind

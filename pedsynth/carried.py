@@ -1,4 +1,4 @@
-"""What a person carries: on the back, over the shoulder, in the hands, before the chest."""
+"""What a person carries: on the back, over the shoulder, in the hands, in front of the chest."""
 
 from pedsynth.clothes import Clothes
 from pedsynth.skeleton import dark, light, mix

@@ -1,4 +1,4 @@
-"""What a person wears from the shoulders down, each garment and pattern told apart by shape and not by colour alone."""
+"""Clothes from the shoulders down; garments and patterns differ in shape and not in colour alone."""
 
 from pedsynth.skeleton import Skeleton, dark, jitter, light, mix
 
@@ -7,7 +7,7 @@ _LOOSE = {"coat": 0.014, "jacket": 0.012, "suit": 0.006, "sweater": 0.006}
 
 
 class Clothes(Skeleton):
-    """A skeleton that can be dressed."""
+    """A skeleton with clothes."""
 
     def _legs(self):
         p, cut = self.p, self.cut
@@ -72,7 +72,7 @@ class Clothes(Skeleton):
             p.lower, self.y_knee - 0.03 - 0.07 * self.cut[1]
         )
         flare = self.hip * (1.1 + 0.5 * self.cut[0]) * (1.1 if self.side else 1)
-        if self.side:  # cloth reaches as far as the stride under it
+        if self.side:  # the skirt is at least as wide as the stride under it
             share = max(0.0, (end - self.y_knee) / (0.96 - self.y_knee))
             stride = max(abs(_along(knee, foot, share)[0]) for _, knee, foot in self.leg_points())
             flare = max(flare, stride + 0.025)

@@ -1,4 +1,4 @@
-"""Draws one person on a transparent ground: body and clothes, then head, arms, and what they wear and carry."""
+"""Draws one person on a transparent background: body and clothes, then head, arms, and what is carried."""
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter
 from pedsynth.carried import Carried
 from pedsynth.skeleton import PALETTE, dark, jitter, light, mix
 
-_SCALE = 2  # drawn this much larger, then averaged down
+_SCALE = 2  # drawn this much larger, then reduced
 _LOOSE = {"coat": 1.3, "jacket": 1.25, "suit": 1.15, "sweater": 1.15}
 
 
@@ -16,10 +16,10 @@ def draw_person(person, pose, looks, height, tilt=0.0):
 
 
 class Figure(Carried):
-    """A dressed person, drawn from the ground up and from the far side to the near one."""
+    """A complete person, drawn from the feet up and from the far side to the near one."""
 
     def draw(self):
-        """The person as an RGBA picture, clear around it."""
+        """The person as an RGBA picture, transparent around the person."""
         p = self.p
         if "backpack" in p.bags and not self.back:
             self._backpack_behind()
@@ -212,7 +212,7 @@ class Figure(Carried):
         self.line([(x - 0.016, y + 0.155), (x + 0.026, y + 0.155)], light(colour, 0.5), 0.008)
 
     def _shaded(self):
-        """The picture averaged down, lit from one side, darker towards its outline: a form, not a cut-out."""
+        """The picture at its final size, lit from one side and darker towards the outline, so that it looks solid."""
         image = self.image.reduce(_SCALE)
         w, h = image.size
         alpha = image.getchannel("A")

@@ -1,4 +1,4 @@
-"""What a benchmark's annotators would write about a `Person`."""
+"""The labels that a benchmark's annotators would give a `Person`."""
 
 from parlib.errors import BadInput
 from parlib.schema import schema
@@ -8,12 +8,12 @@ from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 def labels(person, benchmark="pa100k"):
     """Attribute name -> 0 or 1, in the release's own order: 26 of `pa100k`, 35 of `peta`, 30 of `market1501`.
 
-    `peta105` gives the columns of the release beyond the 35 as well; those that `Person` does not know are 0.
+    `peta105` gives all 105 columns of the release; columns about which a `Person` holds nothing are 0.
     """
     if benchmark not in READERS:
         raise BadInput(f"no rendered labels for {benchmark!r}; known: {', '.join(READERS)}")
-    said = READERS[benchmark](person)
-    return {name: int(said.get(name, False)) for name in schema(benchmark).names}
+    known = READERS[benchmark](person)
+    return {name: int(known.get(name, False)) for name in schema(benchmark).names}
 
 
 def _pa100k(p):

@@ -1,4 +1,4 @@
-"""The official file layouts: which picture shows whom, and where it lies; `annotations.py` writes the file beside them.
+"""The official file layouts: which picture shows whom and where it is stored; `annotations.py` writes their labels.
 
 A plan is a list of `Shot`s in the order they are rendered; it is made from the sizes and the seed alone.
 """
@@ -8,24 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from parlib.data.market1501 import IDENTITIES, VAL_IDENTITIES
 from parlib.data.partition import disjoint
 from parlib.errors import BadInput
 from parlib.schema import schema
 from pedsynth.labels import READERS, labels
 from pedsynth.population import camera_shares, people_by_images, sample_person, sample_view
 
-LAYOUTS = {"pa100k": {}, "peta": {}, "market1501": {"train": 3}}  # benchmark -> least images a split, where not 1
+# benchmark -> smallest number of images per split, if not 1
+LAYOUTS = {"pa100k": {}, "peta": {}, "market1501": {"train": 3}}
 SPLITS = ("train", "val", "test")
-_MINIMUM, _LARGE = 4, 200  # positives of every attribute in each split of at least so many images
-_TRIES = 4000  # people drawn in search of one who has an attribute
-_MOST_IMAGES = 8  # of one person of PETA in a tree below the official size, so that a small tree has enough people
-_JUNK = 20  # one image of each kind for so many test images
+MARKET_PEOPLE = {"trainval": 751, "test": 750}  # identities of the release
+MARKET_VAL_PEOPLE = 100  # that its loader takes from the training half as val
+_MINIMUM, _LARGE = 4, 200  # at least 4 positives per attribute in splits of at least 200 images
+_TRIES = 4000  # people drawn to find one who has an attribute
+_MOST_IMAGES = 8  # per person of PETA in a tree below the official size, so that it has enough people
+_JUNK = 20  # one image of each kind per 20 test images
 
 
 @dataclass
 class Shot:
-    """One picture. `who` numbers identities from 0; `split` None: no loader reads it; `camera`: modulo the domain's."""
+    """One picture. `who` counts identities from 0; `split` is None if no loader reads it; `camera` wraps around."""
 
     path: str
     who: int
@@ -34,12 +36,12 @@ class Shot:
 
 
 class Plan:
-    """`people`, one an identity, and `shots` of them, in the order of the release.
+    """`people`, one per identity, and `shots` of them in the order of the release.
 
     Args:
-        benchmark: whose layout.
+        benchmark: whose layout it has.
         sizes: split -> images.
-        domain: whose people.
+        domain: whose people are imitated.
         seed: of everything.
     """
 
@@ -50,22 +52,22 @@ class Plan:
         self._ensure_positives()
 
     def rng(self, *purpose):
-        """A generator of one purpose's own: what others draw does not change it."""
+        """A generator for one purpose, independent of what is drawn for others."""
         return np.random.default_rng([self.seed, *purpose])
 
     def _add(self, split, number, camera=None):
-        """A new identity; a split has generators and decks of its own, so that other splits' sizes change nothing."""
+        """Add an identity. Each split has its own generators and decks, so other splits' sizes do not change it."""
         rng = self.rng(SPLITS.index(split), number)
         self.people.append(sample_person(rng, self.domain, split, camera, self.decks.setdefault(split, {})))
         return len(self.people) - 1
 
     def person(self, number):
-        """The `Person` of a shot: of one with identity, as seen from this shot's side."""
+        """The `Person` of a shot; people with several shots are seen from a side drawn for each."""
         person = self.people[self.shots[number].who]
         return person if self.benchmark == "pa100k" else sample_view(self.rng(8, number), person)
 
     def _pa100k(self):
-        """A person an image; cameras take turns, or in the shares of PETA's sub-datasets."""
+        """One person per image; cameras take turns, or are drawn by the shares of PETA's sub-datasets."""
         shares = camera_shares(self.domain)
         for number, split in enumerate(SPLITS):
             for i in range(self.sizes[split]):
@@ -103,11 +105,11 @@ class Plan:
                 self.shots[image - 1].split = split
 
     def _market1501(self):
-        """People of the two halves with interleaved identities; val is who the loader (seed 0) will put there."""
+        """People of the two halves with interleaved identities; val has those whom the loader picks with seed 0."""
         train, val, test = (self.sizes[split] for split in SPLITS)
         halves = {
-            "train": max(4, min(IDENTITIES["trainval"], (train + val) // 4, 4 * val + 3, train)),
-            "test": max(1, min(IDENTITIES["test"], test // 4)),
+            "train": max(4, min(MARKET_PEOPLE["trainval"], (train + val) // 4, 4 * val + 3, train)),
+            "test": max(1, min(MARKET_PEOPLE["test"], test // 4)),
         }
         ids = self.rng(5).permutation(sum(halves.values())) + 1
         self.halves, rng = {}, self.rng(6)
@@ -115,18 +117,18 @@ class Plan:
             mine = [f"{i:04d}" for i in sorted(ids[:count] if half == "train" else ids[-count:])]
             self.halves[half] = mine
         mine = self.halves["train"]
-        chosen = disjoint(mine, {"val": min(VAL_IDENTITIES, len(mine) // 4), "train": 0}, 0)
+        chosen = disjoint(mine, {"val": min(MARKET_VAL_PEOPLE, len(mine) // 4), "train": 0}, 0)
         groups = {split: [mine[i] for i in rows] for split, rows in chosen.items()} | {"test": self.halves["test"]}
         self.who = {}
         for split in SPLITS:
             people = groups[split]
             for number, name in enumerate(people):
                 self.who[name] = self._add("test" if split == "test" else "train", number + 100_000 * (split == "val"))
-            each = max(1, self.sizes[split] // (2 * len(people)))  # half of the images evenly, half by chance
+            each = max(1, self.sizes[split] // (2 * len(people)))  # half are spread evenly, half at random
             more = rng.multinomial(self.sizes[split] - each * len(people), np.full(len(people), 1 / len(people)))
             for name, images in zip(people, each + more, strict=True):
                 self._market_shots(name, self.who[name], images, split, rng)
-        for name in ("-1", "0000"):  # junk detections and distractors: nobody reads them
+        for name in ("-1", "0000"):  # junk detections and distractors, which loaders leave out
             for i in range(-(-test // _JUNK)):
                 self._market_shots(name, self._add("test", 200_000 + len(self.people) + i), 1, None, rng)
 
@@ -143,7 +145,7 @@ class Plan:
         return np.array([list(labels(person, benchmark or self.benchmark).values()) for person in self.people], np.int8)
 
     def _ensure_positives(self):
-        """Give every attribute its minimum in each large split: people seen only there are drawn again, last first."""
+        """Give every attribute its minimum in each large split: people seen only there are drawn again."""
         homes: list[set[str]] = [set() for _ in self.people]
         for shot in self.shots:
             homes[shot.who].add(shot.split)
@@ -158,7 +160,7 @@ class Plan:
                 short = [column for column in np.argsort(positives) if positives[column] < _MINIMUM]
                 if not short:
                     break
-                for column in short[:1]:  # nobody goes whose going would leave another attribute short
+                for column in short[:1]:  # replace nobody whom another attribute needs
                     left = {who: (positives - images[who] * table[who])[table[who] == 1] for who in reversed(free)}
                     who = next((who for who, rest in left.items() if rest.min() >= _MINIMUM), free[-1])
                     free.remove(who)
@@ -166,7 +168,7 @@ class Plan:
                     table[who] = list(labels(self.people[who], self.benchmark).values())
 
     def _with(self, rng, name, split):
-        """Somebody of the domain who has an attribute; where the domain has nobody, somebody of the broad mix."""
+        """A person of the domain who has an attribute; if the domain has none, one of the broad mix."""
         for domain, home in ((self.domain, split), (self.domain, "train"), ("mixed", "train")):
             for _ in range(0 if (domain, home, name) in self.nobody else _TRIES):
                 person = sample_person(rng, domain, home)
@@ -176,7 +178,7 @@ class Plan:
         raise BadInput(f"nobody has {name}: it cannot be rendered")
 
     def facts(self):
-        """What `rendered.json` says of the tree."""
+        """Facts about the tree for `rendered.json`."""
         about: dict[str, Any] = {"identities": len({shot.who for shot in self.shots if shot.split})}
         if self.benchmark == "peta":
             known = READERS["peta105"](self.people[0])

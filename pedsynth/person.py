@@ -1,7 +1,6 @@
-"""What is true of one rendered person, and what the three benchmarks would call it.
+"""The ground truth of one rendered person, and its vocabulary.
 
-A `Person` is the truth behind a picture. Labels are read off it, never drawn separately, so a label cannot disagree
-with what the renderer was asked to draw.
+Both the picture and the labels are made from a `Person`, so a label cannot contradict the picture.
 """
 
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ MARKET_LOWER = ("black", "white", "pink", "gray", "blue", "green", "brown", "yel
 
 @dataclass(frozen=True)
 class Person:
-    """Everything about a person that an attribute of any of the three benchmarks can ask for."""
+    """Everything that an attribute of one of the three benchmarks can be about."""
 
     female: bool
     age: str  # one of AGES
@@ -55,5 +54,5 @@ class Person:
 
     @property
     def faces_us(self):
-        """Whether something is on them that cannot be seen from behind."""
+        """Whether the person wears or carries something that cannot be seen from behind."""
         return self.glasses != "none" or self.v_neck or "held in front" in self.bags

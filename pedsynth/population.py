@@ -1,9 +1,9 @@
-"""Who walks by: people drawn so that labels have the rates, exclusive sets and co-occurrences of a benchmark.
+"""Draws people whose labels have the rates, exclusive sets and co-occurrences of a benchmark.
 
-`assets/populations.json` holds, for each benchmark and split, counts of answers given earlier answers, made from the
-public annotation files by `tools/populations.py`: people are drawn from it question by question. What a benchmark does
-not ask is filled in by the small tables here, which are chosen and not counted. `mixed` is a broad mix for
-pretraining, in which what is rare elsewhere is common.
+`assets/populations.json` holds a Bayesian network per benchmark and split, counted in the public annotation files by
+`tools/populations.py`: each question has the counts of its answers under the answers to its parent questions. People
+are drawn from it question by question. Traits that a benchmark does not label come from the small tables below, which
+are chosen, not counted. `mixed` is a broad mix for pretraining, in which traits that are rare elsewhere are common.
 """
 
 import json
@@ -39,10 +39,10 @@ def sample_person(rng, domain="pa100k", split="train", camera=None, decks=None):
 
     Args:
         domain: one of `DOMAINS`.
-        split: priors shift between splits as in the original.
-        camera: of `peta`, the sub-dataset 0..9 they are from; default by its share of images.
-        decks: a dict kept from person to person: answers are then dealt from shuffled decks instead of drawn each for
-            itself, so that the rates of a few hundred people stray less than by chance.
+        split: label rates differ between splits as in the original.
+        camera: for `peta`, the sub-dataset 0..9 of the person; default: drawn by its share of images.
+        decks: a dict that is passed on from person to person. Answers are then dealt from shuffled decks instead of
+            drawn independently, so that the rates of a few hundred people vary less than by chance.
     """
     if domain == "mixed":
         return _mixed(rng)
@@ -52,11 +52,11 @@ def sample_person(rng, domain="pa100k", split="train", camera=None, decks=None):
             answers[name] = camera % len(question["answers"])
             continue
         tables = question.get(split, question["train"])
-        context = ",".join(str(answers[part]) for part in question["given"])
+        context = ",".join(str(answers[parent]) for parent in question["parents"])
         draw = rng.random() if decks is None else _deal(rng, decks.setdefault((name, context), []))
         answers[name] = _pick(draw, range(len(question["answers"])), tables.get(context, tables[""]))
-    said = {name: question["answers"][answers[name]] for name, question in _population()[domain].items()}
-    return _complete(rng, said, domain)
+    drawn = {name: question["answers"][answers[name]] for name, question in _population()[domain].items()}
+    return _complete(rng, drawn, domain)
 
 
 @cache
@@ -66,7 +66,7 @@ def _population():
 
 
 def camera_shares(domain):
-    """Images of each of PETA's ten sub-datasets; None for domains whose cameras saw alike."""
+    """Images of each of PETA's ten sub-datasets; None for domains without sub-datasets."""
     return _population()[domain]["subset"]["train"][""] if domain == "peta" else None
 
 
@@ -76,79 +76,79 @@ def people_by_images():
 
 
 def sample_view(rng, person):
-    """The person seen from another side; never from behind where something on them would be hidden."""
+    """The person seen from another side; never from behind if that would hide something that the labels name."""
     view = _choose(rng, _VIEWS)
     return replace(person, view="side" if view == "back" and person.faces_us else view)
 
 
-def _complete(rng, said, domain):
-    """A `Person` of the answers of a benchmark, with what it does not ask filled in."""
-    female, long_sleeve = bool(said["female"]), bool(said["long_sleeve"])
-    age = _choose(rng, _YOUNG[domain]) if said["age"] == "young" else said["age"]
+def _complete(rng, drawn, domain):
+    """A `Person` from the answers to a benchmark's questions; traits that it does not ask about are drawn."""
+    female, long_sleeve = bool(drawn["female"]), bool(drawn["long_sleeve"])
+    age = _choose(rng, _YOUNG[domain]) if drawn["age"] == "young" else drawn["age"]
     if age == "between":
         age = _choose(rng, {"young adult": 0.45, "adult": 0.35, "middle-aged": 0.2})
     elif age == "adult" and domain == "market1501":
         age = _choose(rng, {"adult": 0.6, "middle-aged": 0.4})
-    worn = said.get("worn", "").split("|")
+    worn = drawn.get("worn", "").split("|")
     if domain == "peta":
         glasses = next((kind for kind in ("glasses", "sunglasses") if kind in worn), "none")
     elif domain == "market1501":
         glasses = _choose(rng, {"none": 0.66, "glasses": 0.3, "sunglasses": 0.04})
     else:
-        glasses = _choose(rng, {"glasses": 0.85, "sunglasses": 0.15}) if said["glasses"] else "none"
-    v_neck = bool(said["v_neck"]) if domain == "peta" else rng.random() < 0.06
-    upper = said.get("upper") or _choose(rng, _TOPS[domain][long_sleeve])
+        glasses = _choose(rng, {"glasses": 0.85, "sunglasses": 0.15}) if drawn["glasses"] else "none"
+    v_neck = bool(drawn["v_neck"]) if domain == "peta" else rng.random() < 0.06
+    upper = drawn.get("upper") or _choose(rng, _TOPS[domain][long_sleeve])
     if upper == "other":  # PETA: neither of the named garments; coats in winter
         upper = "sweater" if v_neck or not long_sleeve or rng.random() < 0.25 else "coat"
     v_neck = v_neck and upper in ("tshirt", "shirt", "sweater")
-    upper_colour = _colour(rng, said.get("upper_colour"), "upper", _UPPER_COLOURS)
-    lower_colour = _colour(rng, said.get("lower_colour"), "lower", _LOWER_COLOURS)
-    lower = said["lower"]
+    upper_colour = _colour(rng, drawn.get("upper_colour"), "upper", _UPPER_COLOURS)
+    lower_colour = _colour(rng, drawn.get("lower_colour"), "lower", _LOWER_COLOURS)
+    lower = drawn["lower"]
     if domain != "peta" and lower == "trousers":
         denim = 0.7 if lower_colour in ("black", "white", "gray", "blue") else 0.0
         lower = _choose(rng, {"trousers": 1 - denim, "jeans": denim})
     elif domain == "pa100k" and lower == "skirt":
         lower = _choose(rng, {"skirt": 0.3, "short skirt": 0.4, "dress": 0.3})
         lower_colour = upper_colour if lower == "dress" and upper == "tshirt" else lower_colour
-    # A dress is one piece of one colour: asked of people whose two colours agree.
-    one_piece = upper == "tshirt" and upper_colour == lower_colour
+    # A dress is one garment of one colour, so both colours must agree.
+    one_garment = upper == "tshirt" and upper_colour == lower_colour
     if lower in ("short skirt", "dress"):
-        lower = "dress" if one_piece else "short skirt"
-    view = said.get("view") or _choose(rng, _VIEWS)
-    bags = frozenset(bag for bag in said["bags"].split("|") if bag)
+        lower = "dress" if one_garment else "short skirt"
+    view = drawn.get("view") or _choose(rng, _VIEWS)
+    bags = frozenset(bag for bag in drawn["bags"].split("|") if bag)
     person = Person(
         female=female,
         age=age,
         view=view,
-        long_hair=bool(said["long_hair"]) if "long_hair" in said else rng.random() < (0.72 if female else 0.04),
-        hat="hat" in worn or bool(said.get("hat")),
+        long_hair=bool(drawn["long_hair"]) if "long_hair" in drawn else rng.random() < (0.72 if female else 0.04),
+        hat="hat" in worn or bool(drawn.get("hat")),
         glasses=glasses,
         muffler="muffler" in worn or (domain == "pa100k" and long_sleeve and rng.random() < 0.04),
         upper=upper,
         upper_colour=upper_colour,
-        upper_pattern=(said["upper_pattern"] or "plain") if "upper_pattern" in said else _choose(rng, _PATTERNS),
+        upper_pattern=(drawn["upper_pattern"] or "plain") if "upper_pattern" in drawn else _choose(rng, _PATTERNS),
         long_sleeve=long_sleeve,
         v_neck=v_neck,
         lower=lower,
         lower_colour=lower_colour,
-        lower_pattern=said.get("lower_pattern") or "plain",
-        footwear=said.get("footwear") or _choose(rng, _SHOES[domain]),
+        lower_pattern=drawn.get("lower_pattern") or "plain",
+        footwear=drawn.get("footwear") or _choose(rng, _SHOES[domain]),
         bags=bags,
-        formal=bool(said.get("formal", upper == "suit")),
+        formal=bool(drawn.get("formal", upper == "suit")),
     )
-    if view == "back" and "view" in said:  # PA-100K asks for the view: what nobody could see gives way to it
+    if view == "back" and "view" in drawn:  # PA-100K labels the view: what cannot be seen from behind is removed
         return replace(person, v_neck=False, glasses="none", bags=bags - {"held in front"})
     return replace(person, view="side") if view == "back" and person.faces_us else person
 
 
-def _colour(rng, said, part, shares):
-    if said == "other":
+def _colour(rng, answer, part, shares):
+    if answer == "other":
         return _choose(rng, {colour: shares[colour] for colour in COLOURS if colour in _OTHER[part]})
-    return said or _choose(rng, shares)
+    return answer or _choose(rng, shares)
 
 
 def _mixed(rng):
-    """Anything goes, but what nobody could see: the broad mix the nano encoder is pretrained on."""
+    """Traits drawn about evenly, except what cannot be seen from behind: the mix the nano encoder is pretrained on."""
     female = bool(rng.random() < 0.5)
     upper = _choose(rng, ("tshirt", "shirt", "sweater", "jacket", "suit", "coat"))
     lowers = ("trousers", "jeans", "shorts", *(("short skirt", "skirt", "dress") if female else ()))
@@ -186,21 +186,21 @@ def _mixed(rng):
 
 
 def _choose(rng, options, shares=None):
-    """One of `options`, evenly, by `shares`, or of a dict name -> share; one draw of the generator in any case."""
+    """One of `options`: evenly, by `shares`, or from a dict name -> share. It takes exactly one draw."""
     if isinstance(options, dict):
         options, shares = tuple(options), tuple(options.values())
     return _pick(rng.random(), options, shares or [1] * len(options))
 
 
 def _deal(rng, deck):
-    """A number in [0, 1): of every 16 from one deck, one in each sixteenth."""
+    """A number in [0, 1); every 16 numbers from one deck hold one in each sixteenth of that range."""
     if not deck:
         deck.extend(rng.permutation(16).tolist())
     return (deck.pop() + rng.random()) / 16
 
 
 def _pick(draw, options, shares):
-    """The option at `draw` in [0, 1) when the options lie side by side, as wide as their shares."""
+    """The option that `draw` in [0, 1) falls on, if each is as wide as its share."""
     draw *= sum(shares)
     for option, share in zip(options, shares, strict=True):
         draw -= share

@@ -1,4 +1,4 @@
-"""A person in a place, seen by a camera: crop, blur, light, and JPEG damage."""
+"""Renders one picture: a person in a scene as a camera sees it, with crop, blur, light and JPEG artefacts."""
 
 import io
 
@@ -9,8 +9,8 @@ from pedsynth.cameras import CAMERAS
 from pedsynth.figure import draw_person
 from pedsynth.scene import background, occlude, shadow
 
-RENDERER_VERSION = 4  # raised whenever the same seed gives other pixels
-_FLOOR = 44  # px: no sensor sees fewer over the height of a crop
+RENDERER_VERSION = 4  # increase it when the same seed gives other pixels
+_FLOOR = 44  # px: lowest resolution of a sensor over the height of a crop
 
 
 def render_person(person, rng, domain="pa100k", size=None, looks=None, camera=None):
@@ -18,13 +18,12 @@ def render_person(person, rng, domain="pa100k", size=None, looks=None, camera=No
 
     Args:
         person: a `Person`.
-        rng: numpy Generator of what changes from picture to picture; the same state gives the same pixels on any
+        rng: numpy Generator for what changes from picture to picture; the same state gives the same pixels on any
             machine.
-        domain: whose cameras, a key of `CAMERAS`.
-        size: (width, height) in px; default is drawn from the camera.
-        looks: numpy Generator of what stays between pictures of one person: body, hair, exact colours and cuts. Default
-            is `rng`.
-        camera: index into `CAMERAS[domain]`; default is drawn.
+        domain: key of `CAMERAS`.
+        size: (width, height) in px; default: drawn from the camera's ranges.
+        looks: numpy Generator for what pictures of one person share: body, hair, exact colours and cuts; default `rng`.
+        camera: index into `CAMERAS[domain]`; default: drawn.
 
     Returns:
         RGB `PIL.Image`, after the camera's JPEG compression.
@@ -34,7 +33,7 @@ def render_person(person, rng, domain="pa100k", size=None, looks=None, camera=No
     if size is None:
         width = int(rng.integers(seen_by.width[0], seen_by.width[1] + 1))
         size = (width, round(width * rng.uniform(*seen_by.ratio)))
-    # A sensor of little detail sees fewer pixels than the crop has.
+    # Render at the resolution of the sensor, which may be lower than the crop's.
     detail = max(rng.uniform(*seen_by.detail), min(1.0, _FLOOR / size[1]))
     w, h = (max(8, round(side * detail)) for side in size)
     image = background(rng, w, h, seen_by)

@@ -1,9 +1,9 @@
-"""Where a person walks: ground, walls, things and other people behind, and what stands in front."""
+"""The scene around a person: ground, walls, objects and people behind, and objects in front."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-# Colour of ground and of what stands behind it, and the things about.
+# Scene -> two ground colours, two wall colours, kinds of objects.
 SCENES = {
     "street": (((118, 116, 114), (150, 146, 140)), ((150, 140, 128), (110, 120, 130)), ("car", "pole", "shop", "tree")),
     "square": (
@@ -36,7 +36,7 @@ def background(rng, w, h, camera):
 
 
 def shadow(image, x, y, height, rng):
-    """Darken the ground under the feet at (x, y), and a little to the side the light comes from."""
+    """Darken the ground under the feet at (x, y) and a little to one side."""
     wide, flat = height * rng.uniform(0.1, 0.2), max(2, height * 0.025)
     lean = rng.uniform(-1, 1) * wide
     box = [round(v) for v in (x - wide + min(0, lean), y - flat * 1.5, x + wide + max(0, lean), y + flat)]
@@ -46,7 +46,7 @@ def shadow(image, x, y, height, rng):
 
 
 def occlude(image, rng):
-    """Put something in front: low, a post at the side, a bicycle, or somebody's shoulder."""
+    """Draw one object in front: a low wall, a post at the side, a bicycle, or another person's shoulder."""
     w, h = image.size
     pen, colour = ImageDraw.Draw(image), _any(rng)
     kind = rng.integers(4)
@@ -67,7 +67,7 @@ def occlude(image, rng):
 
 
 def _passer_by(pen, rng, w, h):
-    """Somebody further off: head, trunk, arms and two legs, without detail."""
+    """A person further away: head, trunk, arms and two legs, without detail."""
     x, top, tall = rng.choice([0.06, 0.12, 0.88, 0.94]) * w, rng.uniform(0.02, 0.35) * h, rng.uniform(0.4, 0.75) * h
     body, legs, skin = _any(rng), _any(rng), _shade((190, 150, 120), rng, 40)
     half, step = tall * 0.1, tall * rng.uniform(0.02, 0.09)

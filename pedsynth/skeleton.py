@@ -1,4 +1,4 @@
-"""The skeleton all clothes hang on, and the pen that draws in its coordinates.
+"""Body proportions and pose, and drawing functions in body coordinates.
 
 Lengths are in units of body height, y from the crown (0) to the soles (1), x from the body's axis.
 """
@@ -22,7 +22,7 @@ PALETTE = {
 }
 SKIN = ((246, 214, 190), (232, 188, 152), (206, 154, 112), (168, 114, 74), (122, 80, 52), (82, 54, 38))
 HAIR = ((24, 20, 18), (40, 28, 22), (86, 56, 34), (140, 98, 52), (190, 150, 84), (104, 40, 26))
-# Body heights in heads, share of grey hair, build: what tells ages apart from afar.
+# Body height in heads, share of grey hair, build.
 AGES = {
     "child": (5.3, 0.0, 0.95),
     "teenager": (6.3, 0.0, 0.9),
@@ -31,18 +31,18 @@ AGES = {
     "middle-aged": (7.1, 0.45, 1.13),
     "old": (6.7, 0.88, 1.06),
 }
-_ABOVE = 0.05  # room for a hat over the crown
+_ABOVE = 0.05  # room above the head for a hat
 
 
 class Skeleton:
-    """Proportions and pose of one person, and shapes drawn on the picture in the body's own coordinates.
+    """Proportions and pose of one person, and shapes drawn in that person's coordinates.
 
     Args:
         person: a `Person`.
-        pose: numpy Generator of what changes from picture to picture.
-        looks: numpy Generator of what stays: body, hair, exact colours and cuts.
+        pose: numpy Generator for what changes from picture to picture.
+        looks: numpy Generator for what stays the same: body, hair, exact colours and cuts.
         height: px, from the top of a hat to the soles, at which it is drawn.
-        tilt: 0 seen level; 0.3 from high above, with a large head and short legs.
+        tilt: 0 is level; 0.3 is seen from high above, with a large head and short legs.
     """
 
     def __init__(self, person, pose, looks, height, tilt=0.0):
@@ -58,7 +58,7 @@ class Skeleton:
         grey = max(0.0, min(1.0, grey + 0.25 * (looks.random() - 0.5))) if grey else 0.0
         hair = HAIR[looks.integers(len(HAIR) if tone < 3 else 2)]
         self.hair = mix(jitter(hair, looks, 8), (205, 205, 208), grey)
-        self.style = looks.random()  # of hair: loose, tied or put up; short, shorter, or gone
+        self.style = looks.random()  # hair: loose, tied or put up; short, very short, or none
         self.head = looks.uniform(0.96, 1.04) / heads
         self.build = looks.uniform(0.86, 1.2) * size
         self.belly = max(0.0, self.build - 1.08) * (0.5 if p.female else 0.8)
@@ -111,7 +111,7 @@ class Skeleton:
         self.shape([(x - half0, y0), (x + half0, y0), (x + half1, y1), (x - half1, y1)], colour, pen)
 
     def limb(self, points, widths, colour, pen=None, cut=False):
-        """A chain of tapering pieces with round joints; `cut` leaves its end straight."""
+        """A chain of tapering segments with round joints; `cut` leaves the last end straight."""
         for (x0, y0), (x1, y1), w0, w1 in zip(points, points[1:], widths, widths[1:], strict=False):
             length = math.hypot(x1 - x0, y1 - y0) or 1e-6
             nx, ny = -(y1 - y0) / length, (x1 - x0) / length
@@ -124,7 +124,7 @@ class Skeleton:
         self.disc(x, y, widths[0], widths[0], colour, pen)
 
     def textured(self, paint, colour, marks):
-        """Fill what `paint(pen)` draws with `colour` and then with `marks(pen)`, kept inside it."""
+        """Fill the area that `paint(pen)` draws with `colour`, then draw `marks(pen)` clipped to that area."""
         mask = Image.new("L", self.image.size, 0)
         paint(ImageDraw.Draw(mask))
         box = mask.getbbox()
@@ -145,7 +145,7 @@ class Skeleton:
             return (left, right) if self.turn > 0 else ([(-x, y) for x, y in left], [(-x, y) for x, y in right])
         legs = []
         for sign in (-1, 1):
-            behind = max(0.0, sign * self.step)  # the leg further off is higher in the picture
+            behind = max(0.0, sign * self.step)  # the leg that is further away is higher in the picture
             x = sign * self.hip * 0.5
             apart, drift = x * (1 + self.stance) / 2, 0.02 * self.yaw * self.step * sign
             knee = (apart - sign * 0.01 * behind + drift, self.y_knee - 0.02 * behind)
@@ -173,12 +173,12 @@ def light(colour, share=0.3):
 
 
 def jitter(colour, rng, amount):
-    """A colour each channel of which is moved by at most `amount` of 255."""
+    """A colour with each channel shifted by at most `amount` (of 255)."""
     return tuple(int(max(0, min(255, c + rng.integers(-amount, amount + 1)))) for c in colour)
 
 
 def contrast(colour, rng):
-    """A colour that stands out from `colour`, sometimes little: light on dark or dark on light, tinted at random."""
+    """A contrasting colour, light on dark or dark on light, with a random tint and a random degree of contrast."""
     luma = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
     base = (238, 232, 220) if luma < 128 else (44, 40, 52)
     tinted = mix(base, PALETTE[sorted(PALETTE)[rng.integers(len(PALETTE))]], 0.4)

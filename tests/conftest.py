@@ -5,15 +5,33 @@ from pathlib import Path
 
 import pytest
 
+DATA = Path(os.environ.get("PARLIB_TEST_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Under `--dist loadgroup` each file is a group; all notebooks are one, because they share a cache and an order."""
+    for item in items:
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group("notebooks" if file.endswith(".ipynb") else file))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """In CI, a test that could run and was skipped has failed."""
+    report = yield
+    needs = item.get_closest_marker("browser") or (DATA.is_dir() and item.get_closest_marker("real"))
+    if os.environ.get("CI") and report.skipped and needs and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report
+
 
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of the real annotation files and images; they belong to third parties and are not in the repository."""
-    path = Path(os.environ.get("PARLIB_TEST_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
-    if not path.is_dir():
-        reason = f"real files not found at {path}; set PARLIB_TEST_DATA to run this test"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return path
+    if not DATA.is_dir():
+        pytest.skip(f"real files not found at {DATA}; set PARLIB_TEST_DATA to run this test")
+    return DATA
 
 
 def _rendered(tmp_path_factory, benchmark):

@@ -1,12 +1,12 @@
-"""Every reader against damaged and hostile files: an answer or one clear error, soon, and nothing outside the root.
+"""Damaged files give an answer or one clear error; nothing outside the root is read and no code of a file is run.
 
-Each reader gets a good file, altered at random from a seed; `PARLIB_FUZZ=2000` tries that many of each (60 by default).
+Each reader gets a good file with seeded random faults; `PARLIB_FUZZ=2000` tries so many per reader (60 by default).
 """
 
 import ast
 import os
+import pickle
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,13 @@ from fuzz.readers import READERS, written
 from PIL import Image
 
 import parlib
+import pedsynth
 from parlib.data import check, load_benchmark
-from parlib.data.formats import read_mat, read_table
 from parlib.data.images import open_image
+from parlib.data.partition import read_index
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
-from parlib.files import read_json
 from parlib.schema import Schema
-from parlib.use.boxes import read_boxes
 from parlib.use.model import EXAMPLES, load
 
 TRIES = int(os.environ.get("PARLIB_FUZZ", 60))
@@ -63,54 +62,36 @@ def altered(content, draw):
     return bytes(content)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_read_or_refused_in_one_line(name, tmp_path):
     make, read = READERS[name]
     path = make(tmp_path)
     good, refused = path.read_bytes(), 0
-    read(path)  # the good one is read
+    read(path)  # the good file is read
     for attempt in range(TRIES):
         path.write_bytes(altered(good, random.Random(f"{name}{attempt}")))
-        start = time.monotonic()
         try:
             read(path)
         except BadInput as error:
             refused += 1
             assert str(error).strip(), attempt
-        assert time.monotonic() - start < 5, attempt
-    assert refused > TRIES // 20, "hardly anything was noticed: are the faults any?"
+    assert refused > TRIES // 20, "hardly any fault was noticed"
 
 
-BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
-
-
-@pytest.mark.parametrize(
-    "name, content, read",
-    [
-        ("a.yaml", BOMB + "name: own\nattributes: [{name: *a11}]\n", Schema.from_yaml),
-        ("a.yaml", BOMB + "name: *a11\nattributes: [hat]\n", Schema.from_yaml),
-        ("a.yaml", "[" * 100_000, Schema.from_yaml),
-        ("a.yaml", "attributes: !!python/object/apply:os.system ['touch hacked']", Schema.from_yaml),
-        ("a.yaml", BOMB + "language: en\npa100k: *a11\n", check_prompts),
-        ("a.yaml", "language: en\n" + "[" * 100_000, check_prompts),
-        ("a.json", "[" * 200_000, lambda p: read_json(p, "file")),
-        ("a.json", '{"images": ' + "[" * 200_000, read_boxes),
-        ("a.json", '{"images": [], "annotations": ' + "9" * 100_000 + "}", read_boxes),
-        ("a.csv", "image,x,y,width,height\n" + "a.png,1e400,0,1,1\n", read_boxes),
-        ("a.csv", '"' * 100_001, read_table),
-        ("a.csv", "image" + ",x" * 200_000 + "\n", read_boxes),
-        ("a.parquet", "PAR1" + "\xff" * 1000 + "PAR1", read_table),
-        ("a.mat", "MATLAB 5.0 MAT-file".ljust(124) + "\x00\x01IM" + "\x0e\x00\x00\x00\xff\xff\xff\xff", read_mat),
-    ],
-)
-def test_bombs_and_code_are_refused_in_time(name, content, read, tmp_path, monkeypatch):
+def test_code_in_a_yaml_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path, start = tmp_path / name, time.monotonic()
-    path.write_bytes(content.encode("latin1"))
-    with pytest.raises(BadInput) as caught:
-        read(path)
-    assert time.monotonic() - start < 5 and len(str(caught.value)) < 2000
-    assert [p.name for p in tmp_path.iterdir()] == [name], "nothing was run"
+    path = written(tmp_path / "a.yaml", "attributes: !!python/object/apply:os.system ['touch hacked']")
+    for read in (Schema.from_yaml, check_prompts):
+        with pytest.raises(BadInput, match=r"a\.yaml"):
+            read(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_a_pickled_split_index_is_refused_before_it_is_opened(tmp_path):
+    (tmp_path / "a.json").write_bytes(pickle.dumps({"train": [1]}))
+    with pytest.raises(BadInput, match="pickle"):
+        read_index(tmp_path / "a.json", ["00001.png"])
 
 
 def test_pictures_that_would_fill_the_memory_are_refused_by_their_header(tmp_path):
@@ -148,12 +129,12 @@ def test_nothing_reaches_for_the_network_without_a_hub_name(tmp_path, monkeypatc
     load(tmp_path / "saved")
     with pytest.raises(BadInput, match="no model"):
         load("no-such-model")
-    with pytest.raises(BadInput, match="unknown encoder"):
+    with pytest.raises(BadInput, match="no encoder"):
         parlib.load_encoder("no-such-encoder")
 
 
 def test_no_source_reads_pickle_or_evaluates_text():
-    for path in sorted(Path(parlib.__file__).parent.rglob("*.py")):
+    for path in sorted(path for package in (parlib, pedsynth) for path in Path(package.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

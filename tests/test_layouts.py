@@ -10,12 +10,12 @@ from PIL import Image
 from scipy.io import loadmat
 
 from parlib import load_benchmark
-from parlib.data import check, labels_of, read_release
+from parlib.data import check, labels_of, market1501, read_release
 from parlib.data.peta import leak
 from parlib.schema import schema
 from pedsynth.annotations import write_annotations
 from pedsynth.labels import labels
-from pedsynth.layouts import LAYOUTS, Plan
+from pedsynth.layouts import LAYOUTS, MARKET_PEOPLE, MARKET_VAL_PEOPLE, Plan
 from pedsynth.population import DOMAINS
 
 SIZES = {"train": 40, "val": 24, "test": 24}
@@ -125,6 +125,11 @@ def test_market1501_identities_interleave_and_are_disjoint(tmp_path):
     train, test = (set(map(int, plan.halves[half])) for half in ("train", "test"))
     assert not train & test and train | test == set(range(1, len(train) + len(test) + 1))
     assert min(test) < np.median(list(train)) < max(test) and min(train) < np.median(list(test)) < max(train)
+
+
+def test_market1501_has_as_many_people_as_its_loader_expects():
+    assert MARKET_PEOPLE.items() <= market1501.IDENTITIES.items()
+    assert market1501.VAL_IDENTITIES == MARKET_VAL_PEOPLE
 
 
 def test_market1501_has_the_images_asked_for_and_leaves_junk_out(rendered_market):

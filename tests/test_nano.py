@@ -1,6 +1,7 @@
-"""The shipped nano encoder loads like any checkpoint, and the tool that makes it runs, stops and goes on."""
+"""The shipped nano encoder loads like any checkpoint, and the tool that makes it runs, stops and resumes."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from transformers import AutoModel, AutoProcessor, SiglipModel, SiglipProcessor
 from parlib.encode.hub import NANO
 from parlib.encode.prompts import languages, load_prompts
 from pedsynth.person import Person
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import pretrain_nano
 
 PERSON = Person(
     female=True,
@@ -82,14 +86,14 @@ def test_no_text_is_unknown(nano):
 def test_phrases_are_true_of_whom_they_should_be():
     from pedsynth.nano import phrases
 
-    said = phrases.traits(PERSON)
-    assert set(said) == set(phrases.trait_names())
+    traits = phrases.traits(PERSON)
+    assert set(traits) == set(phrases.trait_names())
     true = {"female", "adult", "from_30_to_45", "back", "long_hair", "any_glasses", "sunglasses", "coat", "upper_red"}
     true |= {"plaid", "long_sleeve", "trousers", "jeans", "lower_blue", "boots", "backpack", "formal_upper", "any_bag"}
-    assert all(said[name] for name in true)
-    assert not any(said[name] for name in ("male", "front", "hat", "eyeglasses", "dress", "shoulder_bag", "no_bag"))
+    assert all(traits[name] for name in true)
+    assert not any(traits[name] for name in ("male", "front", "hat", "eyeglasses", "dress", "shoulder_bag", "no_bag"))
 
-    table = np.array([[said[name] for name in phrases.trait_names()]])
+    table = np.array([[traits[name] for name in phrases.trait_names()]])
     cases = [
         ((("hat", True),), False),
         ((("hat", False),), True),
@@ -118,15 +122,14 @@ def test_every_language_says_every_trait():
 def test_phrases_are_never_the_prompts_measured_with(nano):
     from pedsynth.nano.training import PhrasePool
 
-    pool = PhrasePool(nano[1].tokenizer, 3000, seed=3)
+    pool = PhrasePool(nano[1].tokenizer, 3000, seed=3, forbidden=pretrain_nano._test_prompts())
     prompts = {text for s in ("pa100k", "peta", "market1501") for code in languages() for text in load_prompts(s, code)}
     assert not {phrase.text.lower() for phrase in pool.phrases} & {text.lower() for text in prompts}
     assert pool.ids.shape == (3000, 32)
 
 
-def test_pretraining_runs_stops_and_goes_on(tmp_path):
-    from pedsynth.nano import pretrain as pretrain_nano
-
+@pytest.mark.long
+def test_pretraining_runs_stops_and_resumes(tmp_path):
     options = "--images 80 --measure-images 40 40 40 --batch 16 --phrases 8 --pool 50 --steps 2 --threads 1 --workers 1"
     options = [*options.split(), "--checkpoint", "1", "--cache", str(tmp_path / "cache")]
     pretrain_nano.main([*options, "--out", str(tmp_path / "part"), "--minutes", "0"])
@@ -136,6 +139,6 @@ def test_pretraining_runs_stops_and_goes_on(tmp_path):
     pretrain_nano.main([*options, "--out", str(tmp_path / "again"), "--name", "straight"])
 
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("part", "whole", "again")]
-    assert weights[0] != weights[1] and weights[1] == weights[2]  # a break changes nothing
+    assert weights[0] != weights[1] and weights[1] == weights[2]  # the interruption changes nothing
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pkl", ".bin", ".pth")]
     assert isinstance(AutoModel.from_pretrained(tmp_path / "whole"), SiglipModel)

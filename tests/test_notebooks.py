@@ -10,11 +10,12 @@ from nbval.plugin import get_sanitize_patterns
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# Cells whose output is not compared: notebook -> how many. A new one has to be argued for here.
+# Cells whose output is not compared: notebook -> how many. Give the reason for a new one here.
 # 01: versions, rendering. 02: versions, image features, extraction, probe, its scores.
 # 03: versions, features, training, curves, scores, two of the attention. 04: versions, baselines, table, figure.
 # 05: versions, counting again where the real files are. 06: versions, features and training, errors of a trained head.
 # 07: versions, two pictures, languages, phrases, curve, ensemble, scores of a trained head, its picture.
+# solutions: profile, features, and seven that show scores of what was trained or encoded.
 EXEMPT = {
     "01_data": 3,
     "02_frozen_encoder": 8,
@@ -23,6 +24,7 @@ EXEMPT = {
     "05_what_the_numbers_mean": 2,
     "06_explore": 3,
     "07_your_images": 9,
+    "solutions": 9,
 }
 
 
@@ -73,7 +75,7 @@ def test_no_error_no_widget_state_no_time_no_path_of_a_machine(path, notebook):
 def test_size_and_number_of_figures(path, notebook):
     assert path.stat().st_size < 500_000
     figures = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
-    assert 1 <= len(figures) <= 6
+    assert len(figures) <= 6 and (figures or path.stem == "solutions")
 
 
 def test_prose_leads(notebook):

@@ -93,8 +93,9 @@ def test_the_stored_populations_are_those_of_the_files(real_data, monkeypatch):
     tools = Path(__file__).parents[1] / "tools"
     monkeypatch.syspath_prepend(str(tools))
     import populations
+    import real_facts
 
-    assert populations.to_json(populations.populations(real_data)) == populations.OUT.read_text(encoding="utf-8")
+    assert real_facts.to_json(populations.populations(real_data)) == populations.OUT.read_text(encoding="utf-8")
 
 
 def test_decks_keep_the_rates_of_few_people_nearer():

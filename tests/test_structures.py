@@ -1,6 +1,6 @@
-"""Well-formed files that mean ill: an answer or `BadInput` for whatever stands in them, and nothing of it in an export.
+"""Well-formed files with unexpected content: an answer or `BadInput`, and text that stays text in every export.
 
-Where `test_hostile.py` alters bytes, these alter what the bytes say: types, numbers, names and shapes.
+`test_hostile.py` changes bytes; these tests change types, numbers, names and shapes.
 """
 
 import csv
@@ -8,8 +8,6 @@ import html.parser
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
-from fuzz.bombs import BOMBS
-from fuzz.readers import (
-    NAMES,
-    PROMPTS,
-    cut,
-    model_folder,
-    resumed,
-    saved_training,
-    signed,
-    written,
-)
+from fuzz.readers import NAMES, PROMPTS, cut, model_folder, written
 from fuzz.trees import swapped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy.io import savemat
 
 import parlib
@@ -45,7 +30,7 @@ from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
-from parlib.files import digest, markdown_cell, plain_cell, read_json, read_yaml
+from parlib.files import markdown_cell, plain_cell
 from parlib.learn.run import evaluate_run
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
@@ -86,15 +71,16 @@ VALUES = st.one_of(
 )
 
 
-def tried(read, *given):
-    """The answer, or None for a `BadInput` of one printable, bearable line."""
+def tried(read, *arguments):
+    """The answer, or None for a `BadInput` with one printable line."""
     try:
-        return read(*given)
+        return read(*arguments)
     except BadInput as error:
         assert str(error).strip() and str(error).isprintable() and len(str(error)) <= 1900
         return None
 
 
+@pytest.mark.long
 @fast
 @given(
     st.lists(st.fixed_dictionaries({}, optional={k: VALUES for k in ("id", "image_id", "category_id", "bbox")})), VALUES
@@ -116,6 +102,7 @@ def test_a_box_that_is_none_is_refused_beside_good_ones(bbox, tmp_path):
         read_boxes(written(tmp_path / "a.json", json.dumps(people)))
 
 
+@pytest.mark.long
 @fast
 @given(
     st.lists(st.sampled_from(["image", "hat", "bag", "split", "identity", "", "=1"]), min_size=1, max_size=6), st.data()
@@ -138,6 +125,7 @@ def paths(dataset):
     return dataset.cast_column("image", datasets.Image(decode=False))["image"]
 
 
+@pytest.mark.long
 @fast
 @given(st.dictionaries(st.sampled_from(["image", "x", "y", "width", "height", "hat"]), st.integers(0, 7), min_size=1))
 def test_parquet_of_any_types(tmp_path, kinds):
@@ -155,6 +143,7 @@ def test_parquet_of_any_types(tmp_path, kinds):
     tried(load_benchmark, "folder", tmp_path, None, False)
 
 
+@pytest.mark.long
 @fast
 @given(st.randoms(use_true_random=False))
 def test_schemas_and_prompts_of_any_members(tmp_path, random):
@@ -173,7 +162,7 @@ def test_schemas_and_prompts_of_any_members(tmp_path, random):
     "entry", ["no", "yes", "null", "''", "[a]", "{name: no}", "{name: a, group: [x]}", "{name: a, prompt: 3}"]
 )
 def test_an_attribute_without_a_name_of_its_own_is_refused(entry, tmp_path):
-    with pytest.raises(BadInput, match=r"a\.yaml is no schema"):
+    with pytest.raises(BadInput, match=r"a\.yaml, attribute 2 is no schema"):
         Schema.from_yaml(written(tmp_path / "a.yaml", f"attributes: [hat, {entry}]"))
 
 
@@ -204,14 +193,16 @@ def checked_tables(path):
         assert not re.search(r"(?<!\\)[%#]|\n\n", made["latex"])
 
 
+@pytest.mark.long
 @fast
 @given(NASTY, NASTY, NASTY)
 def test_what_a_record_says_stays_text_in_every_table(tmp_path, method, kind, encoder):
     record = {**RECORD, "method": method, "data": {**RECORD["data"], "kind": kind}}
     record["setting"] = {**record["setting"], "encoder": encoder}
-    checked_tables(signed(written(tmp_path / "a.json", json.dumps(record))))
+    checked_tables(written(tmp_path / "a.json", json.dumps(record)))
 
 
+@pytest.mark.long
 @fast
 @given(NASTY, NASTY)
 def test_predictions_stay_text_in_csv(image, attribute):
@@ -246,6 +237,7 @@ CELLS = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @settings(fast, max_examples=6)
 @given(
     st.fixed_dictionaries({}, optional={f"{s}_{w}": CELLS for s in ("train", "val") for w in ("label", "images_name")})
@@ -277,6 +269,7 @@ def test_peta_of_other_shapes_is_refused(altered, tmp_path):
         peta.read(tmp_path)
 
 
+@pytest.mark.long
 @fast
 @given(st.dictionaries(NASTY, st.lists(VALUES, max_size=3), max_size=3))
 def test_split_indices_of_any_values(tmp_path, index):
@@ -287,7 +280,7 @@ def test_split_indices_of_any_values(tmp_path, index):
 
 
 def test_a_row_without_a_split_is_not_left_out_in_silence(tmp_path):
-    with pytest.raises(BadInput, match="both in each row"):
+    with pytest.raises(BadInput, match="row 2 has no split"):
         read_index(written(tmp_path / "a.csv", "image,split\n1,train\n2,\n"), NAMES)
 
 
@@ -295,30 +288,6 @@ def test_a_row_without_a_split_is_not_left_out_in_silence(tmp_path):
 def test_columns_that_cannot_be_told_apart_are_refused(text, tmp_path):
     with pytest.raises(BadInput, match=r"a\.csv"):
         read_table(written(tmp_path / "a.csv", text))
-
-
-@pytest.mark.parametrize("depth", [90, 98, 101, 500, 900, 990])
-def test_nesting_of_any_depth(depth, tmp_path):
-    for content in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
-        path = written(tmp_path / "a.json", content)
-        tried(lambda p: digest(read_json(p, "file", object)), path)
-        tried(lambda p: repr(read_yaml(p, "file")), path)
-        (
-            tried(read_records, path),
-            tried(read_boxes, path),
-            tried(read_index, path, NAMES),
-            tried(Schema.from_yaml, path),
-        )
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_what_stands_for_much_takes_seconds_and_2_gb_at_most(name, tmp_path):
-    command = [sys.executable, Path(__file__).parent / "fuzz" / "bombs.py", name, tmp_path]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 0, run.stderr
-    seconds, memory, said = json.loads(run.stdout)
-    assert seconds < 5 and memory < 2
-    assert said or not BOMBS[name][2], "it has to be refused"
 
 
 def test_what_is_no_picture_by_its_bytes_runs_no_other_program(tmp_path):
@@ -360,20 +329,7 @@ def test_a_run_does_not_say_where_to_write(asked, tmp_path):
     assert not cache.exists()
 
 
-@pytest.mark.parametrize(
-    "part, value",
-    [
-        *(("image_width", 10**9), ("prompt_length", 10**6), ("mixer", 10**9), ("patches", 10**12), ("at_once", -1)),
-        *(("heads", 0), ("grid", "a"), ("prompts", None), ("schema", {"attributes": [{}]}), ("learnable_tokens", 4000)),
-    ],
-)
-def test_a_head_takes_no_memory_that_its_weights_do_not_fill(part, value, tmp_path):
-    path = model_folder(tmp_path, "config.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
-    with pytest.raises(BadInput):
-        load(path.parent, encoder="nano")
-
-
+@pytest.mark.long
 @settings(fast, max_examples=8)
 @given(NASTY, NASTY)
 def test_a_card_shows_what_a_run_says_as_text(name, note):
@@ -384,16 +340,3 @@ def test_a_card_shows_what_a_run_says_as_text(name, note):
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
     assert set(yaml.safe_load(front)) <= {"library_name", "pipeline_tag", "tags", "base_model"}
     assert not re.search(r"<(?!\|)|(?<!\\)\]\(", body)
-
-
-@pytest.mark.parametrize("part", ["best.weight", "head.bias", "optimiser.0.exp_avg", "optimiser.1.step"])
-def test_a_checkpoint_that_fits_in_part_is_refused_before_training(part, tmp_path):
-    path = saved_training(tmp_path / "a.safetensors")
-    assert resumed(path) == 1
-    with safe_open(path, "pt") as file:
-        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    kept = {name: tensor for name, tensor in tensors.items() if name != part}
-    for altered in (kept, {**kept, part: torch.ones(7)} if "step" not in part else kept):
-        save_file(altered, path, about)
-        with pytest.raises(BadInput, match="remove it to start anew"):
-            resumed(path)

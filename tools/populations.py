@@ -1,35 +1,35 @@
-"""Counts of people in the real benchmarks: `python tools/populations.py DATA` writes `populations.json` of pedsynth.
+"""Counts people in the real benchmarks: `python tools/populations.py DATA_ROOT` writes pedsynth's `populations.json`.
 
-Each domain is a Bayesian network counted in the public annotation file: its questions in order, each with the earlier
-questions it depends on most (chosen greedily by the Akaike information criterion) and the counts of its answers given
-theirs. Answers are in the words of `Person`. Only counts leave the files. DATA_ROOT as in `real_facts.py`.
+Each domain is a Bayesian network counted in the public annotation file: its questions in order, each with its parents
+(the earlier questions it depends on most, chosen greedily by the Akaike information criterion) and the counts of its
+answers for each combination of the parents' answers. Answers use the vocabulary of `Person`. DATA_ROOT as in
+`real_facts.py`.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from real_facts import to_json
+from real_facts import main
 from scipy.io import loadmat
 
 from parlib.data import read_release
 from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 
 OUT = Path(__file__).parents[1] / "pedsynth" / "assets" / "populations.json"
-SUBSETS, MOST_IMAGES = 10, 40  # of PETA; people with more images are counted as having that many
-_PARENTS, _CELLS = 4, 800  # at most, for one question
-_ALWAYS = {  # parents in any case, where the benchmark has them
+SUBSETS, MOST_IMAGES = 10, 40  # PETA: people with more than 40 images are counted with 40
+_PARENTS, _CELLS = 4, 800  # upper limits for one question
+_ALWAYS = {  # always parents, if the benchmark asks them
     "glasses": ["view", "female", "long_sleeve"],
     "bags": ["view", "age"],
     "lower": ["formal", "female"],
     "footwear": ["formal", "female"],
 }
-_FRONT_ONLY = {"glasses", "bags"}  # questions with answers that nobody can see from behind
+_FRONT_ONLY = {"glasses", "bags"}  # questions with answers that cannot be seen from behind
 _HIDDEN = ("glasses", "held in front")
 
 
 def _first(columns, names, prefix=""):
-    """(N,) str: the first word of `names`, "word=column word=column ...", whose column is 1; "" where none is."""
+    """(N,) str: the first word of `names` ("word=column word=column ...") whose column is 1; "" if there is none."""
     words, picked = _ones(columns, names, prefix)
     return np.array([*words, ""], object)[np.vstack([picked, np.ones(picked.shape[1], bool)]).argmax(0)]
 
@@ -67,7 +67,7 @@ def pa100k(c):
 
 
 def peta(c):
-    """Columns of PETA (105 and `subset`) -> question -> answers; None where `Person` has no word, left uncounted."""
+    """Columns of PETA (105 and `subset`) -> question -> answers; None (not counted) if `Person` has no word for it."""
     formal = c["upperBodyFormal"] == 1
     upper = _first(c, "suit=Suit jacket=Jacket tshirt=Tshirt other=Other", "upperBody")
     upper[upper == ""] = "shirt"
@@ -82,7 +82,7 @@ def peta(c):
     shoes[shoes == ""] = None
     bags = _joined(c, "backpack=Backpack messenger_bag=MessengerBag plastic_bag=PlasticBags other=Other", "carrying")
     bags[(bags == "") & (c["carryingNothing"] == 0)] = None
-    # Hair bands, kerchiefs and headphones are not drawn: plain glasses, which PETA does not ask for, stand for them.
+    # Hair bands, kerchiefs and headphones are not drawn; plain glasses, which PETA does not label, replace them.
     worn = _joined(c, "hat=Hat muffler=Muffler sunglasses=Sunglasses", "accessory")
     worn[(worn == "") & (c["accessoryNothing"] == 0)] = "glasses"
     age = _first(c, "child=Less15 young=Less30 adult=Less45 middle_aged=Less60 old=Larger60", "personal")
@@ -107,7 +107,7 @@ def peta(c):
 
 
 def _rarest(c, part):
-    """One colour a person: of several, the one that fewest people wear, so that rare colours keep their rates."""
+    """One colour per person; of several, the one that the fewest people wear, so that rare colours keep their rates."""
     names = {colour: f"{part}{colour.title().replace('Gray', 'Grey')}" for colour in COLOURS}
     out = _first(c, " ".join(f"{k}={v}" for k, v in sorted(names.items(), key=lambda item: c[item[1]].sum())))
     out[out == ""] = None
@@ -115,7 +115,7 @@ def _rarest(c, part):
 
 
 def market1501(c):
-    """Columns of Market-1501 (30) -> question -> answers; a person without a colour is of `other` colour."""
+    """Columns of Market-1501 (30) -> question -> answers; a person without a colour gets the colour `other`."""
     pants, short = c["clothes"] == 1, c["down"] == 1
     colour = {
         part: _first(c, " ".join(f"{name}={start}{name}" for name in names))
@@ -137,7 +137,7 @@ def market1501(c):
 
 
 def network(questions, homes, effective=1.0):
-    """Questions -> name -> {"answers", "given", split -> {context -> counts}}, a context the parents' answers."""
+    """Questions -> name -> {"answers", "parents", split -> {context -> counts}}; a context is the parents' answers."""
     codes, answers = {}, {}
     for name, values in questions.items():
         values = values.tolist()
@@ -146,49 +146,50 @@ def network(questions, homes, effective=1.0):
         codes[name] = np.array([-1 if value is None else place[value] for value in values])
     out, earlier = {}, []
     for name in questions:
-        given = [parent for parent in _ALWAYS.get(name, []) if parent in earlier]
-        score = _score(codes, answers, name, given, effective)
-        while len(given) < _PARENTS:
+        parents = [parent for parent in _ALWAYS.get(name, []) if parent in earlier]
+        score = _score(codes, answers, name, parents, effective)
+        while len(parents) < _PARENTS:
+            candidates = [other for other in earlier if other not in parents]
             best = max(
-                ((_score(codes, answers, name, [*given, e], effective), e) for e in earlier if e not in given),
+                ((_score(codes, answers, name, [*parents, other], effective), other) for other in candidates),
                 default=(score, ""),
             )
             if best[0] <= score:
                 break
-            score, given = best[0], [*given, best[1]]
-        out[name] = {"answers": answers[name], "given": given}
+            score, parents = best[0], [*parents, best[1]]
+        out[name] = {"answers": answers[name], "parents": parents}
         for split in dict.fromkeys(homes):
-            counts = _counts(codes, answers, name, given, np.asarray(homes) == split)
-            if name in _FRONT_ONLY and "view" in given:
+            counts = _counts(codes, answers, name, parents, np.asarray(homes) == split)
+            if name in _FRONT_ONLY and "view" in parents:
                 _move_to_front(out[name], counts, answers)
             out[name][split] = {",".join(map(str, key)): row.tolist() for key, row in sorted(counts.items())}
         earlier.append(name)
     return out
 
 
-def _counts(codes, answers, name, given, rows):
+def _counts(codes, answers, name, parents, rows):
     """context -> (answers) counts over `rows`; context () holds all of them."""
-    rows = rows & np.all([codes[part] >= 0 for part in (name, *given)], axis=0)
-    table = np.zeros([*(len(answers[part]) for part in given), len(answers[name])], int)
-    np.add.at(table, tuple(codes[part][rows] for part in (*given, name)), 1)
+    rows = rows & np.all([codes[part] >= 0 for part in (name, *parents)], axis=0)
+    table = np.zeros([*(len(answers[part]) for part in parents), len(answers[name])], int)
+    np.add.at(table, tuple(codes[part][rows] for part in (*parents, name)), 1)
     out = {key: table[key] for key in np.ndindex(table.shape[:-1]) if table[key].any()}
     return {(): table.reshape(-1, table.shape[-1]).sum(0), **out}
 
 
-def _score(codes, answers, name, given, effective):
-    counts = _counts(codes, answers, name, given, np.ones(len(codes[name]), bool))
-    cells = len(answers[name]) * np.prod([len(answers[part]) for part in given])
+def _score(codes, answers, name, parents, effective):
+    counts = _counts(codes, answers, name, parents, np.ones(len(codes[name]), bool))
+    cells = len(answers[name]) * np.prod([len(answers[part]) for part in parents])
     if cells > _CELLS:
         return -np.inf
-    rows = np.array([row for key, row in counts.items() if key or not given], float)
+    rows = np.array([row for key, row in counts.items() if key or not parents], float)
     share = rows / rows.sum(1, keepdims=True)
     likelihood = effective * (rows * np.log(np.where(rows > 0, share, 1))).sum()
     return likelihood - len(rows) * (len(answers[name]) - 1)
 
 
 def _move_to_front(question, counts, answers):
-    """What cannot be seen from behind is made up in the other views, so that its rate stays."""
-    where, back = question["given"].index("view"), answers["view"].index("back")
+    """Move what cannot be seen from behind to the other views, so that its rate stays."""
+    where, back = question["parents"].index("view"), answers["view"].index("back")
     for number, answer in enumerate(question["answers"]):
         bare = "|".join(part for part in str(answer).split("|") if part not in _HIDDEN)
         if bare == answer:
@@ -244,7 +245,4 @@ def populations(root):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path, help="folder of pa100k/, peta/ and market1501/")
-    OUT.write_text(to_json(populations(parser.parse_args().root)), encoding="utf-8")
-    print(f"wrote {OUT.name}, {OUT.stat().st_size:,} bytes")
+    main(__doc__, populations, OUT)

@@ -1,8 +1,8 @@
-"""Facts of the real annotation files: `python tools/real_facts.py DATA_ROOT` writes `parlib/assets/real_facts.json`.
+"""Facts about the real annotation files: `python tools/real_facts.py DATA_ROOT` writes `parlib/assets/real_facts.json`.
 
-Only counts leave the files: positives and rates of each attribute and split, exclusive sets, co-occurrence,
-identities and the leak of PETA's partitions, and what `parlib audit` says of each benchmark. DATA_ROOT holds
-`pa100k/annotation.mat`, `peta/PETA.mat` and `market1501/market_attribute.mat`.
+It holds counts only: positives and rates per attribute and split, exclusive sets, co-occurrence, identities, the leak
+of PETA's partitions, and the report of `parlib audit` on each benchmark. DATA_ROOT holds `pa100k/annotation.mat`,
+`peta/PETA.mat` and `market1501/market_attribute.mat`.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def facts(root):
         people.setdefault(person, set()).add(row.tobytes())
     out["peta"]["identities_with_differing_labels"] = sum(len(rows) > 1 for rows in people.values())
 
-    # Without images a row is a person; the images a person has are in file names, which are not at hand.
+    # Without images a row is a person: the number of images per person is known from file names only.
     market = read_release("market1501", root / "market1501", images=False)
     out["market1501"] = describe(market, ("trainval", "test"))
     for name in files:
@@ -84,8 +84,13 @@ def to_json(data):
     return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(about, count, out):
+    """The command line of this tool and of `populations.py`: write what `count` returns for DATA_ROOT to `out`."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("root", type=Path, help="folder of pa100k/, peta/ and market1501/")
-    OUT.write_text(to_json(facts(parser.parse_args().root)))
-    print(f"wrote {OUT.name}, {OUT.stat().st_size:,} bytes")
+    out.write_text(to_json(count(parser.parse_args().root)), encoding="utf-8")
+    print(f"wrote {out.name}, {out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main(__doc__, facts, OUT)

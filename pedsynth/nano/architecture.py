@@ -10,19 +10,19 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 SIZE, PATCH, WIDTH, LENGTH = 96, 12, 128, 32
 _VOCABULARY = 3072
-_LIMIT = 8 * 2**20  # bytes of the whole folder: it lives in git
+_LIMIT = 8 * 2**20  # bytes of the whole folder, which is kept in git
 
 
 def make_tokenizer(texts):
-    """A lower-casing byte-level BPE: bytes stand behind every word, so no text is unknown to it.
+    """A lower-casing byte-level BPE; falling back to bytes, it knows every text.
 
-    Like SigLIP 2's it closes a text with `<eos>` and pads on the right to the full length.
+    Like SigLIP 2's tokenizer it ends a text with `<eos>` and pads on the right to the full length.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(  # the space in front makes the first word like any other
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip(), normalizers.Prepend(" ")]
     )
-    # Chinese writes no spaces: left whole, a phrase becomes one or two pieces that no other phrase has.
+    # Chinese has no spaces: unsplit, a phrase becomes one or two tokens that no other phrase shares.
     character = pre_tokenizers.Split(Regex(r"[\p{Han}\p{Hiragana}\p{Katakana}]"), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([character, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -86,7 +86,7 @@ def make_model(vocabulary, seed=0, layers=4, text_layers=2):
 
 
 def _sine_positions(side, width):
-    """Rows and columns as sines (side * side, width): a start that knows which patches are neighbours."""
+    """Rows and columns as sines (side * side, width): an initial value that holds which patches are neighbours."""
     frequencies = 1.0 / 100 ** (torch.arange(width // 4) / (width // 4))
     angles = torch.arange(side)[:, None] * frequencies  # (side, width / 4)
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (side, width / 2)
@@ -96,16 +96,16 @@ def _sine_positions(side, width):
 
 @torch.no_grad()
 def start_from_patches(model, pixels):
-    """Start the patch embedding as the leading principal components of real patches, each at about unit size.
+    """Initialise the patch embedding with the leading principal components of real patches, at about unit scale.
 
-    A random start has to find edges and colours first; this one leaves the plateau sooner.
+    A random start must find edges and colours first; this one leaves the plateau sooner.
     """
     patches = torch.nn.functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
     patches = patches[:: max(1, len(patches) // 20_000)]
     mean = patches.mean(0)
     _, spread, directions = torch.linalg.svd(patches - mean, full_matrices=False)
     if len(spread) < WIDTH:
-        return  # too few patches to tell: keep the random start
+        return  # too few patches for that: keep the random start
     weight = directions[:WIDTH] / (spread[:WIDTH, None] / len(patches) ** 0.5 + 0.15)
     embedding = model.vision_model.embeddings.patch_embedding
     embedding.weight.copy_(weight.view_as(embedding.weight))

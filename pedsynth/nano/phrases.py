@@ -1,7 +1,7 @@
-"""A bank of phrases about rendered people, in six languages, of which it is known whether they are true.
+"""Phrases about rendered people in six languages, each with an exact answer to whether it is true of a person.
 
-`traits` is what can be said of a `Person`; the files in `phrase_bank/` say it. A phrase states one trait, denies one,
-or joins two, so a phrase and a person always have an exact answer: what the nano encoder is pretrained on.
+`traits` lists the facts about a `Person`; the files in `phrase_bank/` put them in words. A phrase states one trait,
+denies one, or joins two. The nano encoder is pretrained on such phrases.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parent / "phrase_bank"
 
 
 class Phrase(NamedTuple):
-    """`text`, true of a person who has every trait in `terms`: pairs of a trait's name and whether it must hold."""
+    """`text` is true of a person for whom every pair in `terms` (trait name, whether it must hold) is true."""
 
     text: str
     terms: tuple
@@ -27,7 +27,7 @@ class Phrase(NamedTuple):
 
 
 def traits(person):
-    """Everything the bank can say of a `Person`: name -> bool, in a fixed order."""
+    """Every fact that the bank has words for, of one `Person`: name -> bool, in a fixed order."""
     p, bare = person, person.age in ("child", "teenager")
     out = {
         "female": p.female,
@@ -87,7 +87,7 @@ def traits(person):
 
 @cache
 def _bank(language):
-    """A language's grammar, subjects, nouns (trait -> phrases) and verbs, colours spelt out."""
+    """A language's grammar, subjects, nouns (trait -> phrases) and verbs, with the colours filled in."""
     data = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
     verbs = dict(data["verbs"])
     for part, (colour, word) in product(("upper", "lower"), data["colours"].items()):
@@ -139,7 +139,7 @@ def sample_phrase(rng, language, kind="is", trait=None, forbidden=frozenset()):
         language: one of LANGUAGES.
         kind: `is` (one trait), `not` (its denial) or `both` (two traits).
         trait: the (first) trait; default is a random one.
-        forbidden: lower-cased texts that must not come out, such as the prompts the encoder will be tested with.
+        forbidden: lower-case texts that must not be returned, such as the prompts the encoder is measured with.
     """
     bank = _bank(language)
     names = [*bank["nouns"], *bank["verbs"]]
@@ -157,7 +157,7 @@ def sample_phrase(rng, language, kind="is", trait=None, forbidden=frozenset()):
 
 
 def truths(phrases, table, names):
-    """Which phrase is true of whom.
+    """Whether each phrase is true of each person.
 
     Args:
         phrases: list of P `Phrase`.
@@ -175,12 +175,12 @@ def truths(phrases, table, names):
     return out
 
 
-def corpus(seed=0, a_language=6000):
-    """Texts that show a tokenizer the bank's words: every stated trait, and samples of the rest."""
+def corpus(seed=0, per_language=6000):
+    """Texts to train a tokenizer on: every stated trait, and `per_language` random phrases per language."""
     rng = np.random.default_rng(seed)
     texts = [text for code in LANGUAGES for name in trait_names() for text in states(code, name)]
     kinds = ("is", "not", "both")
-    return texts + [sample_phrase(rng, code, kinds[i % 3]).text for code in LANGUAGES for i in range(a_language)]
+    return texts + [sample_phrase(rng, code, kinds[i % 3]).text for code in LANGUAGES for i in range(per_language)]
 
 
 @cache

@@ -1,7 +1,7 @@
-"""One step of the nano encoder's pretraining, and what has to be kept to go on after an interruption.
+"""One step of the nano encoder's pretraining, and the state that a resumed run needs.
 
-SigLIP's sigmoid loss, but with exact targets: every phrase of a step against every image of it, and the renderer's
-truth for each pair. The in-batch contrastive form does not get off the ground here: short phrases are true of many
+The loss is SigLIP's sigmoid loss with exact targets: every phrase of a step against every image of that step, and the
+renderer's truth for each pair. The usual in-batch form does not converge here, because a short phrase is true of many
 images.
 """
 
@@ -11,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
-from parlib.encode.prompts import languages, load_prompts
 from pedsynth.nano import architecture
 from pedsynth.nano.phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
 
@@ -20,13 +19,13 @@ _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
 
 class Readout(torch.nn.Module):
-    """A helper dropped after training: one query a trait reads the patch tokens and answers with a logit.
+    """A helper head that is dropped after training: one query per trait reads the patch tokens and gives a logit.
 
-    It makes the patch tokens, and not only their pooled summary, say where things are: what a fusion head reads later.
+    It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later.
     """
 
     def __init__(self, rates, width=architecture.WIDTH):
-        """`rates` (K,): how often each trait is true, where the answers start from."""
+        """`rates` (K,): how often each trait is true; the biases start from these."""
         super().__init__()
         rates = torch.as_tensor(rates, dtype=torch.float32).clamp(0.005, 0.995)
         traits = len(rates)
@@ -46,12 +45,10 @@ class Readout(torch.nn.Module):
 
 
 class PhrasePool:
-    """Phrases tokenized once: `ids` (P, T), and whom each is true of through `answers`."""
+    """Phrases tokenized once: token ids `ids` (P, T); `answers` says of whom each phrase is true."""
 
-    def __init__(self, tokenizer, count, seed):
-        """The prompts that the encoder is measured with, in every wording and language, are left out."""
-        known = [load_prompts(s, code, "all") for s in ("pa100k", "peta", "market1501") for code in languages()]
-        forbidden = frozenset(text.lower() for prompts in known for wordings in prompts for text in wordings)
+    def __init__(self, tokenizer, count, seed, forbidden=frozenset()):
+        """`forbidden`: lower-case texts to leave out, such as the prompts that the encoder is measured with."""
         rng = np.random.default_rng(seed)
         codes = rng.choice(LANGUAGES, count, p=_LANGUAGE_SHARES)
         kinds = rng.choice(_KINDS, count, p=_KIND_SHARES)
@@ -60,12 +57,12 @@ class PhrasePool:
         self.ids = encode_texts(tokenizer, [phrase.text for phrase in self.phrases])
 
     def answers(self, rows, traits):
-        """Which of the phrases `rows` is true of whom: `traits` (B, K) bool -> (B, len(rows)) float."""
+        """Whether each of the phrases `rows` is true of each person: `traits` (B, K) bool -> (B, len(rows)) float."""
         return torch.from_numpy(truths([self.phrases[i] for i in rows], traits, trait_names())).float()
 
 
 def encode_texts(tokenizer, texts):
-    """(P, T) token ids, padded to the full length as the text tower expects."""
+    """Token ids (P, T), padded to the full length as the text tower expects."""
     options = {"padding": "max_length", "max_length": architecture.LENGTH, "truncation": True, "return_tensors": "pt"}
     return tokenizer(list(texts), **options)["input_ids"]
 
@@ -76,7 +73,7 @@ def to_pixels(images):
 
 
 def augment(pixels, generator):
-    """Mirror half of a batch, shift it by up to 5 px, and change its light and colour."""
+    """Mirror half of a batch, shift it by up to 5 px, and change brightness and colour."""
     batch = len(pixels)
     flip = torch.rand(batch, generator=generator) < 0.5
     pixels = torch.where(flip[:, None, None, None], pixels.flip(-1), pixels)
@@ -89,15 +86,18 @@ def augment(pixels, generator):
 
 
 class Training:
-    """Model, helper, average and optimisers; `step` makes one update; `save` and `load` carry all over a break."""
+    """Model, helper head, weight average and optimisers; `step` makes one update, `save` and `load` resume a run."""
 
-    def __init__(self, renders, steps, batch=64, phrases=64, lr=3e-3, seed=0, pool=60_000):
-        """`lr` is Muon's, for the matrices of the layers; everything else learns by AdamW at a third of it."""
+    def __init__(self, renders, steps, batch=64, phrases=64, lr=3e-3, seed=0, pool=60_000, forbidden=frozenset()):
+        """`lr` is Muon's, for the matrices of the layers; AdamW trains everything else at a third of it.
+
+        `pool` phrases are drawn in advance, none of them in `forbidden` (lower-case texts).
+        """
         self.renders, self.steps, self.batch, self.phrase_count, self.lr = renders, steps, batch, phrases, lr
         self.seed, self.done = seed, 0
         tokenizer = architecture.make_tokenizer(corpus(seed))
         self.processor = architecture.make_processor(tokenizer)
-        self.pool = PhrasePool(tokenizer, pool, seed)
+        self.pool = PhrasePool(tokenizer, pool, seed, forbidden)
         self.model = architecture.make_model(len(tokenizer), seed)
         self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
         architecture.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
@@ -107,7 +107,7 @@ class Training:
         layers = {id(p) for n, p in named if p.ndim == 2 and (".layers." in n or "head.mlp" in n)}
         self.parameters = [p for _, p in named]
         self.optimizers = [
-            # Muon leaves the trivial plateau in half the steps AdamW needs here.
+            # Muon leaves the initial plateau in half of the steps that AdamW needs here.
             torch.optim.Muon(
                 [p for p in self.parameters if id(p) in layers], lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
             ),
@@ -126,9 +126,9 @@ class Training:
         pixels = augment(to_pixels(self.renders.images[rows]), generator)
         with torch.autocast("cpu", torch.bfloat16):
             seen = self.model.vision_model(pixel_values=pixels)
-            said = self.model.text_model(input_ids=self.pool.ids[texts])
+            read = self.model.text_model(input_ids=self.pool.ids[texts])
             by_patch, by_summary = self.helper(seen.last_hidden_state, seen.pooler_output)
-        cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(said.pooler_output.float(), dim=-1).T
+        cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(read.pooler_output.float(), dim=-1).T
         logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
         truth = torch.from_numpy(traits).float()
         losses = {
@@ -146,7 +146,7 @@ class Training:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _set_rates(self):
-        """Warm up, stay, and fall over the last third: a run stopped early loses only its fall."""
+        """Warm up, stay constant, decay over the last third; a run that is stopped early skips only the decay."""
         left = (self.steps - self.done) / max(1, self.steps // 3)
         scale = min(1.0, (self.done + 1) / 50, max(left, 0.01))
         for optimizer, rate in zip(self.optimizers, (self.lr, self.lr / 3), strict=True):
@@ -161,13 +161,13 @@ class Training:
             self.average[name].lerp_(value, 1 - keep)
 
     def averaged(self):
-        """A copy of the model with the averaged weights: what is shipped."""
+        """A copy of the model with the averaged weights; this one is shipped."""
         model = type(self.model)(self.model.config)
         model.load_state_dict(self.average)
         return model.eval()
 
     def save(self, path):
-        """Everything a resumed run needs, as safetensors; written whole or not at all."""
+        """Write everything that a resumed run needs as safetensors; the file is written whole or not at all."""
         parts = {"model": self.model.state_dict(), "helper": self.helper.state_dict(), "average": self.average}
         tensors = {f"{part}/{name}": value for part, state in parts.items() for name, value in state.items()}
         for i, optimizer in enumerate(self.optimizers):
@@ -178,7 +178,7 @@ class Training:
         partial.replace(path)
 
     def load(self, path):
-        """Go on from `save`."""
+        """Resume from a file of `save`."""
         with safe_open(path, "pt") as file:
             self.done = int(file.metadata()["done"])
         parts, states = {"model": {}, "helper": {}, "average": {}}, [{} for _ in self.optimizers]

@@ -1,4 +1,4 @@
-"""The long jobs, small, as functions that a fork server can start and a fault can meet at any moment."""
+"""Small versions of the long commands, as functions for a fork server; a fault can happen at any moment."""
 
 import ctypes
 import hashlib
@@ -45,7 +45,7 @@ def training(root, place):
 
 
 def prediction(root, place):
-    """Answers for the images of the tree, in parts of 16, in `place/out.csv`."""
+    """Predictions for the images of the tree, in parts of 16, in `place/out.csv`."""
     predicting.PART = 16
     if not (Path(place) / "out.csv").exists():
         crops = gather([root])
@@ -56,10 +56,10 @@ JOBS = {"render": render, "extract": extraction, "train": training, "predict": p
 SHOWN = {"render": "parlib synth", "extract": "parlib extract", "train": "parlib train", "predict": "parlib predict"}
 
 
-def run(name, root, place, said, how=None):
-    """Run one job as a command does: a user's mistake is one message, written to `said`, and exit code 2.
+def run(name, root, place, message, how=None):
+    """Run one job as a command does: a `BadInput` becomes one message in the file `message`, and exit code 2.
 
-    Root's right to read and write everything is given up first, so that permissions are those of anybody.
+    Root's right to read and write everything is dropped first, so that permissions hold as for any user.
     """
     torch.set_num_threads(1)
     _be_nobody()
@@ -67,10 +67,10 @@ def run(name, root, place, said, how=None):
         if how == "clock jumps":
             _let_the_clock_jump()
         if how == "disk full":
-            return _on_a_small_disk(name, root, place, said)
+            return _on_a_small_disk(name, root, place, message)
         JOBS[name](root, place)
     except BadInput as error:
-        Path(said).write_text(str(error))
+        Path(message).write_text(str(error))
         sys.exit(2)
 
 
@@ -80,10 +80,10 @@ def bytes_of(place):
     return {str(f.relative_to(place)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def _on_a_small_disk(name, root, place, said):
-    """The job on a disk that is full, made larger and full again, until it holds; writes what was said and the bytes.
+def _on_a_small_disk(name, root, place, message):
+    """Run a job on a disk that fills up and is enlarged until the job fits; writes all messages and the final bytes.
 
-    The disk is a tmpfs that this process alone sees and that goes with it.
+    The disk is a tmpfs that only this process sees and that disappears with it.
     """
     libc, errors = ctypes.CDLL(None, use_errno=True), []
     _must(libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None))  # MS_REC | MS_PRIVATE: not beyond this process
@@ -95,28 +95,28 @@ def _on_a_small_disk(name, root, place, said):
             break
         except BadInput as error:
             errors.append(str(error))
-    Path(said).write_text(json.dumps({"errors": errors, "bytes": bytes_of(place)}))
+    Path(message).write_text(json.dumps({"errors": errors, "bytes": bytes_of(place)}))
 
 
 def _be_nobody():
-    """Give up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH for good, in a mount namespace of one's own."""
+    """Drop CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH for good, in a mount namespace of this process."""
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     _must(libc.capget(header, sets))
-    administers = sets[0] >> 21 & 1  # CAP_SYS_ADMIN; without it a user namespace gives it within
+    administers = sets[0] >> 21 & 1  # CAP_SYS_ADMIN; without it, a user namespace gives it
     _must(libc.unshare(0x20000 if administers else 0x20000 | 0x10000000))  # CLONE_NEWNS, CLONE_NEWUSER
     _must(libc.capget(header, sets))
     for capability in (1, 2):
-        _must(libc.prctl(24, capability, 0, 0, 0))  # PR_CAPBSET_DROP: nor do programs started from here have them
+        _must(libc.prctl(24, capability, 0, 0, 0))  # PR_CAPBSET_DROP: child programs do not get them either
     for i in range(3):
         sets[i] &= ~0b110
     _must(libc.capset(header, sets))
 
 
 def _let_the_clock_jump():
-    """Wall time as Python sees it, years forward and back from one look to the next."""
+    """Make `time.time` jump by years forwards and backwards from one call to the next."""
     now, draw = time.time, random.Random(0)
     time.time = lambda: now() + draw.uniform(-1e9, 1e9)
     time.time_ns = lambda: int(time.time() * 1e9)

@@ -1,6 +1,6 @@
-"""Long jobs under faults: each ends with the bytes of an undisturbed run, or with one clear message and then with them.
+"""Long commands under faults: each ends with the bytes of an undisturbed run, or first with one clear message.
 
-`PARLIB_FAULTS=500` kills that many times (56 by default, a quarter each job) and writes what was tried and survived to
+`PARLIB_FAULTS=500` kills that many times (56 by default, a quarter for each job) and writes the counts to
 `benchmarks/results/faults.json`.
 """
 
@@ -25,14 +25,15 @@ from PIL import Image
 from parlib.encode.store import FeatureStore, check_store
 from parlib.errors import BadInput
 
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("PARLIB_FAULTS", 56)) // len(JOBS)
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.json"
-WAIT = 120  # seconds, where a job of about one second hangs
+WAIT = 120  # seconds after which a job that takes about one second counts as hanging
 
 
 @pytest.fixture(scope="module")
 def survived():
-    """(fault, job) -> how often it was tried and survived; a test that fails counts nothing."""
+    """(fault, job) -> how often it was survived; a test that fails adds nothing."""
     counts = Counter()
     yield counts
     if "PARLIB_FAULTS" in os.environ:
@@ -45,14 +46,14 @@ def survived():
 @pytest.fixture(scope="module")
 def start():
     """Starts a job in a fresh fork of a process that has imported everything: start(job, root, place, how=None)."""
-    # Where the server finds what it imports first.
+    # The server imports `jobs` from here.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jobs"])
 
     def start(name, root, place, how=None):
         Path(place).mkdir(exist_ok=True)
-        process = context.Process(target=jobs.run, args=(name, str(root), str(place), f"{place}.said", how))
+        process = context.Process(target=jobs.run, args=(name, str(root), str(place), f"{place}.message", how))
         process.start()
         return process
 
@@ -61,19 +62,19 @@ def start():
 
 @pytest.fixture(scope="module")
 def tree(rendered, tmp_path_factory):
-    """A copy of the rendered tree, which faults may alter (and mend again)."""
+    """A copy of the rendered tree that faults may change and restore."""
     root = tmp_path_factory.mktemp("tree") / "pa100k"
     return shutil.copytree(rendered, root)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(start, tree, tmp_path_factory):
-    """Job -> (bytes it leaves, seconds it takes), where nothing disturbs it and its caches are warm."""
+    """Job -> (bytes it leaves, seconds it takes) without a fault and with warm caches."""
     made = {}
 
     def of(name):
         if name not in made:
-            for _ in range(2):  # the first also fills the cache that the second finds
+            for _ in range(2):  # the first run also fills the cache for the second
                 place = tmp_path_factory.mktemp("undisturbed")
                 began = time.monotonic()
                 end(start(name, tree, place))
@@ -84,18 +85,18 @@ def undisturbed(start, tree, tmp_path_factory):
 
 
 def end(process, place=None):
-    """Wait for a job: None where it ended well, else its one message."""
+    """Wait for a job; returns None if it ended well, else its one message."""
     process.join(WAIT)
     assert process.exitcode in (0, 2), f"ended with {process.exitcode}: a crash or, None, a hang"
     if process.exitcode == 0:
         return None
-    said = Path(f"{place}.said").read_text()
-    assert said.strip() and len(said) < 1000, said
-    return said
+    message = Path(f"{place}.message").read_text()
+    assert message.strip() and len(message) < 1000, message
+    return message
 
 
 def kill(process, seconds):
-    """SIGKILL after so many seconds; whether it was still running."""
+    """Send SIGKILL after so many seconds; returns whether the job was still running."""
     process.join(seconds)
     running = process.exitcode is None
     if running:
@@ -124,8 +125,9 @@ def test_killed_again_and_again_a_job_ends_as_if_nothing_had_been(name, start, t
 @pytest.mark.parametrize("name", JOBS)
 def test_two_at_once_end_as_one(name, start, tree, undisturbed, tmp_path, survived):
     pair = [start(name, tree, tmp_path / "both") for _ in range(2)]
-    told = [said for said in (end(process, tmp_path / "both") for process in pair) if said]
-    assert len(told) < 2 and all("another process is writing" in said or "exists already" in said for said in told)
+    messages = [message for process in pair if (message := end(process, tmp_path / "both"))]
+    assert len(messages) < 2
+    assert all("another process is writing" in message or "exists already" in message for message in messages)
     end(start(name, tree, tmp_path / "both"))
     assert bytes_of(tmp_path / "both") == undisturbed(name)[0]
     survived["two at once", name] += 1
@@ -146,10 +148,10 @@ def test_a_clock_that_jumps_changes_nothing(name, start, tree, undisturbed, tmp_
 @pytest.mark.parametrize("name", JOBS)
 def test_a_full_disk_is_named_and_what_was_written_stays(name, start, tree, undisturbed, tmp_path, survived):
     assert end(start(name, tree, tmp_path / "a", "disk full"), tmp_path / "a") is None
-    found = json.loads((tmp_path / "a.said").read_text())
+    found = json.loads((tmp_path / "a.message").read_text())
     assert found["errors"], "the disk was never full"
-    for said in found["errors"]:
-        assert "No space left on device" in said and str(tmp_path) in said and len(said) < 1000
+    for message in found["errors"]:
+        assert "No space left on device" in message and str(tmp_path) in message and len(message) < 1000
     assert found["bytes"] == undisturbed(name)[0]
     survived["disk full", name] += len(found["errors"])
 
@@ -167,8 +169,8 @@ def closed(path):
 
 
 NAMED = {half: "file cut in half", unreadable: "no right to read", closed: "no right to write"}
-# job, fault, where, which file: of the tree, of the cache beside it, or of the place the job writes to (there: what a
-# job that was stopped, or that ended, has left), and what the message must say.
+# Job, fault, where, which file, and what the message must say. The file is in the tree, in the cache beside it, or in
+# the place that the job writes to ("stopped": after the job was killed, "ended": after it ended).
 FAULTS = [
     ("extract", half, "tree", "data/000007.jpg", r"000007.jpg: cannot be decoded"),
     ("extract", half, "tree", "annotation.mat", r"annotation.mat: .* fetch it again"),
@@ -210,13 +212,13 @@ def test_a_damaged_or_closed_file_is_named_and_the_rest_stays(
     (path,) = below.glob(victim) if victim != "." else [place]
     mode, content = path.stat().st_mode, path.is_file() and path.read_bytes()
     fault(path)
-    said = end(start(name, tree, place), place)
+    message = end(start(name, tree, place), place)
     if words is None:
-        assert said is None, "a piece that cannot be read is made again"
+        assert message is None, "a part that cannot be read is made again"
     else:
-        assert said and re.search(words, said), said
+        assert message and re.search(words, message), message
         path.chmod(mode)
-        if where == "ended" and name == "train":  # a run is the user's to remove
+        if where == "ended" and name == "train":  # a run is removed by the user only
             shutil.rmtree(place / "run")
         elif where == "tree":
             path.write_bytes(content)
@@ -224,7 +226,7 @@ def test_a_damaged_or_closed_file_is_named_and_the_rest_stays(
             path.unlink()  # as the message says
     end(start(name, tree, place))
     ended = bytes_of(place)
-    # A tree with a damaged picture is another tree, and the store begun for it another store.
+    # A tree with a damaged picture is another tree, so it has a store of its own.
     assert ended == want or (where == "tree" and ended.items() >= want.items())
     survived[NAMED[fault], name] += 1
 

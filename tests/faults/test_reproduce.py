@@ -1,7 +1,7 @@
-"""`make reproduce` killed, whole process tree at once, at random moments: run again it ends as if nothing had been.
+"""`make reproduce` is killed with all its processes at random moments; run again, it ends with the same files.
 
-Notebooks 03 and 04, which write heads and records, on a small rendered tree; with `PARLIB_FAULTS` all seven and
-`PARLIB_FAULTS` / 25 kills (4 by default).
+It runs notebooks 03 and 04, which write heads and records, on a small rendered tree; with `PARLIB_FAULTS` all seven
+and `PARLIB_FAULTS` / 25 kills (4 by default).
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import psutil
 import pytest
 from jobs import bytes_of
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("PARLIB_FAULTS")
 KILLS = int(FULL) // 25 if FULL else 4
@@ -26,18 +27,23 @@ RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 
 
 def reproduce(tree, place):
-    """`make reproduce` on a real tree, for all it knows; what it would install is there."""
-    asked = {"RUN": place / "run", "PARLIB_CACHE": place / "cache", "VENV": sys.prefix}
-    asked |= {} if FULL else {"NOTEBOOKS": "notebooks/03_cross_attention.ipynb notebooks/04_benchmarks.ipynb"}
-    given = [f"{name}={value}" for name, value in asked.items()]
-    call = ["make", "--old-file", f"{sys.prefix}/installed", "reproduce", *given]
+    """`make reproduce` on a tree that it takes for a real one; the environment is installed already."""
+    variables = {"RUN": place / "run", "PARLIB_CACHE": place / "cache", "VENV": sys.prefix}
+    variables |= {} if FULL else {"NOTEBOOKS": "notebooks/03_cross_attention.ipynb notebooks/04_benchmarks.ipynb"}
+    call = [
+        "make",
+        "--old-file",
+        f"{sys.prefix}/installed",
+        "reproduce",
+        *(f"{name}={value}" for name, value in variables.items()),
+    ]
     setting = {"PARLIB_PROFILE": "sample", "PARLIB_DATA": str(tree), "PARLIB_ENCODER": "nano"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(call, cwd=ROOT, env={**os.environ, **setting}, **pipes)
 
 
 def kill(process):
-    """SIGKILL for make and all that it started, kernels too; how many were running."""
+    """Send SIGKILL to make and every process below it, kernels too; returns how many were running."""
     running = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for one in running:
         with contextlib.suppress(ProcessLookupError):  # some end as make does
@@ -53,7 +59,7 @@ def end(process):
 
 
 def made(place):
-    """What a reproduction leaves: notebooks with outputs, heads, records, features."""
+    """What a reproduction leaves: notebooks with outputs, heads, records and features."""
     return {name: sha for name, sha in bytes_of(place).items() if "/huggingface/" not in name}
 
 

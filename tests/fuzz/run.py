@@ -1,7 +1,8 @@
-"""One reader under atheris: `python tests/fuzz/run.py NAME SECONDS`, or `all`: an answer, `BadInput`, or a find.
+"""Fuzzes one reader with atheris: `python tests/fuzz/run.py NAME SECONDS`; NAME may be `all`.
 
-Guided by the coverage of parlib, of Pillow's Python and of PyYAML. What was tried and led somewhere new is kept in
-`.cache/fuzz/NAME` and tried first the next time.
+A reader must return an answer or raise `BadInput`; anything else is a finding. Inputs are guided by the coverage of
+parlib, of Pillow's Python code and of PyYAML. Inputs that reached new code are kept in `.cache/fuzz/NAME` and tried
+first next time.
 """
 
 import contextlib
@@ -10,7 +11,6 @@ import multiprocessing
 import os
 import random
 import re
-import struct
 import sys
 import tempfile
 import time
@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["parlib", "PIL", "yaml"]):
 
     Image.init()  # its plugins, otherwise imported when first needed
 
+import torch
 from trees import swapped
 
 from parlib.errors import BadInput
@@ -36,23 +37,22 @@ RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
 
 
 def fuzz(name, seconds, log, corpus):
-    """Fuzz a reader in this process, which ends with it; libFuzzer's words go to the file `log`."""
+    """Fuzz a reader in this process, which ends afterwards; libFuzzer's output goes to the file `log`."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(2, 1)
     os.environ["TQDM_DISABLE"] = "1"
-    readers.torch.set_num_threads(1)  # threads of a forked process wait for one another
+    torch.set_num_threads(1)  # threads of a forked process would wait for each other
     make, read = (readers.READERS | readers.BROKEN)[name]
     folder = Path(tempfile.mkdtemp(dir=corpus.parent))
     path = make(folder)
     good = path.read_bytes()
     read(path)
-    to_bytes, body = _header(good) if path.suffix == ".safetensors" else (lambda data: data, good)
     corpus.mkdir(parents=True, exist_ok=True)
-    (corpus / "good").write_bytes(body)
+    (corpus / "good").write_bytes(good)
 
     def attempt(data):
-        path.write_bytes(to_bytes(data))
-        start = sum(os.times()[:4])  # of this process and those it waited for: other work on the machine does not count
+        path.write_bytes(data)
+        start = sum(os.times()[:4])  # processor time: other work on the machine does not count
         with contextlib.suppress(BadInput):
             read(path)
         if sum(os.times()[:4]) - start > 5:
@@ -60,15 +60,15 @@ def fuzz(name, seconds, log, corpus):
 
     options = {
         "max_total_time": seconds,
-        "timeout": 30,  # for what waits and takes no time of the processor
+        "timeout": 30,  # for what waits without using the processor
         "rss_limit_mb": 2048,
-        "max_len": 4 * len(body) + 4096,
+        "max_len": 4 * len(good) + 4096,
         "report_slow_units": 60,
         "print_final_stats": 1,
         "artifact_prefix": f"{log}.",
     }
     arguments = [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(corpus)]
-    kinds = {".json": (json.loads, json.dumps), ".safetensors": (json.loads, json.dumps)}
+    kinds = {".json": (json.loads, json.dumps)}
     if path.suffix == ".yaml":
         import yaml
 
@@ -78,7 +78,7 @@ def fuzz(name, seconds, log, corpus):
     def mutated(data, limit, seed):
         draw = random.Random(seed)
         if load and draw.random() < 0.7:
-            with contextlib.suppress(Exception):  # no tree any more: bytes then
+            with contextlib.suppress(Exception):  # not JSON or YAML any more: change bytes instead
                 return dump(swapped(load(data.decode()), draw)).encode()[:limit]
         return atheris.Mutate(data, limit)
 
@@ -86,14 +86,8 @@ def fuzz(name, seconds, log, corpus):
     atheris.Fuzz()
 
 
-def _header(content):
-    """(header -> file, header) of safetensors: faults in megabytes of numbers would find nothing."""
-    end = 8 + struct.unpack("<Q", content[:8])[0]
-    return lambda header: struct.pack("<Q", len(header)) + header + content[end:], content[8:end]
-
-
 def session(name, seconds, context, cache):
-    """Fuzz a reader in a process of its own: dict of what was done, `finding` None or the input and the last words."""
+    """Fuzz a reader in a process of its own; returns a dict: `finding` is None, or the input and the last output."""
     cache.mkdir(parents=True, exist_ok=True)
     plain = re.sub(r"\W+", "-", name)
     log, start = cache / f"{plain}.log", time.monotonic()
@@ -103,40 +97,43 @@ def session(name, seconds, context, cache):
     process.start()
     process.join(seconds + 120)
     process.kill()
-    said = log.read_text(errors="replace")
-    done = re.search(r"stat::number_of_executed_units:\s*(\d+)", said)
+    output = log.read_text(errors="replace")
+    done = re.search(r"stat::number_of_executed_units:\s*(\d+)", output)
     found = [path.read_bytes() for path in cache.glob(f"{plain}.log.*")]
     failed = process.exitcode != 0 or found
     return {
         "reader": name,
         "executions": int(done[1]) if done else 0,
         "seconds": round(time.monotonic() - start, 1),
-        "finding": f"{found[:1]!r}\n{said[-3000:]}" if failed else None,
+        "finding": f"{found[:1]!r}\n{output[-3000:]}" if failed else None,
     }
 
 
 def server():
-    """Starts sessions in forks of a process that has imported everything once."""
+    """A multiprocessing context whose processes are forks of one that has imported everything."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["run"])
     return context
 
 
-def keep(told):
-    """Write what was tried to the results, where that was every reader and nothing was found."""
-    if {one["reader"] for one in told} == set(readers.READERS) and not any(one["finding"] for one in told):
-        about = {"what": "readers under atheris: 2 GB, 5 s an input", "atheris": version("atheris"), "findings": 0}
-        counted = [{key: one[key] for key in ("reader", "executions", "seconds")} for one in told]
+def keep(sessions):
+    """Write the counts to the results, if every reader was fuzzed and nothing was found."""
+    if {one["reader"] for one in sessions} == set(readers.READERS) and not any(one["finding"] for one in sessions):
+        about = {
+            "what": "readers under atheris: at most 2 GB, and 5 s per input",
+            "atheris": version("atheris"),
+            "findings": 0,
+        }
+        counted = [{key: one[key] for key in ("reader", "executions", "seconds")} for one in sessions]
         RESULTS.write_text(json.dumps({**about, "readers": counted}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    asked, seconds, told = sys.argv[1], int(sys.argv[2]), []
+    name, seconds, sessions = sys.argv[1], int(sys.argv[2]), []
+    names = list(readers.READERS) if name == "all" else [name]
     with ThreadPoolExecutor(3) as pool:
-        for one in pool.map(
-            lambda name: session(name, seconds, server(), CACHE), readers.READERS if asked == "all" else [asked]
-        ):
+        for one in pool.map(lambda reader: session(reader, seconds, server(), CACHE), names):
             print(one["finding"] or "", {**one, "finding": bool(one["finding"])}, flush=True)
-            told.append(one)
-    keep(told)
+            sessions.append(one)
+    keep(sessions)

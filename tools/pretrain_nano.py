@@ -1,9 +1,9 @@
 """Pretrain the nano encoder on rendered people and phrases about them, and write it in Hugging Face layout.
 
-    python -m pedsynth.nano.pretrain                       # the shipped encoder, from rendering to model card
-    python -m pedsynth.nano.pretrain --minutes 30          # stop after 30 minutes; the same command goes on from there
+    python tools/pretrain_nano.py                       # the shipped encoder, from rendering to model card
+    python tools/pretrain_nano.py --minutes 30          # stop after 30 minutes; the same command resumes
 
-An interrupted run is taken up where its last checkpoint was. Needs no network and no GPU.
+An interrupted run resumes from its last checkpoint. Needs no network and no GPU.
 """
 
 import argparse
@@ -11,30 +11,33 @@ import json
 import time
 from pathlib import Path
 
+import nano_card
 import torch
+from nano_scores import measure
 from tqdm.auto import tqdm
 
+from parlib.encode.prompts import languages, load_prompts
 from parlib.files import read_json, write_atomic
-from pedsynth.nano import architecture, model_card
-from pedsynth.nano.captions import MEASURE_SEED, PRETRAIN_SEED, rendered
-from pedsynth.nano.measured import measure
+from pedsynth.nano import architecture
+from pedsynth.nano.renders import MEASURE_SEED, PRETRAIN_SEED, rendered
 from pedsynth.nano.training import Training
 from pedsynth.render import RENDERER_VERSION
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ("pa100k", "peta", "market1501")
 
 
 def main(argv=None):
     """Command line; returns nothing."""
     args = _arguments(argv)
     torch.set_num_threads(args.threads)
-    # A checkpoint of other pixels or of another plan is never taken up.
+    # The folder's name holds the plan and the renderer's version, so that no other checkpoint is resumed.
     state = args.cache / f"v{RENDERER_VERSION}-{args.name}-{args.steps}x{args.batch}-{args.images}-seed{args.seed}"
     started = time.perf_counter()
     state.mkdir(parents=True, exist_ok=True)
     renders = rendered(args.cache, "pretrain", args.images, PRETRAIN_SEED, args.workers)
-    trees = {benchmark: _splits(benchmark, args) for benchmark in ("pa100k", "peta", "market1501")}
-    run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool)
+    trees = {benchmark: _splits(benchmark, args) for benchmark in BENCHMARKS}
+    run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool, _test_prompts())
     history = {"cpu_seconds": 0.0, "threads": args.threads, "losses": []}
     if (state / "checkpoint.safetensors").is_file():
         run.load(state / "checkpoint.safetensors")
@@ -45,7 +48,7 @@ def main(argv=None):
         "steps": run.done,
         "planned": args.steps,
         "batch": args.batch,
-        "phrases_a_step": args.phrases,
+        "phrases_per_step": args.phrases,
         "rendered_images": args.images,
         "renderer": RENDERER_VERSION,
         "seed": args.seed,
@@ -55,10 +58,16 @@ def main(argv=None):
         "scores": measure(model, run.processor.tokenizer, trees),
     }
     size = architecture.save(args.out, model, run.processor)
-    model_card.write(args.out, about)
+    nano_card.write(args.out, about)
     for benchmark, scores in about["scores"].items():
         print(benchmark, json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe")}))
     print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")
+
+
+def _test_prompts():
+    """Every prompt that the encoder is measured with, in lower case: it must not learn from any of them."""
+    prompts = [load_prompts(name, code, "all") for name in BENCHMARKS for code in languages()]
+    return frozenset(text.lower() for each in prompts for wordings in each for text in wordings)
 
 
 def _splits(benchmark, args):
@@ -70,8 +79,8 @@ def _splits(benchmark, args):
 
 
 def _train(run, history, state, args, started):
-    """Step until the schedule or the minutes end; a checkpoint every `--checkpoint` steps and at the end."""
-    last, recent = time.process_time(), []  # of this process: a wall clock would count what others ran meanwhile
+    """Train until the schedule or the minutes end; save every `--checkpoint` steps and at the end."""
+    last, recent = time.process_time(), []  # processor time of this process; a wall clock would count other work
     for _ in tqdm(range(run.done, args.steps), "pretrain", initial=run.done, total=args.steps, mininterval=10):
         recent.append(run.step())
         out_of_time = args.minutes is not None and time.perf_counter() - started > 60 * args.minutes
@@ -91,16 +100,18 @@ def _train(run, history, state, args, started):
 def _arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="folder to write")
-    parser.add_argument("--steps", type=int, default=2400, help="length of the schedule; more steps know more")
-    parser.add_argument("--minutes", type=float, help="stop after so long, rendering included; run again to go on")
-    parser.add_argument("--threads", type=int, default=1, help="more help only on an idle machine")
+    parser.add_argument("--steps", type=int, default=2400, help="length of the schedule")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after these minutes, rendering included; run again to resume"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads; more than one helps only on an idle machine")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--images", type=int, default=32_000, help="rendered people to learn from")
     parser.add_argument(
         "--measure-images", type=int, nargs=3, default=(2000, 1000, 2000), metavar=("TRAIN", "VAL", "TEST")
     )
-    parser.add_argument("--batch", type=int, default=64, help="images a step")
-    parser.add_argument("--phrases", type=int, default=64, help="phrases a step")
+    parser.add_argument("--batch", type=int, default=64, help="images per step")
+    parser.add_argument("--phrases", type=int, default=64, help="phrases per step")
     parser.add_argument("--pool", type=int, default=60_000, help="phrases drawn in advance")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Rendered people for pretraining and for measuring the nano encoder, kept as arrays from which epochs are fast."""
+"""Rendered people for pretraining and measuring the nano encoder, stored as arrays that are fast to read."""
 
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +15,7 @@ from pedsynth.nano.phrases import trait_names, traits
 from pedsynth.population import sample_person
 from pedsynth.render import CAMERAS, RENDERER_VERSION, render_person
 
-# The benchmarks are rendered from seed 0 on; these never meet them, nor each other.
+# Far from each other and from the benchmarks' seeds, which count from 0: no person is drawn twice.
 PRETRAIN_SEED, MEASURE_SEED = 777_000, 888_000
 _CHUNK = 250
 
@@ -33,15 +33,15 @@ class Renders:
 
 
 def rendered(cache, kind, count, seed, workers=1):
-    """`Renders` of a kind, from the cache or made now; a renderer of another version is another folder.
+    """`Renders` of a kind, from the cache or rendered now; the folder's name holds the renderer's version.
 
     Args:
-        cache: folder that holds them.
-        kind: `pretrain` (people of the broad mix, before every benchmark's cameras, loosely cropped) or a benchmark and
-            a split, such as `peta-test`.
+        cache: folder for the arrays.
+        kind: `pretrain` (people of the broad mix, seen by every benchmark's cameras, loosely cropped) or a benchmark
+            and a split, such as `peta-test`.
         count: number of images.
-        seed: of everything.
-        workers: processes.
+        seed: of people, cameras and crops.
+        workers: number of processes.
     """
     folder = Path(cache) / f"v{RENDERER_VERSION}-{kind}-{seed}-{count}"
     if not (folder / "done.json").is_file():
@@ -81,9 +81,9 @@ def _one(index, kind, seed):
         person = sample_person(rng, benchmark, split)
         image, box = render_person(person, rng, benchmark), None
     pixels = image.resize((architecture.SIZE, architecture.SIZE), 2, box)  # 2 is bilinear, as the processor resizes
-    said, named = traits(person), labels(person, benchmark)
+    true, named = traits(person), labels(person, benchmark)
     return (
         np.asarray(pixels),
-        np.array([said[name] for name in trait_names()]),
+        np.array([true[name] for name in trait_names()]),
         np.array(list(named.values()), dtype=np.int8),
     )

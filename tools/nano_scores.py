@@ -1,4 +1,4 @@
-"""What the nano encoder knows, on rendered people it never saw: the figures of its model card."""
+"""Scores of the nano encoder on rendered people that it was not trained on: the figures of its model card."""
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ def _tuned(splits, scores, names):
 
 
 def _probe(pooled, labels):
-    """One logistic regression an attribute on standardised pooled features; a constant where there is one class."""
+    """One logistic regression per attribute on standardised pooled features; a constant if train has one class."""
     scores = {name: np.zeros((len(pooled[name]), labels.shape[1])) for name in ("val", "test")}
     for a in range(labels.shape[1]):
         if 0 < labels[:, a].sum() < len(labels):

@@ -1,6 +1,6 @@
-"""The nano encoder's model card, written from what was measured and from nothing else.
+"""Writes the nano encoder's model card from measured figures only.
 
-python tools/model_card.py       # writes it again, with the table of heads from `records/small`
+python tools/nano_card.py       # writes it again, with the table of heads from `records/small`
 """
 
 import json
@@ -10,7 +10,7 @@ from parlib.encode.encoder import load_encoder
 from parlib.measure.records import read_records
 from parlib.measure.tables import OUR_METHODS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 _CARD = """---
 license: mit
@@ -20,27 +20,27 @@ language: [en, zh, es, it, fr, ar]
 ---
 # siglip2-nano
 
-A SigLIP in miniature that knows rendered pedestrians and nothing else. It is not derived from SigLIP 2's weights, and
-what it scores says nothing about real photographs or about the paper's encoder. It exists so that the whole road can be
-gone in minutes on a CPU without a download: the code that loads it, prompts it, stores its features and trains heads on
-them is the code that real checkpoints use.
+A small SigLIP trained on rendered pedestrians only. It is not derived from SigLIP 2's weights, and its scores say
+nothing about real photographs or about the paper's encoder. It lets you run the whole pipeline in minutes on a CPU,
+without a download: the code that loads it, prompts it, stores its features and trains heads on them is the code that
+real checkpoints use.
 
 - Image tower: 4 layers of width 128 on 96 x 96 px in patches of 12 (64 tokens), attention pooling. Text tower: 2
-  layers, 32 positions, byte-level BPE of {vocabulary} pieces, lower-cased, padded to the full length; the pooled text
+  layers, 32 positions, byte-level BPE of {vocabulary} tokens, lower-cased, padded to the full length; the pooled text
   is the last position. {size:.1f} MB with everything, weights in fp16.
-- Learnt from {rendered_images:,} rendered people (renderer version {renderer}, seeds of its own) and phrases about them
-  in six languages, none of which is a prompt that it is measured with. Loss: SigLIP's sigmoid loss with exact targets,
-  every phrase of a step against every image of it; helper heads that read traits from patches and summary, dropped
-  afterwards.
-- {steps:,} of {planned:,} planned steps of {batch} images and {phrases_a_step} phrases: {cpu_minutes:.0f} minutes of
+- Trained on {rendered_images:,} rendered people (renderer version {renderer}, seeds used for nothing else) and on
+  phrases about them in six languages; none of the prompts below is among the phrases. Loss: SigLIP's sigmoid loss with
+  exact targets, every phrase of a step against every image of that step, plus helper heads that read traits from the
+  patches and from the pooled feature and are dropped afterwards.
+- {steps:,} of {planned:,} planned steps of {batch} images and {phrases_per_step} phrases: {cpu_minutes:.0f} minutes of
   CPU time ({threads} thread) after rendering.
-- Made by `python -m pedsynth.nano.pretrain`; no pickle, no remote code.
+- Made by `tools/pretrain_nano.py`; no pickle, no remote code.
 
 ## Measured
 
-On {test:,} rendered people in the manner of each benchmark (test priors) from seeds it never saw, with the default
-prompts of `parlib.load_prompts`; thresholds tuned on {val:,} others, the probe fitted on {train:,} others. mA / mAP in
-percent; a constant scores mA 50.
+On {test:,} rendered people per benchmark, drawn with the label rates of its test split from seeds not used in training,
+with the default prompts of `parlib.load_prompts`. Thresholds are tuned on {val:,} other people, the probe is fitted on
+{train:,} others. mA / mAP in percent; a constant predictor scores mA 50.
 
 | | {benchmarks} |
 |---|{rule}|
@@ -48,7 +48,7 @@ percent; a constant scores mA 50.
 
 {attributes}
 
-One run and one seed. Attributes with few positives in a test set of this size move by several points.
+One run and one seed. Attributes with few positives in a test set of this size vary by several points.
 {heads}
 """
 
@@ -87,7 +87,7 @@ def _attributes(benchmark, scores):
 
 
 def _heads(weights):
-    """What is trained on these features, from kept records of these weights; empty without records."""
+    """A table of heads trained on these features, from the stored records of these weights; empty without records."""
     folder = ROOT / "records" / "small"
     records = read_records(folder) if folder.is_dir() else []
     means = {}

@@ -1,7 +1,7 @@
-"""The head and the pictures that ship with the package: `python -m pedsynth.nano.shipped_head`.
+"""Makes the head and the example pictures that ship with the package: `python tools/nano_head.py`.
 
-A head for `nano` trained on the small profile's rendered PA-100K tree, scored on its test split, and rendered people
-that nothing was trained on (another seed). Both are rendered: of no use on photographs.
+The head is trained for `nano` on the small profile's rendered PA-100K tree and scored on its test split; the examples
+are rendered people of another seed. The head knows rendered people only and is of no use on photographs.
 """
 
 import shutil
@@ -43,7 +43,7 @@ def main():
 
 
 def _scene(paths):
-    """Four of the people side by side on a grey ground, and where they stand: a frame to cut boxes from."""
+    """Four of the people side by side on a grey ground, and their boxes: a frame for `parlib predict --boxes`."""
     people = [Image.open(path) for path in paths]
     height, gap = max(person.height for person in people) + 40, 40
     frame = Image.new("RGB", (sum(person.width + gap for person in people) + gap, height), "#8a8f93")
