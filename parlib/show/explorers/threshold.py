@@ -131,5 +131,6 @@ def _plot(title, curves, across, line=None, ring=None):
         ax.legend(frameon=False)
         figure.savefig(drawn := io.StringIO(), format="svg", transparent=True)
     drawing = drawn.getvalue().replace(_TEXT, "currentColor").partition("<svg")[2]
+    drawing = drawing.replace("*{stroke", ".par svg {stroke")  # Matplotlib's style would hold for the whole page
     title = text(title)
     return f'<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}"{drawing}</figure>'
