@@ -170,6 +170,8 @@ def test_one_image_answers_image_attribute_threshold_and_phrase(tab):
     assert tab.locator("figure img").count() >= 2
     assert all(image.evaluate("i => i.naturalWidth > 0") for image in tab.locator("figure img").all())
     tab.get_by_label("for all attributes").check()
+    slide(tab, "Threshold", "End")
+    tab.get_by_text("view: none of Front, Side, Back; sleeve: none of ShortSleeve, LongSleeve").wait_for()
     appears(tab, "view: Front and Side and Back", slide, tab, "Threshold", "Home")
     score = tab.get_by_role("button", name="view Front").evaluate("b => getComputedStyle(b, '::after').content")
     assert "⚠" in score and re.search(r"0\.\d\d", score)
