@@ -59,10 +59,11 @@ class Explorer(widgets.VBox):
                     draw()
                 except BadInput as error:
                     self.say(error)
-            if noted:
-                self.say(noted[-1].message)
             if self.message.value == _BUSY:
                 self.message.value = ""
+            notes = [note.message for note in noted if note.category is UserWarning]
+            if notes and not self.message.value:
+                self.say(notes[-1])
 
         for control in controls:
             control.observe(changed, "value")
