@@ -1,14 +1,17 @@
 """Explorers in process: every control moves the views it should, and no input ends one."""
 
+import copy
 import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
+from parlib.errors import BadInput
 from parlib.learn.run import new_head
 from parlib.learn.train import predict
 from parlib.measure.metrics import evaluate
@@ -210,6 +213,20 @@ def test_without_a_head_scores_and_pictures_are_the_encoders_own(encoder, splits
     expected = encoder.zero_shot(encoder.encode_images([splits["test"][0]["image"]]).pooled, explorer.words)
     assert np.allclose(explorer.scores, expected[0].numpy())
     assert "patch similarity" in explorer.crop.value and "No truth is known" in explorer.verdict.value
+
+
+def test_explorers_refuse_a_head_or_features_of_another_encoder(encoder, splits, head, store, scored):
+    other = copy.copy(head)
+    other.identity = {**encoder.identity, "tokenizer": "0" * 64}
+    with pytest.raises(BadInput, match="the head was made with another encoder: tokenizer of"):
+        AttributeExplorer(encoder, PA100K, splits["test"], head=other)
+    with pytest.raises(BadInput, match="tokenizer of the store's encoder"):
+        ErrorExplorer(PA100K, splits["test"], *scored, head=other, store=store)
+    other.identity, other.image_width = encoder.identity, 64
+    with pytest.raises(BadInput, match=r"reads features 64 wide, encoder 'nano' makes 128"):
+        AttributeExplorer(encoder, PA100K, splits["test"], head=other)
+    with pytest.raises(BadInput, match=r"features are 64 wide, those of encoder 'nano' 128"):
+        PromptExplorer(encoder, PA100K, torch.zeros(24, 64), scored[0], ["en"])
 
 
 def test_a_filter_keeps_what_it_says(data):

@@ -23,6 +23,9 @@ class ErrorExplorer(Explorer):
         labels, scores: (n, A) of 1, 0, -1 and of probabilities.
         thresholds: (A,) or a number.
         head, store: a trained head and the n images' `FeatureStore`; without them no attention is shown.
+
+    Raises:
+        BadInput: the head and the store are of different encoders.
     """
 
     def __init__(
@@ -44,6 +47,11 @@ class ErrorExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
         self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])
+        if store is not None:
+            read = getattr(head, "identity", None) or {}  # of the encoder whose features the head reads
+            differ = [part for part, value in read.items() if value != store.manifest["identity"].get(part)]
+            if differ:
+                raise BadInput(f"{' and '.join(differ)} of the store's encoder differ from those of the head's encoder")
         looks = store is not None and hasattr(head, "attention")
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
         self.pictures = widgets.HTML()
