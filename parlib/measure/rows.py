@@ -76,7 +76,7 @@ def _shared(record):
 
 
 def _flat(content, prefix=""):
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in content.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
