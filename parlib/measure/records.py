@@ -17,8 +17,8 @@ from parlib.files import digest, json_text, read_json, write_atomic
 from parlib.measure.bootstrap import bootstrap, persons
 from parlib.measure.metrics import evaluate
 
-PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
-_PARTS = {*("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")}
+_PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
+_PARTS = ("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 
 
@@ -54,7 +54,7 @@ def make_record(
         "method": method,
         "data": {**data, "images": len(labels)},
         "setting": setting,
-        "protocol": PROTOCOL,
+        "protocol": _PROTOCOL,
         "scores": at_half.summary(),
         "intervals": _intervals(labels, scores, identities),
         "drawn": "images" if identities is None else "identities",
@@ -150,7 +150,7 @@ def _read_record(file):
         record = read_json(file, "record")
     except BadInput as error:
         raise _NoRecord(str(error)) from error
-    if not isinstance(record, dict) or not set(record) >= _PARTS:
+    if not isinstance(record, dict) or not set(_PARTS) <= set(record):
         raise _NoRecord(f"{file} is no record: expected what `parlib evaluate` writes")
     if digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
         raise BadInput(f"record {file} was changed after it was made; run the evaluation again")

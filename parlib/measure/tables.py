@@ -60,8 +60,8 @@ def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str
         records: from `read_records`. Those of other benchmarks are left out; those of the benchmark's other splits, of
             shared views and of the ablation are left out with a warning.
         benchmark: `pa100k`, `peta`, `market1501` or `folder`.
-        data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`); by default all, told
-            apart by the `data` column, so that a rendered number is never read as an official one.
+        data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`); by default all: the
+            `data` column names the kind, so that a rendered number is never read as an official one.
 
     Returns:
         DataFrame with text cells, ready to print; `NOTE` says how to read it and its marks. A published cell of another
