@@ -1,14 +1,12 @@
-"""The fusion head of VLM-PAR: image patches look at the words of each attribute's prompt, or the words at the patches.
+"""The fusion head of VLM-PAR: image patches attend to the words of each attribute's prompt, or prompts to patches.
 
-Paper sections 3.4 and 3.5: queries are image patch tokens, keys and values are prompt tokens; residual and LayerNorm,
-feed-forward, residual and LayerNorm, average pooling, one linear classifier an attribute. That is the default; the
-other options are ablations, and `PRESETS` names three sets of them.
+Paper, sections 3.4 and 3.5: image patch tokens are queries, prompt tokens are keys and values; then residual and
+LayerNorm, feed-forward, residual and LayerNorm, the average over patches, and one linear classifier per attribute.
+That is the default. The other options are ablations, and `PRESETS` names three sets of them.
 
 Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d head width, D model width.
 """
 
-import functools
-import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,54 +15,117 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.errors import BadInput
-from parlib.learn.fusion import Fusion, given, to_grid
 from parlib.schema import Schema
 
 # paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
+_LIGHT = {"heads": 4, "feedforward": 2, "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {"width": 64, "heads": 4, "grid": 4, "feedforward": 2, "dropout": 0.0},
-    "recommended": {
-        **{"queries": "prompts", "norm_tokens": True, "pooled_residual": True},
-        **{"heads": 4, "feedforward": 2, "dropout": 0.0},
-    },
+    "compact": {"width": 64, "grid": 4, **_LIGHT},
+    "recommended": {"queries": "prompts", "norm_tokens": True, "pooled_residual": True, **_LIGHT},
 }
 _CHOICES = {"queries": ("patches", "prompts", "both"), "image": ("patches", "pooled")}
 
 
-class VLMPARHead(nn.Module, PyTorchModelHubMixin):
-    """Patch tokens, pooled features and encoded prompts -> one logit an attribute.
+class Fusion(nn.Module):
+    """Cross-attention, residual, LayerNorm, feed-forward, residual, LayerNorm: (B, N, D), (A, T, D_text) -> (B, A, D).
 
-    Everything needed to use a trained head travels with it: the constructor's arguments as `config.json`; the encoded
-    prompts, the thresholds and the temperature as buffers in `model.safetensors`.
+    With `queries="patches"`, the paper's, the result is averaged over patches. With `"prompts"` the mean of an
+    attribute's words is a single query to all patches. The key projection has no bias: a softmax would cancel it.
+    """
+
+    def __init__(self, queries: str, text_width: int, D: int, heads: int, feedforward: int, dropout: float):
+        super().__init__()
+        self.heads, self.by_patches = heads, queries == "patches"
+        query_width, key_width = (D, text_width) if self.by_patches else (text_width, D)
+        self.query, self.key = nn.Linear(query_width, D), nn.Linear(key_width, D, bias=False)
+        self.value, self.out = nn.Linear(key_width, D), nn.Linear(D, D)
+        self.residual = nn.Identity() if query_width == D else nn.Linear(query_width, D)
+        self.norm_attention, self.norm_feedforward = nn.LayerNorm(D), nn.LayerNorm(D)
+        widen, narrow = nn.Linear(D, feedforward * D), nn.Linear(feedforward * D, D)
+        self.feedforward = nn.Sequential(widen, nn.GELU(), nn.Dropout(dropout), narrow)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        """x (B, N, D), words (A, T, D_text); masks (B, N), (A, T), bool, False where padding -> (B, A, D)."""
+        skip = x[:, None] if self.by_patches else self.residual(self.sentence(words, word_mask))  # (B, 1, N, D), (A, D)
+        fused = self.read(x, patch_mask, words, word_mask)  # by patches (B, A, N, D), by prompts (B, A, D)
+        y = self.norm_attention(skip + self.dropout(fused))  # as fused
+        z = self.norm_feedforward(y + self.dropout(self.feedforward(y)))  # as fused
+        if not self.by_patches:
+            return z  # (B, A, D)
+        share = (patch_mask / patch_mask.sum(1, keepdim=True)).to(z.dtype)  # (B, N), sums to 1 over real patches
+        return torch.einsum("band,bn->bad", z, share)  # (B, A, N, D) x (B, N) -> (B, A, D)
+
+    def attend(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        """Attention weights: of patches on words (B, h, A, N, T), or of prompts on patches (B, h, A, N)."""
+        if self.by_patches:
+            q = self._split(self.query(x))  # (B, N, D) -> (B, h, N, d)
+            k = self._split(self.key(words))  # (A, T, D_text) -> (A, h, T, d)
+            scores = torch.einsum("bhnd,ahtd->bhant", q, k)  # (B, h, N, d) x (A, h, T, d) -> (B, h, A, N, T)
+            real = word_mask[:, None]  # (A, 1, T), for every head and patch
+        else:
+            q = self._split(self.query(self.sentence(words, word_mask))[None])[0]  # (A, D_text) -> (h, A, d)
+            k = self._split(self.key(x))  # (B, N, D) -> (B, h, N, d)
+            scores = q @ k.mT  # (h, A, d) x (B, h, d, N) -> (B, h, A, N)
+            real = patch_mask[:, None, None]  # (B, 1, 1, N), for every head and attribute
+        return (scores / math.sqrt(q.shape[-1])).masked_fill(~real, -math.inf).softmax(-1)  # as scores
+
+    def read(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        """What each patch reads from an attribute's words (B, A, N, D), or each prompt from the patches (B, A, D)."""
+        weights = self.attend(x, patch_mask, words, word_mask)  # (B, h, A, N, T) or (B, h, A, N)
+        if not self.by_patches:
+            v = self._split(self.value(x))  # (B, N, D) -> (B, h, N, d)
+            return self.out((weights @ v).transpose(1, 2).flatten(2))  # (B, h, A, N) x (B, h, N, d) -> (B, A, D)
+        v = self._split(self.value(words))  # (A, T, D_text) -> (A, h, T, d)
+        # The output projection acts on each head's slice alone. Applied to the few values, and not to the result of
+        # every pair of a patch and an attribute, it costs N times less.
+        out = self.out.weight.unflatten(1, (self.heads, -1))  # (D, D) -> (D, h, d)
+        v = torch.einsum("ahtd,ehd->ahte", v, out)  # (A, h, T, d) x (D, h, d) -> (A, h, T, D)
+        v = v + self.out.bias / self.heads  # (A, h, T, D); weights sum to 1 in each head, so the bias is added once
+        return torch.einsum("bhant,ahte->bane", weights, v)  # (B, h, A, N, T) x (A, h, T, D) -> (B, A, N, D)
+
+    def sentence(self, words: Tensor, word_mask: Tensor) -> Tensor:
+        """The mean of the words that are not padding: (A, T, D_text) -> (A, D_text)."""
+        return (words * word_mask[..., None]).sum(1) / word_mask.sum(1, keepdim=True)  # (A, D_text)
+
+    def _split(self, x):
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, L, h, d) -> (?, h, L, d)
+
+
+class VLMPARHead(nn.Module, PyTorchModelHubMixin):
+    """Patch tokens, pooled features and encoded prompts -> one logit per attribute.
+
+    Everything needed to use a trained head is saved with it: the constructor's arguments in `config.json`; the encoded
+    prompts, thresholds, temperature and `calibrated` as buffers in `model.safetensors`.
 
     Args:
-        schema: `Schema.to_dict()` of the benchmark; A is its number of attributes.
+        schema: `Schema.to_dict()` of the benchmark; A is its number of attributes. The head's own `schema` is a Schema.
         prompts: A phrases, in the schema's order.
         encoder: name of the encoder whose features it takes.
         image_width, text_width: width of the encoder's patch and prompt tokens.
-        prompt_length: positions stored of each prompt; T, those in use, is the longest prompt set.
-        patches: N, what `describe` counts for; any number is taken.
-        width: D; None is the paper's, the encoder's own width. A smaller one projects the patches first.
-        heads: h; the paper's is 8.
+        prompt_length: stored positions per prompt; T, the positions in use, is that of the longest prompt.
+        patches: N, for which `describe` counts; the head accepts any number.
+        width: D; None is the encoder's own width, as in the paper. Another one projects the patches first.
+        heads: h; 8 in the paper.
         learnable_tokens: trained tokens beside each prompt's frozen ones.
         grid: None keeps every patch; g averages the square patch map to g x g first.
-        feedforward: hidden width of the feed-forward in units of D; the paper's is 4.
+        feedforward: hidden width of the feed-forward in units of D; 4 in the paper.
         dropout: after attention and inside the feed-forward.
-        queries: `patches` (the paper's), `prompts`, or `both` (two fusions, their outputs added).
-        image: `patches`, or `pooled` to put the pooled feature in their place.
-        shared: one fusion for all attributes, or False for one each (A times the parameters).
+        queries: `patches` as in the paper, `prompts`, or `both` (two fusions, their outputs added).
+        image: `patches`, or `pooled` to use the pooled feature in their place.
+        shared: one fusion for all attributes, or False for one fusion per attribute (A times the parameters).
         mixer: layers of self-attention over attributes before the classifiers.
         exclusive: softmax within the schema's exclusive sets; logits stay log-odds.
         pooled_residual: adds a linear classifier of the layer-normalised pooled feature to the logits.
-        norm_tokens, norm_logits: LayerNorm on what comes in, BatchNorm on what goes out.
+        norm_tokens, norm_logits: LayerNorm on the input tokens, BatchNorm on the logits.
         at_once: attributes fused at a time; fewer need less memory, also in training, where they are computed twice.
     """
 
@@ -94,33 +155,36 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         at_once: int | None = None,
     ):
         super().__init__()
-        names = [attribute["name"] for attribute in schema["attributes"]]
-        A, D = len(names), width or image_width
+        self.schema, self.prompts, self.encoder = Schema.from_dict(schema), list(prompts), encoder
+        self.names = self.schema.names
+        self.method = "prompt-query head" if queries == "prompts" else "VLM-PAR head"  # its row name in tables
+        A, D = len(self.schema), width or image_width
         if len(prompts) != A:
-            raise BadInput(f"{len(prompts)} prompts for {A} attributes of {schema['name']!r}: give one each")
+            raise BadInput(f"{len(prompts)} prompts for {A} attributes of {self.schema.name!r}: give one per attribute")
         if D % heads:
             raise BadInput(f"width {D} cannot be split over {heads} heads: choose a multiple")
         for option, value in (("queries", queries), ("image", image)):
             if value not in _CHOICES[option]:
                 raise BadInput(f"unknown {option} {value!r} of a head; known: {', '.join(_CHOICES[option])}")
-        self.schema, self.prompts, self.encoder = schema, list(prompts), encoder
         self.patches, self.image, self.image_width, self.grid, self.shared = patches, image, image_width, grid, shared
         self.at_once = (at_once or A) if shared else 1
-        sets = schema.get("exclusive", ()) if exclusive else ()
-        self.sets = [([names.index(m) for m in s["members"]], s.get("exactly_one", False)) for s in sets]
-        # Buffers, so that they are saved and moved with the weights and never trained.
+        sets = self.schema.exclusive if exclusive else ()
+        self.sets = [([self.schema.index(name) for name in s.members], s.exactly_one) for s in sets]
+        # Buffers are saved and moved with the weights, and not trained.
         self.prompt_tokens = nn.Buffer(torch.zeros(A, prompt_length, text_width))
         self.prompt_mask = nn.Buffer(torch.ones(A, prompt_length, dtype=torch.bool))
         self.thresholds = nn.Buffer(torch.full((A,), 0.5))
         self.temperature = nn.Buffer(torch.ones(()))
+        self.calibrated = nn.Buffer(torch.zeros(A, dtype=torch.bool))  # set by `parlib.learn.train.calibrate`
 
         norm = nn.LayerNorm if norm_tokens else nn.Identity
         self.norm_image, self.norm_text = norm(image_width), norm(text_width)
         self.project = nn.Identity() if image_width == D else nn.Linear(image_width, D)
         self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
-        sides = ("patches", "prompts") if queries == "both" else (queries,)
-        made, each = (text_width, D, heads, feedforward, dropout), range(1 if shared else A)
-        self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *made) for _ in each) for side in sides)
+        directions = ("patches", "prompts") if queries == "both" else (queries,)
+        copies = range(1 if shared else A)
+        sizes = (text_width, D, heads, feedforward, dropout)
+        self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *sizes) for _ in copies) for side in directions)
         layer = (D, heads, feedforward * D, dropout, "gelu")
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
         self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
@@ -131,95 +195,113 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, map_location="cpu", strict=True, **options):
-        """Load a local folder in silence (the mixin prints, and commands print JSON); the hub as the mixin does."""
+    def _from_pretrained(cls, *, model_id, **options):
+        """Load a local folder without the line that the mixin prints; a hub id as the mixin does."""
         if not Path(model_id).is_dir():
-            return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **options)
-        with torch.device("meta"):  # no memory for sizes that the weights may not have
-            made = cls(**{k: v for k, v in options.items() if k in inspect.signature(cls).parameters})
-        made.load_state_dict(load_file(Path(model_id) / "model.safetensors", map_location), strict=strict, assign=True)
-        return made.float().eval()
+            return super()._from_pretrained(model_id=model_id, **options)
+        head = cls(**{name: options[name] for name in cls._hub_mixin_init_parameters if name in options})
+        weights = load_file(Path(model_id) / "model.safetensors")
+        weights.setdefault("calibrated", torch.ones_like(head.calibrated))  # older files: all were
+        head.load_state_dict(weights)
+        return head.eval()
 
     @classmethod
     def for_encoder(
         cls, encoder: Encoder, schema: Schema, prompts: Sequence[str], preset: str = "paper", **options: Any
     ) -> "VLMPARHead":
-        """A new head for an `Encoder`, its prompts encoded once: a preset, and what `options` change in it."""
+        """A new head for an `Encoder`, with its prompts encoded; `options` change those of the preset."""
         if preset not in PRESETS:
             raise BadInput(f"unknown preset {preset!r} of the head; known: {', '.join(PRESETS)}")
         features = encoder.encode_prompts(prompts)
-        _, length, text_width = features.tokens.shape
+        _, length, text_width = features.tokens.shape  # (A, T, D_text)
         sizes = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
-        given = {**sizes, "patches": encoder.patches, **PRESETS[preset], **options}
-        return cls(schema.to_dict(), list(prompts), encoder.name, **given).set_prompts(features)
+        arguments = {**sizes, "patches": encoder.patches, **PRESETS[preset], **options}
+        return cls(schema.to_dict(), list(prompts), encoder.name, **arguments).set_prompts(features)
 
     def set_prompts(self, features: PromptFeatures) -> "VLMPARHead":
-        """Take over encoded prompts (`PromptFeatures`), one an attribute, from the encoder the head was made for."""
+        """Use these encoded prompts, one per attribute, from the encoder the head was made for; returns the head."""
         if features.tokens.shape != self.prompt_tokens.shape:
-            want, got = tuple(self.prompt_tokens.shape), tuple(features.tokens.shape)
+            want, got = (tuple(t.shape) for t in (self.prompt_tokens, features.tokens))
             raise BadInput(f"prompts do not fit this head: it takes (attributes, positions, width) {want}, got {got}")
-        self.prompt_tokens.copy_(features.tokens)
-        self.prompt_mask.copy_(features.mask)
+        self.prompt_tokens.copy_(features.tokens)  # (A, T, D_text)
+        self.prompt_mask.copy_(features.mask)  # (A, T)
         return self
 
-    @property
-    def method(self) -> str:
-        """Its row name in tables: the paper's name only for the paper's direction of attention."""
-        return "VLM-PAR head" if self.fusions[0][0].by_patches else "prompt-query head"
-
-    def inputs(self, tokens: torch.Tensor, pooled: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-        """What meets in the fusion: x (B, N, D), real (B, N), words (A, T, D_text) frozen and learnable, mask (A, T).
-
-        `real` and `mask` are False where padding; a patch token that is exactly 0 is padding (NaFlex)."""
-        tokens = to_grid(tokens, self.grid) if self.image == "patches" else given(pooled)[:, None]
-        x, real = self.project(self.norm_image(tokens)), (tokens != 0).any(-1)  # (B, N, D), (B, N)
-        return x, real, *self.words(x.dtype)
-
-    def words(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `inputs` gives of the prompts alone; positions that are padding in every prompt are left out first."""
-        used = int(self.prompt_mask.any(0).nonzero().max()) + 1
-        frozen = self.norm_text(self.prompt_tokens[:, :used])
-        words = torch.cat([frozen.to(dtype), self.learnable.to(dtype)], 1)  # (A, T, D_text)
-        return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)
-
-    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, tokens: Tensor, pooled: Tensor | None = None) -> Tensor:
         """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""
-        *image, words, mask = self.inputs(tokens, pooled)
-        groups = list(zip(words.split(self.at_once), mask.split(self.at_once), strict=True))
-        z: torch.Tensor | int = 0
-        for fusions in self.fusions:
-            parts = zip(fusions if not self.shared else list(fusions) * len(groups), groups, strict=True)
-            again = self.shared and len(groups) > 1 and torch.is_grad_enabled()
-            run = functools.partial(checkpoint, use_reentrant=False) if again else lambda fusion, *given: fusion(*given)
-            z = z + torch.cat([run(fusion, *image, *group) for fusion, group in parts], 1)
+        inputs = self.inputs(tokens, pooled)
+        z = sum(self._fuse(fusions, *inputs) for fusions in self.fusions)  # (B, A, D)
         logits = (self.mixer(z) * self.classifier).sum(-1) + self.bias  # (B, A, D) x (A, D) -> (B, A)
         if self.pooled_residual is not None:
-            logits = logits + self.pooled_residual(given(pooled))
-        return self.within_sets(self.norm_logits(logits))
+            logits = logits + self.pooled_residual(pooled)  # (B, A) + (B, A)
+        return self.within_sets(self.norm_logits(logits))  # (B, A)
 
-    def within_sets(self, logits: torch.Tensor) -> torch.Tensor:
-        """Log-odds of a softmax within each exclusive set, with "none" as one more answer where none may hold."""
-        columns = list(logits.unbind(1))
+    def inputs(self, tokens: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The inputs of the fusion: patches x (B, N, D), their mask (B, N), words (A, T, D_text), their mask (A, T).
+
+        Masks are False where padding; a patch token that is exactly 0 is padding (NaFlex).
+        """
+        tokens = self._patches(tokens, pooled)  # (B, N, D_image)
+        x = self.project(self.norm_image(tokens))  # (B, N, D_image) -> (B, N, D)
+        return x, (tokens != 0).any(-1), *self.words(x.dtype)  # (B, N, D), (B, N), (A, T, D_text), (A, T)
+
+    def _patches(self, tokens, pooled):
+        """Patches as they are, averaged to a grid (cells share patches where it does not divide the side), or pooled."""
+        if pooled is None and (self.image == "pooled" or self.pooled_residual is not None):
+            raise BadInput("this head reads pooled features: give tokens and pooled")
+        if self.image == "pooled":
+            return pooled[:, None]  # (B, 1, D_image)
+        if self.grid is None:
+            return tokens  # (B, N, D_image)
+        side = math.isqrt(tokens.shape[1])
+        if side * side != tokens.shape[1] or side < self.grid:
+            raise BadInput(f"{tokens.shape[1]} patches do not pool to a {self.grid}x{self.grid} grid; use grid=None")
+        maps = tokens.transpose(1, 2).unflatten(-1, (side, side))  # (B, N, D_image) -> (B, D_image, side, side)
+        return F.adaptive_avg_pool2d(maps, self.grid).flatten(2).transpose(1, 2)  # (B, grid * grid, D_image)
+
+    def words(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Frozen and learnable prompt tokens (A, T, D_text) and their mask (A, T), without what is padding in all."""
+        used = int(self.prompt_mask.any(0).nonzero().max()) + 1  # positions up to the last one in use
+        frozen = self.norm_text(self.prompt_tokens[:, :used])  # (A, used, D_text)
+        words = torch.cat([frozen.to(dtype), self.learnable.to(dtype)], 1)  # (A, T, D_text)
+        return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)  # and (A, T)
+
+    def _fuse(self, fusions, x, patch_mask, words, word_mask):
+        """One direction of attention for all attributes -> (B, A, D)."""
+        groups = self._groups(fusions, words, word_mask)
+        # In training, the activations of a group are computed again in the backward pass instead of kept.
+        if self.shared and len(groups) > 1 and torch.is_grad_enabled():
+            parts = [checkpoint(fusion, x, patch_mask, *group, use_reentrant=False) for fusion, *group in groups]
+        else:
+            parts = [fusion(x, patch_mask, *group) for fusion, *group in groups]
+        return torch.cat(parts, 1)  # (B, A, D)
+
+    def _groups(self, fusions, words, word_mask):
+        groups = list(zip(words.split(self.at_once), word_mask.split(self.at_once), strict=True))
+        return [(fusions[0 if self.shared else i], *group) for i, group in enumerate(groups)]
+
+    def within_sets(self, logits: Tensor) -> Tensor:
+        """Logits (B, A) -> log-odds (B, A) of a softmax within each exclusive set of k attributes.
+
+        Where none of a set may hold, "none" is one more answer, with logit 0.
+        """
+        columns = list(logits.unbind(1))  # A of (B,)
         for members, exactly_one in self.sets:
-            answers = logits[:, members] if exactly_one else F.pad(logits[:, members], (0, 1))  # (B, k or k + 1)
+            answers = logits[:, members] if exactly_one else F.pad(logits[:, members], (0, 1))  # (B, k) or (B, k + 1)
             for i, column in enumerate(members):
                 others = [j for j in range(answers.shape[1]) if j != i]
-                columns[column] = answers[:, i] - answers[:, others].logsumexp(1)
-        return torch.stack(columns, 1)
+                columns[column] = answers[:, i] - answers[:, others].logsumexp(1)  # (B,)
+        return torch.stack(columns, 1)  # (B, A)
 
     @torch.no_grad()
-    def attention(
-        self, tokens: torch.Tensor, pooled: torch.Tensor | None = None, attributes: slice = slice(None)
-    ) -> torch.Tensor:
-        """Where attributes look: (B, A, N), the mean over heads. From prompts: the attention over patches, sum 1. From
-        patches: for each patch its attention on the prompt's most attended token. `attributes`: a slice of them."""
-        x, real, words, mask = self.inputs(tokens, pooled)
-        groups = zip(words[attributes].split(self.at_once), mask[attributes].split(self.at_once), strict=True)
-        fusions = self.fusions[-1]  # the prompts' where there are both
-        if not self.shared:
-            fusions = fusions[attributes]
-        weights = [fusions[i * (not self.shared)].attend(x, real, *group).mean(1) for i, group in enumerate(groups)]
-        return torch.cat([w if w.ndim == 3 else w.amax(-1) for w in weights], 1)
+    def attention(self, tokens: Tensor, pooled: Tensor | None = None, attributes: slice = slice(None)) -> Tensor:
+        """Where attributes look: (B, A, N), the mean over heads; `attributes` selects some. By prompts (or both): the
+        attention over patches, sum 1. By patches: each patch's attention on the prompt token that receives most."""
+        x, patch_mask, words, word_mask = self.inputs(tokens, pooled)
+        fusions = self.fusions[-1] if self.shared else self.fusions[-1][attributes]
+        groups = self._groups(fusions, words[attributes], word_mask[attributes])
+        parts = [fusion.attend(x, patch_mask, *group).mean(1) for fusion, *group in groups]  # (B, A, N) or (B, A, N, T)
+        return torch.cat([part if part.ndim == 3 else part.amax(-1) for part in parts], 1)  # (B, A, N)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The README.md of a head saved by itself, in place of the mixin's own, whose fields nobody fills."""
@@ -236,7 +318,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         counts, training = [], self.training
         self.eval()
         for images in (1, 2):  # their difference leaves out what is computed once for all images
-            tokens = self.prompt_tokens.new_ones(images, self.patches, self.image_width)
+            tokens = self.prompt_tokens.new_ones(images, self.patches, self.image_width)  # (B, N, D_image)
             with FlopCounterMode(display=False) as counter:
                 self(tokens, tokens.mean(1))
             counts.append(counter.get_total_flops())
@@ -244,15 +326,14 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return counts[1] - counts[0]
 
     def describe(self) -> str:
-        """One line: what attends to what, sizes, trained parameters, FLOPs an image."""
+        """One line: what attends to what, sizes, trained parameters, FLOPs per image."""
         trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         D, T = self.classifier.shape[1], int(self.prompt_mask.sum(1).max())
         patches = "the pooled feature" if self.image == "pooled" else f"{self.patches} patches"
         patches += f" pooled to {self.grid}x{self.grid}" if self.grid else ""
         words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes"
-        both, first = len(self.fusions) == 2, self.fusions[0][0]
-        verb = "and, in turn, are queried by" if both else "query" if first.by_patches else "are queried by"
-        return (
-            f"{patches} {verb} {words}; width {D}, {first.heads} heads, "
-            f"{trained:,} trained parameters, {self.flops() / 1e9:.3g} GFLOP an image"
-        )
+        first = self.fusions[0][0]
+        verb = "query" if first.by_patches else "are queried by"
+        verb = "and, in turn, are queried by" if len(self.fusions) == 2 else verb
+        cost = f"{trained:,} trained parameters, {self.flops() / 1e9:.3g} GFLOP per image"
+        return f"{patches} {verb} {words}; width {D}, {first.heads} heads, {cost}"

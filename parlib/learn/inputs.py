@@ -1,63 +1,45 @@
-"""A split ready to learn from: its stored features, its labels in the columns asked for, and where both came from."""
+"""A split ready to learn from: stored features, labels, and where both came from."""
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parlib.data import labels_of, load_benchmark, read_release
+from parlib.data import labels_of
+from parlib.data.release import Release
 from parlib.encode.encoder import Encoder
 from parlib.encode.extract import extract
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.files import digest
 from parlib.profile import Dtype
-from parlib.schema import Schema, schema
+from parlib.schema import Schema
 
 
 @dataclass
 class Split:
-    """One split ready to learn from or to score: its features, its labels and where both came from."""
+    """One split ready to learn from or to score; unpacks into (store, labels).
+
+    `labels` (n, A) int8; `about` for records: benchmark, kind of tree, split, hash of the list of images; `schema` of
+    the A columns; `identity`: who is in each of the n images, None where the benchmark does not say.
+    """
 
     store: FeatureStore
-    labels: np.ndarray  # (n, A) int8
-    about: dict  # for records: benchmark, kind of tree, split, hash of the list of images
-    schema: Schema  # of the A columns
-    identity: list | None = None  # who is in each image, where the benchmark tells
+    labels: np.ndarray
+    about: dict[str, Any]
+    schema: Schema
+    identity: list[str] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        return iter((self.store, self.labels))  # so that `fit(head, train, val)` takes it as it is
-
-    def __getitem__(self, index: int) -> Any:
-        return (self.store, self.labels)[index]
-
-
-def asked_schema(benchmark: str, view: str | None = None, root: str | os.PathLike | None = None) -> Schema:
-    """The attributes a head is trained for: the benchmark's own, those of a view such as `upar-lite`, or, for `folder`,
-    those of the table in `root`.
-
-    Where attributes have no prompts of their own, as in a view or a folder, their meaning is the (English) prompt.
-    """
-    if benchmark == "folder":
-        if root is None or view:
-            raise BadInput("a folder's attributes are those of its own table: give its root, and no view")
-        target: Schema | None = read_release(benchmark, root).schema
-    else:
-        target = schema(benchmark).view(view).target if view else schema(benchmark)
-    if target is None:
-        raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
-    if not view and benchmark != "folder":
-        return target
-    attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)
-    return replace(target, attributes=tuple(attributes))
+        return iter((self.store, self.labels))
 
 
 def prepare(
-    benchmark: str,
-    root: str | os.PathLike,
+    release: Release,
     split: str,
     encoder: Encoder,
     cache: str | os.PathLike,
@@ -66,31 +48,76 @@ def prepare(
     view: str | None = None,
     **options: Any,
 ) -> Split:
-    """Load a split and its features (computed now, or found in `cache/features`; `options` of `extract`) -> `Split`.
+    """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`.
 
-    With a `view` the labels are asked in its columns; -1 where the benchmark does not carry one.
+    Args:
+        release: from `parlib.data.read_release`.
+        view: the labels in other columns, such as `upar-lite`; -1 where the benchmark does not carry one.
+        options: of `extract`.
     """
-    dataset, target = load_benchmark(benchmark, root, split), asked_schema(benchmark, view, root)
-    place = (Path(cache) / "features", f"{benchmark}-{split}")
+    dataset = release.dataset(split)
+    place = (Path(cache) / "features", f"{release.name}-{split}")
     store = extract(dataset, encoder, *place, dtype, progress=progress, **options)
     labels = labels_of(dataset)
     if view:
-        labels = schema(benchmark).view(view)(labels)
+        labels = release.schema.view(view)(labels)
     about = {
-        "benchmark": benchmark,
-        "kind": tree_kind(benchmark, root, split),
+        "benchmark": release.name,
+        "kind": release.kind,
         "split": split,
         "items_sha256": store.manifest["items_sha256"],
         "labels_sha256": digest(labels.tolist()),
         **({"view": view} if view else {}),
     }
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
-    return Split(store, labels, about, target, identity)
+    return Split(store, labels, about, head_schema(release, view), identity)
 
 
-def tree_kind(benchmark: str, root: str | os.PathLike, split: str) -> str:
-    """What a tree is, for records: `rendered`, `official` (the release's own number of rows), or `other`."""
-    release = read_release(benchmark, root)
-    if (release.root / "rendered.json").is_file():
-        return "rendered"
-    return "other" if release.size_note([split]) else "official"
+def head_schema(release: Release, view: str | None = None) -> Schema:
+    """The attributes a head is trained for: the release's, or those of a view.
+
+    Where attributes have no prompts of their own, as in a view or a folder, their (English) meaning is the prompt.
+    """
+    target = release.schema.view(view).target if view else release.schema
+    if target is None:
+        raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
+    if not view and release.name != "folder":
+        return target
+    attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)
+    return replace(target, attributes=tuple(attributes))
+
+
+def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Which attributes have a yes and a no in train and in val, (A,) bool; and notes on the others, also as a warning.
+
+    Args:
+        train, val: labels (n, A) of 1, 0, -1.
+        names: of the A attributes.
+
+    Raises:
+        BadInput: no attribute has both in train, or none in val.
+    """
+    notes, complete = [], np.ones(len(names), bool)
+    for split, labels in (("train", train), ("val", val)):
+        yes, no = (labels == 1).any(0), (labels == 0).any(0)
+        if not (yes & no).any():
+            raise BadInput(f"{split}: no attribute has both a yes and a no among its labels; nothing can be learned")
+        complete &= yes & no
+        for a in np.flatnonzero(~(yes & no)):
+            what = "no positive" if no[a] else "no negative" if yes[a] else "all unknown"
+            notes.append(f"{names[a]}: {what} in {split}")
+    if notes:
+        count = (~complete).sum()
+        warnings.warn(f"{count} of {len(names)} attributes are not learned or not calibrated: {'; '.join(notes)}")
+    return complete, notes
+
+
+def encoder_setting(encoder: Encoder) -> dict[str, Any]:
+    """What a record says of the encoder: `encoder` (its name), `revision`, `weights`, `identity`, and `layer` if set."""
+    return {
+        "encoder": encoder.name,
+        "revision": getattr(encoder.model.config, "_commit_hash", None),
+        "weights": encoder.weights_hash,
+        "identity": encoder.identity,
+        **({"layer": encoder.layer} if encoder.layer else {}),
+    }

@@ -1,20 +1,21 @@
-"""Losses on logits (B, A) against labels (B, A) of 1, 0 and -1; what is unknown (-1) weighs nothing.
+"""Losses on logits (B, A) against labels (B, A) of 1, 0 and -1; unknown labels (-1) have no weight.
 
-All take `rate` (A,), each attribute's positive rate in train, though few read it. p is the probability of a yes.
+All take `rate` (A,), each attribute's positive rate in train, though few use it. p is the probability of a yes.
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
 from parlib.errors import BadInput
 
 Rate = Tensor | None
+TEMPERATURES = (0.1, 10.0)  # the bounds of `fit_temperature`
 
 
 def bce(
@@ -24,7 +25,7 @@ def bce(
 
     The target is smoothed towards 1/2 by `smoothing`; `weight` broadcasts over (B, A).
     """
-    known, truth = labels >= 0, labels.clamp(min=0).to(logits.dtype)
+    known, truth = labels >= 0, labels.clamp(min=0).to(logits.dtype)  # (B, A)
     target = truth * (1 - smoothing) + smoothing / 2
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")  # (B, A)
     return (weight * entropy)[known].mean()
@@ -33,9 +34,9 @@ def bce(
 def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, smoothing: float = 0.05, rate: Rate = None) -> Tensor:
     """Cross-entropy with focal weighting and label smoothing, the paper's loss (section 3.5).
 
-    With p the probability given to the true answer: -(1 - p)^gamma * log p. gamma = 0 is binary cross-entropy.
+    With p the probability of the true answer: -(1 - p)^gamma * log p. gamma = 0 is binary cross-entropy.
     """
-    p_true = torch.where(labels > 0, logits, -logits).sigmoid()
+    p_true = torch.where(labels > 0, logits, -logits).sigmoid()  # (B, A)
     return bce(logits, labels, smoothing, (1 - p_true) ** gamma)
 
 
@@ -52,8 +53,8 @@ def asymmetric(
     margin: float = 0.05,
     rate: Rate = None,
 ) -> Tensor:
-    """Asymmetric loss (ICCV 2021, eq. 7): focal with a power for each answer; a no below `margin` weighs nothing."""
-    p = logits.sigmoid()
+    """Asymmetric loss (ICCV 2021, eq. 7): a focal power for each answer; a no with p below `margin` has no weight."""
+    p = logits.sigmoid()  # (B, A)
     p_no = (p - margin).clamp(min=0)
     yes = (1 - p) ** gamma_yes * F.logsigmoid(logits)
     no = p_no**gamma_no * torch.log1p(-p_no.clamp(max=1 - 1e-6))
@@ -61,8 +62,10 @@ def asymmetric(
 
 
 def adjusted(logits: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
-    """BCE of logits moved by the log-odds of the rate (logit adjustment, ICLR 2021, eq. 10): the head learns
-    to answer as if yes and no were equally frequent, and 0.5 becomes the threshold that mA asks for."""
+    """BCE of logits moved by the log-odds of the rate (logit adjustment, ICLR 2021, eq. 10).
+
+    The head learns to answer as if yes and no were equally frequent, so that 0.5 is the threshold that favours mA.
+    """
     return bce(logits + rate.clamp(1e-4, 1 - 1e-4).logit(), labels)
 
 
@@ -91,28 +94,32 @@ def positive_rates(labels: Tensor | np.ndarray) -> Tensor:
 
 
 def balanced_weights(labels: Tensor | np.ndarray) -> Tensor:
-    """Sampling weight of each image (n,), sum 1, for label-balanced sampling: the mean over its yes labels of
-    1 / (number of images with that label). An image without a yes weighs as the least of the others."""
-    yes = torch.as_tensor(labels) == 1
-    weights = (yes / yes.sum(0).clamp(min=1)).sum(1) / yes.sum(1).clamp(min=1)
+    """Sampling weight of each image (n,), sum 1, for label-balanced sampling.
+
+    The mean over an image's yes labels of 1 / (number of images with that label). An image without a yes gets the least
+    weight of the others.
+    """
+    yes = torch.as_tensor(labels) == 1  # (n, A)
+    weights = (yes / yes.sum(0).clamp(min=1)).sum(1) / yes.sum(1).clamp(min=1)  # (n,)
     weights = torch.where(yes.any(1), weights, weights[yes.any(1)].min()) if yes.any() else torch.ones(len(yes))
     return weights / weights.sum()
 
 
-def fit_temperature(logits: Tensor, labels: Tensor | np.ndarray) -> float:
-    """The one number t by which logits / t have the least BCE on these labels, which must not be test (ICML 2017).
+def fit_temperature(logits: Tensor, labels: Tensor | np.ndarray) -> float | None:
+    """The number t for which logits / t have the least BCE on these labels, which must not be test (ICML 2017).
 
-    It moves no ranking and no decision at 0.5; it makes a probability of 0.8 right about 8 times in 10.
+    It changes no ranking and no decision at 0.5; a probability of 0.8 is then right about 8 times in 10.
+
+    Returns:
+        t, or None where no t within `TEMPERATURES` lowers the BCE and has a lower one than both bounds: the logits then
+        tell too little (or the labels are too few and fit perfectly), and a number would be an artefact.
     """
-    scale = torch.zeros((), dtype=torch.float64, requires_grad=True)  # 1 / t = exp(scale): the BCE is convex in 1 / t
-    logits, labels = logits.double(), torch.tensor(np.asarray(labels))
-    optimiser = torch.optim.LBFGS([scale], max_iter=50, line_search_fn="strong_wolfe")
+    logits, labels = logits.double().cpu(), torch.as_tensor(labels)  # (n, A)
 
-    def closure():
-        optimiser.zero_grad()
-        loss = bce(logits * scale.exp(), labels)
-        loss.backward()
-        return loss
+    def loss(log_t):
+        return bce(logits / np.exp(log_t), labels).item()
 
-    optimiser.step(closure)
-    return math.exp(-scale.item())
+    low, high = np.log(TEMPERATURES)
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
+    inside = low + 0.01 < found.x < high - 0.01
+    return float(np.exp(found.x)) if inside and found.fun < loss(0.0) else None
