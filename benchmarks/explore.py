@@ -39,7 +39,7 @@ class Store:
 def answers(name, head, splits, large, repeats):
     """{control: median and slowest ms} of every control of every explorer."""
     encoder, about = encoder_of(name), schema("pa100k")
-    head = new_head("pa100k", encoder, preset=head).eval()
+    head = new_head(about, encoder, preset=head).eval()
     draws, test = np.random.default_rng(0), splits["test"]
     labels = np.tile(labels_of(test), (10_000 // len(test), 1))
     scores = (0.3 * labels + 0.7 * draws.random(labels.shape)).astype(np.float32)

@@ -20,10 +20,10 @@ import numpy as np
 from harness import RESULTS, write
 
 import parlib
-from parlib.data import labels_of
+from parlib.data import labels_of, read_release
 from parlib.data.check import check
 from parlib.learn.baselines import zero_shot
-from parlib.learn.run import prepare
+from parlib.learn.inputs import prepare
 from parlib.learn.train import TrainOptions
 from parlib.measure.metrics import tune_thresholds
 from parlib.use.crops import gather
@@ -42,7 +42,7 @@ def _tree(place, images):
 
 
 def _split(place, images, split="train"):
-    return prepare("pa100k", _tree(place, images), split, parlib.load_encoder(), place, progress=False)
+    return prepare(read_release("pa100k", _tree(place, images)), split, parlib.load_encoder(), place, progress=False)
 
 
 def _wide(place, attributes, preset):

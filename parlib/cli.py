@@ -113,12 +113,13 @@ def extract(
     workers: Workers = None,
 ) -> None:
     """Encode the images of a split once; print the folder of the features."""
+    from parlib.data import read_release
     from parlib.encode.encoder import load_encoder, processes
     from parlib.learn.inputs import prepare
 
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
     used = load_encoder(encoder, revision=revision)
-    folder = prepare(benchmark, root, split, used, _cache(cache), **options).store.folder
+    folder = prepare(read_release(benchmark, root), split, used, _cache(cache), **options).store.folder
     if processes().is_main_process:
         print(folder)
 
@@ -218,14 +219,15 @@ def baselines(
     cache: Cache = None,
 ) -> None:
     """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
+    from parlib.data import read_release
     from parlib.encode.encoder import load_encoder
+    from parlib.learn.baselines import baseline_records
     from parlib.learn.inputs import prepare
-    from parlib.learn.run import baseline_records
     from parlib.measure.records import write_record
 
-    used = load_encoder(encoder, revision=revision)
+    used, release = load_encoder(encoder, revision=revision), read_release(benchmark, root)
     names = ("train", "val", "test")
-    train, val, test = (prepare(benchmark, root, split, used, _cache(cache), view=view) for split in names)
+    train, val, test = (prepare(release, split, used, _cache(cache), view=view) for split in names)
     for record in baseline_records(train, val, test, used, language):
         path = out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)

@@ -5,15 +5,17 @@ import pytest
 import torch
 
 from parlib import load_encoder, load_prompts
-from parlib.learn.baselines import PROBES, constant, embeddings, linear_probe, zero_shot
-from parlib.learn.run import baseline_records, prepare
+from parlib.data import read_release
+from parlib.learn.baselines import PROBES, baseline_records, constant, embeddings, linear_probe, zero_shot
+from parlib.learn.inputs import prepare
 from parlib.learn.train import TrainOptions, fit, predict
 
 
 @pytest.fixture(scope="module")
 def parts(rendered, tmp_path_factory):
     encoder, cache = load_encoder("nano"), tmp_path_factory.mktemp("cache")
-    return encoder, [prepare("pa100k", rendered, s, encoder, cache, progress=False) for s in ("train", "val", "test")]
+    release = read_release("pa100k", rendered)
+    return encoder, [prepare(release, s, encoder, cache, progress=False) for s in ("train", "val", "test")]
 
 
 def test_an_ensemble_is_the_mean_of_normalised_embeddings():

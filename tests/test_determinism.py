@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from parlib import load_encoder
-from parlib.learn.run import evaluate_run, prepare, train_run
+from parlib.data import read_release
+from parlib.learn.inputs import prepare
+from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
 
 
@@ -15,7 +17,7 @@ def once(root, place, threads):
     """Features, weights and record of one small training, from nothing: ({path: hash}, record)."""
     torch.set_num_threads(threads)
     cache, run = place / "cache", place / "run"
-    prepare("pa100k", root, "train", load_encoder(), cache, progress=False)
+    prepare(read_release("pa100k", root), "train", load_encoder(), cache, progress=False)
     options = TrainOptions(epochs=2, batch_size=8, threads=threads)
     train_run("pa100k", root, "nano", 3, run, cache, options, preset="recommended", dropout=0.1)
     record = evaluate_run(run)

@@ -40,7 +40,7 @@ def splits(rendered):
 
 @pytest.fixture(scope="module")
 def head(encoder):
-    return new_head("pa100k", encoder, preset="compact").eval()
+    return new_head(PA100K, encoder, preset="compact").eval()
 
 
 @pytest.fixture(scope="module")

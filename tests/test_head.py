@@ -7,6 +7,7 @@ from torch import eye, nn
 from parlib import BadInput, VLMPARHead
 from parlib.encode.encoder import PromptFeatures
 from parlib.learn.head import PRESETS
+from parlib.schema import Schema
 
 A, T, N, D, D_TEXT = 3, 5, 16, 32, 24
 SCHEMA = {"name": "toy", "attributes": [{"name": f"a{i}", "meaning": "", "group": "g"} for i in range(A)]}
@@ -224,12 +225,14 @@ def test_presets_are_options_of_the_head_and_the_default_stays_the_papers(preset
 def test_saved_head_gives_the_same_logits(tmp_path):
     model = head(width=16, grid=2)
     model.thresholds.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    model.calibrated.copy_(torch.tensor([True, False, True]))
     model.save_pretrained(tmp_path)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".md", ".safetensors"]
     loaded = VLMPARHead.from_pretrained(str(tmp_path)).eval()
     assert torch.equal(loaded(images()), model(images()))
     assert torch.equal(loaded.thresholds, model.thresholds)
-    assert loaded.schema == SCHEMA and loaded.prompts == ["a", "b", "c"]
+    assert torch.equal(loaded.calibrated, model.calibrated)
+    assert loaded.schema == Schema.from_dict(SCHEMA) and loaded.prompts == ["a", "b", "c"]
 
 
 def test_bad_options_are_named():

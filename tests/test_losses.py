@@ -92,3 +92,9 @@ def test_temperature_finds_the_factor_that_logits_were_blown_up_by():
     labels[0] = -1
     assert fit_temperature(3 * truth, labels) == pytest.approx(3, rel=0.05)
     assert fit_temperature(truth, labels) == pytest.approx(1, rel=0.05)
+
+
+def test_a_temperature_beyond_the_bounds_is_none():
+    labels = torch.tensor([[1], [0], [1], [0]])
+    for logits in ([[-1.0], [1.0], [-1.0], [1.0]], [[5.0], [-5.0], [5.0], [-5.0]], [[0.0]] * 4):
+        assert fit_temperature(torch.tensor(logits), labels) is None, "always wrong, never wrong, all alike"

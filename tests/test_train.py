@@ -10,24 +10,28 @@ import numpy as np
 import pytest
 import torch
 
-from parlib import BadInput, fit, load_encoder, predict
+from parlib import BadInput, fit, load_encoder, predict, schema
 from parlib.cli import main
-from parlib.learn.run import evaluate_run, label_notes, new_head, prepare, train_run
-from parlib.learn.train import TrainOptions, logits_of, views_of
+from parlib.data import read_release
+from parlib.learn.inputs import prepare, two_sided
+from parlib.learn.run import evaluate_run, new_head, train_run
+from parlib.learn.train import TrainOptions, calibrate, logits_of, with_mirrored
 
+PA100K = schema("pa100k")
 SMALL = {"width": 16, "heads": 2, "grid": 2}
 
 
 @pytest.fixture(scope="module")
 def setting(rendered, tmp_path_factory):
     encoder, cache = load_encoder("nano"), tmp_path_factory.mktemp("cache")
-    parts = {s: prepare("pa100k", rendered, s, encoder, cache, progress=False) for s in ("train", "val", "test")}
+    release = read_release("pa100k", rendered)
+    parts = {s: prepare(release, s, encoder, cache, progress=False) for s in ("train", "val", "test")}
     return encoder, cache, parts
 
 
 def trained(setting, seed=0, **options):
     encoder, _, parts = setting
-    head = new_head("pa100k", encoder, seed, **SMALL)
+    head = new_head(PA100K, encoder, seed, **SMALL)
     history = fit(head, parts["train"], parts["val"], TrainOptions(epochs=3, batch_size=8, threads=1, **options), seed)
     return head, history
 
@@ -57,7 +61,7 @@ def test_the_encoder_is_the_same_after_training(setting):
 def test_the_callback_sees_every_step_and_every_epoch(setting):
     encoder, _, parts = setting
     seen = []
-    head = new_head("pa100k", encoder, **SMALL)
+    head = new_head(PA100K, encoder, **SMALL)
     options = TrainOptions(epochs=2, batch_size=16, threads=1)
     fit(head, parts["train"], parts["val"], options, callback=lambda *what: seen.append(what))
     assert [what[:3] for what in seen[:4]] == [(0, 1, 3), (0, 2, 3), (0, 3, 3), (0, 3, 3)]
@@ -66,7 +70,7 @@ def test_the_callback_sees_every_step_and_every_epoch(setting):
 
 def test_labels_that_do_not_fit_are_named(setting):
     encoder, _, parts = setting
-    head = new_head("pa100k", encoder, **SMALL)
+    head = new_head(PA100K, encoder, **SMALL)
     with pytest.raises(BadInput, match="train: 40 features"):
         fit(head, (parts["train"].store, parts["train"].labels[:5]), parts["val"])
     for options, said in (
@@ -121,7 +125,7 @@ def test_training_stopped_anywhere_goes_on_to_the_same_bits(setting, tmp_path, o
             if (epoch, step) == stop and not isinstance(seen, dict):
                 raise KeyboardInterrupt
 
-        head = new_head("pa100k", setting[0], 0, **{**SMALL, "dropout": 0.1, "norm_logits": True})
+        head = new_head(PA100K, setting[0], 0, **{**SMALL, "dropout": 0.1, "norm_logits": True})
         how = TrainOptions(epochs=4, batch_size=16, threads=1, lr=5e-3, **options)
         return head, fit(head, parts["train"], parts["val"], how, 0, callback, tmp_path / "checkpoint")
 
@@ -185,10 +189,10 @@ def test_two_processes_train_what_one_trains(rendered, tmp_path, monkeypatch):
 
 def test_a_checkpoint_of_another_training_is_refused(setting, tmp_path):
     encoder, _, parts = setting
-    head, checkpoint = new_head("pa100k", encoder, **SMALL), tmp_path / "checkpoint"
+    head, checkpoint = new_head(PA100K, encoder, **SMALL), tmp_path / "checkpoint"
     for options in (TrainOptions(epochs=1, threads=1), TrainOptions(epochs=2, threads=1)):
         if options.epochs == 2:
-            with pytest.raises(BadInput, match="of a training with other options, data or head: remove it"):
+            with pytest.raises(BadInput, match=r"is of another training \(options, data or head\): remove it"):
                 fit(head, parts["train"], parts["val"], options, checkpoint=checkpoint)
         else:
             fit(head, parts["train"], parts["val"], options, checkpoint=checkpoint)
@@ -204,40 +208,93 @@ def test_patience_stops_after_epochs_without_a_better_score(setting):
 
 def test_an_average_of_weights_is_kept_in_their_place(setting):
     plain, averaged = (trained(setting, lr=1e-2, ema=ema)[0] for ema in (0.0, 0.999))
-    start = new_head("pa100k", setting[0], 0, **SMALL)
+    start = new_head(PA100K, setting[0], 0, **SMALL)
     near, far = ((m.classifier - start.classifier).abs().mean() for m in (averaged, plain))
     assert 0 < near < far / 5
 
 
-def test_the_mirrored_view_is_trained_on_and_averaged(rendered, setting):
+def test_mirrored_images_are_trained_on_and_averaged(rendered, setting):
     encoder, cache, _ = setting
     both = {"mirrored": True, "progress": False}
-    train, val = (prepare("pa100k", rendered, s, encoder, cache, **both) for s in ("train", "val"))
-    head = new_head("pa100k", encoder, **SMALL)
+    train, val = (prepare(read_release("pa100k", rendered), s, encoder, cache, **both) for s in ("train", "val"))
+    head = new_head(PA100K, encoder, **SMALL)
     fit(head, train, val, TrainOptions(epochs=1, mirrored=True, threads=1))
-    plain, mirrored = views_of(val.store, True)
+    plain, mirrored = with_mirrored(val.store, True)
     want = (logits_of(head, plain) + logits_of(head, mirrored)) / 2
     torch.testing.assert_close(logits_of(head, val.store, mirrored=True), want)
     assert not torch.equal(logits_of(head, plain), logits_of(head, mirrored))
 
 
-def test_labels_that_cannot_be_learned_are_noted_in_the_record(setting):
-    encoder, _, parts = setting
-    labels = parts["train"].labels.copy()
+def one_sided(part):
+    """The labels of a split with column 3 unknown, column 7 always no, column 8 always yes; and notes on them."""
+    labels = part.labels.copy()
     labels[:, 3], labels[:, 7], labels[:, 8] = -1, 0, 1
-    head = new_head("pa100k", encoder, **SMALL)
-    notes = label_notes((parts["train"].store, labels), head)
-    names = [a["name"] for a in head.schema["attributes"]]
-    said = {
-        f"{names[3]}: all unknown in train",
-        f"{names[7]}: no positive in train",
-        f"{names[8]}: no negative in train",
-    }
-    assert said <= set(notes)
-    fit(head, (parts["train"].store, labels), parts["val"], TrainOptions(epochs=1, loss="adjusted", threads=1))
+    split, what = part.about["split"], {3: "all unknown", 7: "no positive", 8: "no negative"}
+    return labels, {f"{PA100K.names[a]}: {words} in {split}" for a, words in what.items()}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_attributes_with_one_answer_are_named_and_never_called_calibrated(setting, split):
+    encoder, _, parts = setting
+    labels, want = one_sided(parts[split])
+    data = {s: (parts[s].store, labels if s == split else parts[s].labels) for s in ("train", "val")}
+    head = new_head(PA100K, encoder, **SMALL)
+    with pytest.warns(
+        UserWarning, match=f"cannot be learned or calibrated .*no negative in {split}: {PA100K.names[8]}"
+    ):
+        fit(head, *data.values(), TrainOptions(epochs=1, loss="adjusted", threads=1))
+    complete, notes = two_sided(data["train"][1], data["val"][1], head.names)
+    assert want <= set(notes) and not complete[[3, 7, 8]].any() and complete.any()
+    head.temperature.fill_(3)
+    assert want <= set(calibrate(head, *data.values()))
+    assert not head.calibrated[[3, 7, 8]].any()
+    assert (head.thresholds[[3, 7, 8]] == 0.5).all() or split == "train", "nothing to tune a threshold on"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_training_stops_where_no_attribute_has_both_answers(setting, split):
+    """As with a table in which a column for "no" was read as unknown: every known label is a yes."""
+    encoder, _, parts = setting
+    data = {s: (parts[s].store, np.where(parts[s].labels == 1, 1, -1) if s == split else parts[s].labels) for s in
+            ("train", "val")}  # fmt: skip
+    for select in ("mAP", "accuracy"):
+        with pytest.raises(BadInput, match=f"{split}: no attribute has both a yes and a no"):
+            fit(new_head(PA100K, encoder, **SMALL), *data.values(), TrainOptions(epochs=1, select=select))
+
+
+def test_an_epoch_is_never_chosen_by_an_undefined_score(setting, monkeypatch):
+    from parlib.learn import train as module
+
+    encoder, _, parts = setting
+    undefined = type("Undefined", (), {"summary": lambda self: dict.fromkeys(module.SUMMARY, float("nan"))})
+    monkeypatch.setattr(module, "evaluate", lambda *arguments: undefined())
+    with pytest.raises(BadInput, match="mAP is undefined on val"):
+        fit(new_head(PA100K, encoder, **SMALL), parts["train"], parts["val"], TrainOptions(epochs=1, threads=1))
+
+
+def test_features_or_weights_that_are_not_finite_stop_training(setting):
+    encoder, _, parts = setting
+    head = new_head(PA100K, encoder, **SMALL)
+    head.bias.data[0] = float("nan")
     with pytest.raises(BadInput, match="loss is nan in epoch 0, step 1: features or labels not finite"):
-        head.bias.data[0] = float("nan")
         fit(head, parts["train"], parts["val"], TrainOptions(epochs=1, threads=1))
+
+
+def test_calibration_that_runs_away_is_noted_and_not_called_calibrated(setting, monkeypatch):
+    """A head of one epoch had temperature 258,892: every probability 0.5, and "calibrated"."""
+    encoder, _, parts = setting
+    head, labels = new_head(PA100K, encoder, **SMALL), parts["val"].labels
+    answers = {"against": 1.0 - 2 * labels, "perfect": 2.0 * labels - 1, "as they are": 2.0 * labels - 0.5}
+    draws = torch.Generator().manual_seed(0)
+    for what, logits in answers.items():
+        noise = 0 if what == "perfect" else torch.randn(labels.shape, generator=draws)
+        logits = torch.tensor(logits, dtype=torch.float32) + noise
+        monkeypatch.setattr("parlib.learn.train.logits_of", lambda *given, logits=logits, **more: logits)
+        notes = calibrate(head, parts["train"], parts["val"])
+        runs_away = what != "as they are"
+        assert any(note.startswith("no temperature from 0.1 to 10") for note in notes) == runs_away
+        assert head.calibrated.any() != runs_away and (float(head.temperature) == 1) == runs_away
+    assert 0.1 < float(head.temperature) < 10
 
 
 def test_a_run_on_a_view_is_scored_on_another_benchmark(setting, rendered, tmp_path):

@@ -18,11 +18,12 @@ from transformers import Siglip2Config, Siglip2Model
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
+from parlib.data import read_release
 from parlib.encode.encoder import load_encoder
-from parlib.encode.prompts import load_prompts
 from parlib.learn.baselines import PROBES, linear_probe
+from parlib.learn.inputs import encoder_setting, prepare
 from parlib.learn.losses import LOSSES
-from parlib.learn.run import new_head, prepare
+from parlib.learn.run import new_head
 from parlib.learn.train import TrainOptions, fit, predict
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import tune_thresholds
@@ -107,8 +108,8 @@ def _load(asked, progress=False, **variant):
     wide = variant.pop("naflex", False)
     encoder = naflex(asked.encoder, asked.cache / "naflex") if wide else load_encoder(asked.encoder, **variant)
     both = {"mirrored": True, "progress": progress}
-    where = (asked.benchmark, asked.root)
-    return encoder, [prepare(*where, split, encoder, asked.cache, **both) for split in ("train", "val", "test")]
+    release = read_release(asked.benchmark, asked.root)
+    return encoder, [prepare(release, split, encoder, asked.cache, **both) for split in ("train", "val", "test")]
 
 
 def _start(asked):
@@ -130,9 +131,9 @@ def _run(name, seed):
     encoder, parts = _load(job["asked"], **variant) if variant else (job["encoder"], job["parts"])
     torch.manual_seed(seed)
     if probe:
-        head = PROBES[probe](load_prompts(job["schema"]), encoder.width)
+        head = PROBES[probe](job["schema"].names, encoder.width)
     else:
-        head = new_head(job["asked"].benchmark, encoder, seed, **{"preset": "recommended", **option})
+        head = new_head(job["schema"], encoder, seed, **{"preset": "recommended", **option})
     if shifted:
         head.set_prompts(encoder.encode_prompts(head.prompts[1:] + head.prompts[:1]))
     options, (train, val, test) = TrainOptions(**training), parts
@@ -149,7 +150,7 @@ def _record(name, seed, setting, on_val, on_test):
     # Decided at 0.5, where a softmax within a set says yes once at most.
     broken = np.any(list(job["schema"].contradictions(on_test > 0.5).values()), axis=0)
     compared = {"mA": gaps["mA"].to_dict(), "mAP": gaps["mAP"].to_dict(), "impossible": float(broken.mean())}
-    about = {"encoder": job["encoder"].name, "weights": job["encoder"].weights_hash, **json.loads(json.dumps(setting))}
+    about = {**encoder_setting(job["encoder"]), **json.loads(json.dumps(setting))}
     about["ablation"] = compared
     record = make_record(name, about, test.about, test.labels, on_test, thresholds, job["schema"].names)
     write_record(record, _path(job["asked"], name, seed))

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from parlib.data import read_release
 from parlib.encode.encoder import load_encoder
-from parlib.learn.run import baseline_records, evaluate_run, prepare, train_run
+from parlib.learn.baselines import baseline_records
+from parlib.learn.inputs import prepare
+from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
 from parlib.measure.records import write_record
 from parlib.profile import settings
@@ -54,7 +57,8 @@ def within(benchmark, root, seed, args, out):
     if all(path.is_file() for path in heads):
         return
     encoder = load_encoder(args.encoder)
-    parts = [prepare(benchmark, root, split, encoder, args.cache) for split in ("train", "val", "test")]
+    release = read_release(benchmark, root)
+    parts = [prepare(release, split, encoder, args.cache) for split in ("train", "val", "test")]
     for record in baseline_records(*parts, encoder, seed=seed):
         write_record(record, out / f"{benchmark}-{record['method'].replace(' ', '-')}-seed{seed}.json")
     for path, head in heads.items():

@@ -1,11 +1,12 @@
-"""What a head has to beat: probabilities (n, A) from less than a head.
+"""Baselines: predictors simpler than the fusion head, on the same features, and their records.
 
-`MLPProbe` and `MAPProbe` are modules with a head's call, so that `fit` trains and `predict` scores them as it does a
-head, on the same features and with the same care.
+`MLPProbe` and `MAPProbe` are called like a head, so that `fit` trains them and `predict` scores them in the same way.
 """
 
+import itertools
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,65 +14,63 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder
+from parlib.encode.prompts import load_prompts
 from parlib.encode.store import FeatureStore
-from parlib.learn.inputs import Split
+from parlib.learn.inputs import Split, encoder_setting
+from parlib.learn.losses import positive_rates
+from parlib.learn.train import Data, TrainOptions, fit, predict
+from parlib.measure.metrics import tune_thresholds
+from parlib.measure.records import make_record
+
+Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, or several wordings of each
 
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
-    """Every image gets each attribute's positive rate in train, whatever it shows. True mA: exactly 50."""
-    labels = np.asarray(train_labels)
-    rate = (labels == 1).sum(0) / np.maximum(1, (labels >= 0).sum(0))
-    return np.tile(rate.astype(np.float32), (images, 1))
+    """Each attribute's positive rate in train for every image, whatever it shows: (images, A). True mA: exactly 50."""
+    return np.tile(positive_rates(train_labels).numpy(), (images, 1))
 
 
 def zero_shot(
-    encoder: Encoder,
-    store: FeatureStore,
-    prompts: Sequence[str] | Sequence[Sequence[str]],
-    negatives: Sequence[str] | None = None,
+    encoder: Encoder, store: FeatureStore, prompts: Prompts, negatives: Sequence[str] | None = None
 ) -> np.ndarray:
-    """The checkpoint's own probability of each prompt: nothing is trained, no label is seen.
+    """The checkpoint's own probability of each prompt for each image, (n, A): nothing is trained, no label is used.
 
-    An attribute may have several wordings, a list in the place of its prompt: a prompt ensemble, see `embeddings`.
     With `negatives`, phrases that say the attribute is absent, the probability is a softmax over the pair: of
     scale * (cosine with the prompt, cosine with its negative).
     """
-    yes = embeddings(encoder, prompts)
+    yes = embeddings(encoder, prompts)  # (A, D)
     if negatives is None:
         return encoder.zero_shot(store.pooled, yes).cpu().numpy()
     images = F.normalize(store.pooled.to(encoder.device), dim=-1)  # (n, D)
-    cosines = [images @ F.normalize(p.float(), dim=-1).T for p in (yes, encoder.encode_prompts(negatives).pooled)]
-    return ((cosines[0] - cosines[1]) * encoder.model.logit_scale.float().exp()).sigmoid().cpu().numpy()
+    with_yes, with_no = (images @ F.normalize(p.float(), dim=-1).T for p in (yes, embeddings(encoder, negatives)))
+    return ((with_yes - with_no) * encoder.model.logit_scale.float().exp()).sigmoid().cpu().numpy()  # (n, A)
 
 
-def embeddings(encoder: Encoder, prompts: Sequence[str] | Sequence[Sequence[str]]) -> torch.Tensor:
-    """(A, D) of A prompts; of several wordings of one attribute (a list of str) the mean of the normalised ones."""
-    alone = [prompt for prompt in prompts if isinstance(prompt, str)]
-    if len(alone) == len(prompts):
-        return encoder.encode_prompts(alone).pooled
-    spoken = [encoder.encode_prompts(list(wordings)).pooled.float() for wordings in prompts]
-    return torch.stack([F.normalize(each, dim=-1).mean(0) for each in spoken])
+def embeddings(encoder: Encoder, prompts: Prompts) -> Tensor:
+    """Pooled prompts (A, D); where an attribute has several wordings, the mean of their normalised embeddings."""
+    if all(isinstance(prompt, str) for prompt in prompts):
+        return encoder.encode_prompts(prompts).pooled
+    wordings = [encoder.encode_prompts(each).pooled.float() for each in prompts]  # A of (wordings, D)
+    return torch.stack([F.normalize(each, dim=-1).mean(0) for each in wordings])
 
 
-def linear_probe(
-    train: Split | tuple[FeatureStore, np.ndarray], stores: Sequence[FeatureStore], C: float = 0.1
-) -> list[np.ndarray]:
-    """Logistic regression an attribute on pooled features.
+def linear_probe(train: Data, stores: Sequence[FeatureStore], C: float = 0.1) -> list[np.ndarray]:
+    """Logistic regression per attribute on standardised pooled features.
 
     Args:
-        train: `(FeatureStore, labels)`.
+        train: `(FeatureStore, labels)`; unknown labels (-1) are left out.
         stores: feature stores to predict for.
-        C: inverse strength of the L2 penalty on standardised features (scikit-learn).
+        C: inverse strength of the L2 penalty (scikit-learn).
 
     Returns:
-        One (n, A) array a store. An attribute with one answer only in train is predicted by its rate.
+        One (n, A) array per store. An attribute with a single answer in train is predicted by its rate.
     """
-    features, labels = train[0].pooled.numpy(), np.asarray(train[1])
-    out = [constant(labels, len(store)) for store in stores]
+    store, labels = train
+    features, out = store.pooled.numpy(), [constant(labels, len(one)) for one in stores]
     for a in range(labels.shape[1]):
         known = labels[:, a] >= 0
         if len(np.unique(labels[known, a])) < 2:
@@ -79,47 +78,89 @@ def linear_probe(
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500))
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             probe.fit(features[known], labels[known, a])
-        for scores, store in zip(out, stores, strict=True):
-            scores[:, a] = probe.predict_proba(store.pooled.numpy())[:, 1]
+        for scores, one in zip(out, stores, strict=True):
+            scores[:, a] = probe.predict_proba(one.pooled.numpy())[:, 1]
     return out
 
 
 class MLPProbe(nn.Module):
-    """Pooled feature -> LayerNorm -> a hidden layer -> one logit an attribute."""
+    """Pooled feature -> LayerNorm -> a hidden layer -> one logit per attribute."""
 
-    def __init__(self, prompts: Sequence[str], image_width: int, hidden: int = 4):
+    def __init__(self, names: Sequence[str], image_width: int, hidden: int = 4):
         super().__init__()
-        self.prompts, self.temperature = prompts, 1.0
-        self.layers = nn.Sequential(
-            nn.LayerNorm(image_width),
-            nn.Linear(image_width, hidden * image_width),
-            nn.GELU(),
-            nn.Linear(hidden * image_width, len(prompts)),
-        )
+        self.names, self.temperature = list(names), 1.0
+        widen, narrow = nn.Linear(image_width, hidden * image_width), nn.Linear(hidden * image_width, len(names))
+        self.layers = nn.Sequential(nn.LayerNorm(image_width), widen, nn.GELU(), narrow)
 
-    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
         """Pooled features (B, D) -> logits (B, A)."""
         return self.layers(pooled)
 
 
 class MAPProbe(nn.Module):
-    """Attention pooling with one learned query an attribute and no text: what prompts as queries have to beat."""
+    """Attention pooling with one learned query per attribute and no text: shows what prompts as queries add."""
 
-    def __init__(self, prompts: Sequence[str], image_width: int, heads: int = 4):
+    def __init__(self, names: Sequence[str], image_width: int, heads: int = 4):
         super().__init__()
-        self.prompts, self.temperature = prompts, 1.0
+        self.names, self.temperature = list(names), 1.0
         self.norm = nn.LayerNorm(image_width)
-        self.query = nn.Parameter(torch.randn(len(prompts), image_width) * 0.02)
+        self.query = nn.Parameter(torch.randn(len(names), image_width) * 0.02)
         self.attention = nn.MultiheadAttention(image_width, heads, batch_first=True)
-        self.classifier = nn.Parameter(torch.randn(len(prompts), image_width) / image_width**0.5)
-        self.bias = nn.Parameter(torch.zeros(len(prompts)))
+        self.classifier = nn.Parameter(torch.randn(len(names), image_width) / image_width**0.5)
+        self.bias = nn.Parameter(torch.zeros(len(names)))
 
-    def forward(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
         """Patch tokens (B, N, D) -> logits (B, A). A token that is exactly 0 is padding (NaFlex)."""
         x, padding = self.norm(tokens), (tokens == 0).all(-1)  # (B, N, D), (B, N)
         query = self.query.expand(len(x), -1, -1)  # (B, A, D)
         read = self.attention(query, x, x, key_padding_mask=padding, need_weights=False)[0]  # (B, A, D)
-        return (F.layer_norm(read, read.shape[-1:]) * self.classifier).sum(-1) + self.bias
+        return (F.layer_norm(read, read.shape[-1:]) * self.classifier).sum(-1) + self.bias  # (B, A)
 
 
 PROBES: dict[str, type[nn.Module]] = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}
+
+
+def baseline_records(
+    train: Split,
+    val: Split,
+    test: Split,
+    encoder: Encoder,
+    language: str = "en",
+    seed: int = 0,
+    options: TrainOptions | None = None,
+) -> list[dict[str, Any]]:
+    """Records of all baselines on `test`, with thresholds tuned on `val`.
+
+    Args:
+        language: of the default prompts that zero-shot uses; several joined by commas add an ensemble of all their
+            wordings.
+        seed, options: of the probes that are trained by `fit`.
+    """
+    schema, (language, *others) = test.schema, language.split(",")
+    options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
+    setting, prompts = encoder_setting(encoder), load_prompts(schema, language)
+    stores, records = [val.store, test.store], []
+
+    def add(method, setting, on_val, on_test):
+        scores = (test.labels, on_test, tune_thresholds(val.labels, on_val))
+        records.append(make_record(method, setting, test.about, *scores, schema.names, test.identity))
+
+    add("constant predictor", {"encoder": "none"}, *(constant(train.labels, len(store)) for store in stores))
+    add("zero-shot", {**setting, "prompts": prompts}, *(zero_shot(encoder, store, prompts) for store in stores))
+    add("linear probe", {**setting, "C": 0.1}, *linear_probe(train, stores))
+    if others:
+        by_language = [load_prompts(schema, code.strip(), wording="all") for code in (language, *others)]
+        wordings = [list(itertools.chain(*each)) for each in zip(*by_language, strict=True)]
+        scores = (zero_shot(encoder, store, wordings) for store in stores)
+        add("zero-shot ensemble", {**setting, "prompts": wordings}, *scores)
+    if "view" not in test.about and test.about["benchmark"] != "folder":  # others have no negative prompts
+        negatives = load_prompts(schema, language, negative=True)
+        scores = (zero_shot(encoder, store, prompts, negatives) for store in stores)
+        add("zero-shot pair", {**setting, "prompts": prompts, "negatives": negatives}, *scores)
+    for method, probe in PROBES.items():
+        torch.manual_seed(seed)
+        module = probe(schema.names, encoder.width).to(encoder.device)
+        fit(module, train, val, options, seed)
+        scores = (predict(module, store) for store in stores)
+        add(method, {**setting, "seed": seed, "training": options.to_dict()}, *scores)
+    return records

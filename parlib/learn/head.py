@@ -246,7 +246,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return x, (tokens != 0).any(-1), *self.words(x.dtype)  # (B, N, D), (B, N), (A, T, D_text), (A, T)
 
     def _patches(self, tokens, pooled):
-        """Patches as they are, averaged to a grid (cells share patches where it does not divide the side), or pooled."""
+        """Patches as they are, averaged to a grid (cells share patches where the side is no multiple), or pooled."""
         if pooled is None and (self.image == "pooled" or self.pooled_residual is not None):
             raise BadInput("this head reads pooled features: give tokens and pooled")
         if self.image == "pooled":

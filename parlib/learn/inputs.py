@@ -11,7 +11,7 @@ import numpy as np
 
 from parlib.data import labels_of
 from parlib.data.release import Release
-from parlib.encode.encoder import Encoder
+from parlib.encode.encoder import Encoder, processes
 from parlib.encode.extract import extract
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
@@ -97,26 +97,27 @@ def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple
     Raises:
         BadInput: no attribute has both in train, or none in val.
     """
-    notes, complete = [], np.ones(len(names), bool)
+    complete, notes, groups = np.ones(len(names), bool), [], []
     for split, labels in (("train", train), ("val", val)):
         yes, no = (labels == 1).any(0), (labels == 0).any(0)
         if not (yes & no).any():
             raise BadInput(f"{split}: no attribute has both a yes and a no among its labels; nothing can be learned")
         complete &= yes & no
-        for a in np.flatnonzero(~(yes & no)):
-            what = "no positive" if no[a] else "no negative" if yes[a] else "all unknown"
-            notes.append(f"{names[a]}: {what} in {split}")
-    if notes:
-        count = (~complete).sum()
-        warnings.warn(f"{count} of {len(names)} attributes are not learned or not calibrated: {'; '.join(notes)}")
+        for gap, where in {"all unknown": ~yes & ~no, "no positive": ~yes & no, "no negative": yes & ~no}.items():
+            found = [names[a] for a in np.flatnonzero(where)]
+            notes += [f"{name}: {gap} in {split}" for name in found]
+            groups += [f"{gap} in {split}: {', '.join(found)}"] if found else []
+    if notes and processes().is_main_process:
+        text = f"{(~complete).sum()} of {len(names)} attributes cannot be learned or calibrated ({'; '.join(groups)})"
+        warnings.warn(text, stacklevel=1)  # always from this line, so that Python shows the same note once
     return complete, notes
 
 
 def encoder_setting(encoder: Encoder) -> dict[str, Any]:
-    """What a record says of the encoder: `encoder` (its name), `revision`, `weights`, `identity`, and `layer` if set."""
+    """What a record says of the encoder: its name, `revision`, `weights`, `identity`, and `layer` if set."""
     return {
         "encoder": encoder.name,
-        "revision": getattr(encoder.model.config, "_commit_hash", None),
+        "revision": encoder.revision,
         "weights": encoder.weights_hash,
         "identity": encoder.identity,
         **({"layer": encoder.layer} if encoder.layer else {}),

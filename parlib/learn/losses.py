@@ -89,7 +89,7 @@ def loss_function(name: str) -> Callable[..., Tensor]:
 
 def positive_rates(labels: Tensor | np.ndarray) -> Tensor:
     """Share of yes among the known labels (n, A) of each attribute, (A,); 0 where nothing is known."""
-    labels = torch.as_tensor(labels)
+    labels = torch.tensor(np.asarray(labels))
     return (labels == 1).sum(0) / (labels >= 0).sum(0).clamp(min=1)
 
 

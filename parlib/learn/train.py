@@ -1,8 +1,9 @@
-"""The training loop: no printing; what happens in it reaches the caller through a callback.
+"""Training a head on stored features: the loop, its checkpoint, prediction and calibration.
 
-It can be stopped at any moment: with a `checkpoint` path the same call goes on after the last whole epoch and ends
-with the same weights, bit for bit on one machine. Under `accelerate launch` each process takes its share of every batch
-and gradients are summed, so that any number of processes computes what one does.
+Nothing is printed here: `fit` reports to a callback. It can be stopped at any moment: with a `checkpoint` path the same
+call resumes after the last whole epoch and ends with the same weights, bit for bit on one machine. Under
+`accelerate launch` each process takes its share of every batch and gradients are summed, so that any number of
+processes computes what one does.
 """
 
 import copy
@@ -10,8 +11,9 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,19 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, reduce
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import get_cosine_schedule_with_warmup
 
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
-from parlib.learn.checkpoint import History, resume, save
-from parlib.learn.inputs import Split
-from parlib.learn.losses import balanced_weights, loss_function, positive_rates
-from parlib.measure.metrics import SUMMARY, evaluate
+from parlib.files import digest, json_text, reading, write_atomic
+from parlib.learn.head import VLMPARHead
+from parlib.learn.inputs import Split, two_sided
+from parlib.learn.losses import TEMPERATURES, balanced_weights, fit_temperature, loss_function, positive_rates
+from parlib.measure.metrics import SUMMARY, evaluate, tune_thresholds
 
 SAMPLING = ("shuffled", "balanced")
 Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, A)
@@ -34,7 +41,7 @@ Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a head is trained; beside the seed this is all that `fit` depends on.
+    """How a head is trained; with the seed this is all that `fit` depends on.
 
     `select` names the validation score whose best epoch is kept. Nothing is ever chosen on test.
     """
@@ -47,8 +54,8 @@ class TrainOptions:
     clip: float = 1.0  # gradient norm
     loss: str = "focal"
     sampling: str = "shuffled"  # or balanced: rows drawn with replacement, those with rare labels more often
-    ema: float = 0.0  # decay a step of an average of the weights, which is scored and kept in their place; 0 is none
-    mirrored: bool = False  # half of the rows from the store's mirrored view, and scores averaged over both
+    ema: float = 0.0  # decay per step of an average of the weights, which is scored and kept instead of them; 0 is off
+    mirrored: bool = False  # half of the rows from the store's mirrored images, and scores averaged over both
     select: str = "mAP"
     patience: int = 0  # epochs without a better `select` before training stops; 0 never stops early
     threads: int = 2  # CPU threads: results are bit-identical for one number of threads only
@@ -56,6 +63,14 @@ class TrainOptions:
     def to_dict(self) -> dict[str, Any]:
         """Every option by name, as plain types for JSON."""
         return asdict(self)
+
+
+@dataclass
+class History:
+    """One dict per epoch (`epoch`, `loss`, and `mA`, `mAP`, ... on val), and the epoch that was kept."""
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = -1
 
 
 def fit(
@@ -72,145 +87,173 @@ def fit(
     AdamW, linear warm-up and cosine to 0, gradient clipping; bf16 autocast on a GPU.
 
     Args:
-        head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); trained in place.
-        train, val: `(FeatureStore, labels)`; labels (n, A) int8 of 1, 0, -1.
-        options: `TrainOptions`.
+        head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes and a
+            `temperature`; trained in place.
+        train, val: `Split`, or `(FeatureStore, labels)` with labels (n, A) int8 of 1, 0, -1.
         seed: of the order of the images and of dropout; the head's weights were drawn when it was built.
         callback: called after every step as `callback(epoch, step, steps, loss)` and after every epoch as
             `callback(epoch, steps, steps, history_row)`.
-        checkpoint: file written after every epoch (see `checkpoint.save`) and gone on from if it is there.
-
-    Returns:
-        `History`.
+        checkpoint: file written after every epoch; if it is there, training resumes from it.
 
     Raises:
-        BadInput: labels that do not fit the features or the head, features that are not finite, a checkpoint of
-            another training.
+        BadInput: labels that do not fit the features or the head, or hold nothing to learn (see `two_sided`), a score
+            for `select` that is undefined on val, features that are not finite, a checkpoint of another training.
     """
     options, state = options or TrainOptions(), PartialState()
-    labels = _fitting_labels(head, train, val)
-    for option, known in (("sampling", SAMPLING), ("select", SUMMARY)):
-        if getattr(options, option) not in known:
-            raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
-    if options.epochs < 1:
-        raise BadInput(f"{options.epochs} epochs: at least one is needed")
+    (store, train_labels), (val_store, val_labels) = train, val
+    _check(head, {"train": train, "val": val}, options)
     torch.set_num_threads(options.threads)
-    device, share = next(head.parameters()).device, slice(state.process_index, None, state.num_processes)
+    device, labels = next(head.parameters()).device, torch.tensor(np.asarray(train_labels))  # (n, A)
     loss_of, rate = loss_function(options.loss), positive_rates(labels).to(device)
-    views = views_of(train[0], options.mirrored)
+    stores = with_mirrored(store, options.mirrored)
+    share = slice(state.process_index, None, state.num_processes)  # of each batch, for this process
+
     parameters = [p for p in head.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay, fused=True)
-    average = copy.deepcopy(head) if options.ema else head
-    data = [train[0].folder.name, hashlib.sha256(labels.numpy().tobytes()).hexdigest(), head.prompts]
-    asked = json.dumps([options.to_dict(), seed, *data, {k: list(v.shape) for k, v in head.state_dict().items()}])
-    history, first = History(), 0
-    best: dict[str, torch.Tensor] = {}
+    group = {"params": parameters, "initial_lr": options.lr}
+    optimiser = torch.optim.AdamW([group], options.lr, weight_decay=options.weight_decay, fused=True)
+    average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.ema)) if options.ema else None
+    parts: dict[str, Any] = {"head": head, "optimiser": optimiser} | ({"average": average} if average else {})
+    kept = average.module if average else head
+    history, best = History(), {}
+    training = _training(head, (train, val), options, seed)
     if checkpoint and Path(checkpoint).is_file():
-        history, best = resume(checkpoint, asked, head, average, optimiser)
-        first = len(history.epochs)
+        history, best = _resume(checkpoint, training, parts)
+
+    steps = len(_batches(labels, options, state.num_processes, seed * 10_000))
+    total, first = steps * options.epochs, len(history.epochs)
+    # One step ahead, so that neither the first nor the last step has a learning rate of 0.
+    warm = max(1, round(options.warmup * total))
+    schedule = get_cosine_schedule_with_warmup(optimiser, warm, total + 1, last_epoch=first * steps)
     for epoch in range(first, options.epochs):
-        if options.patience and history.epochs and len(history.epochs) - 1 - history.best_epoch >= options.patience:
+        if options.patience and history.epochs and epoch - 1 - history.best_epoch >= options.patience:
             break
         head.train()
-        # Seeded by epoch: one that is gone on from draws what it would have drawn.
+        # Seeded by epoch: a resumed training draws what the whole one would have drawn.
         torch.manual_seed(seed * 10_000 + epoch)
-        batches = _batches(labels, options, state.num_processes, torch.Generator().manual_seed(seed * 10_000 + epoch))
-        losses = []
-        for step, (rows, flip) in enumerate(batches, 1):
-            mine, known = rows[share], (labels[rows] >= 0).sum().clamp(min=1)
-            tokens, pooled = (part.to(device).float() for part in _rows(views, mine, flip[share]))
-            truth = labels[mine].to(device)
+        batches, losses = _batches(labels, options, state.num_processes, seed * 10_000 + epoch), []
+        for step, (rows, flip) in enumerate(batches, start=1):
+            tokens, pooled = (part.to(device).float() for part in _features(stores, rows[share], flip[share]))
+            truth = labels[rows[share]].to(device)  # (B, A)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = head(tokens, pooled)
+                logits = head(tokens, pooled)  # (B, A)
             # The mean over the known labels of the whole batch, whichever process holds them.
-            part = (truth >= 0).sum() / known.to(device)
+            part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1).to(device)
             loss = loss_of(logits.float(), truth, rate=rate) * part if part else logits.float().sum() * 0
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            losses.append(_summed(parameters, loss, state))
+            losses.append(_sum_over_processes(parameters, loss, state))
             if not math.isfinite(losses[-1]):
                 raise BadInput(f"loss is {losses[-1]} in epoch {epoch}, step {step}: features or labels not finite")
             torch.nn.utils.clip_grad_norm_(parameters, options.clip)
-            for group in optimiser.param_groups:
-                group["lr"] = options.lr * _warmup_cosine(options, len(batches), epoch * len(batches) + step - 1)
             optimiser.step()
-            if options.ema:
-                for old, new in zip(average.state_dict().values(), head.state_dict().values(), strict=True):
-                    old.lerp_(new, 1 - options.ema) if old.is_floating_point() else old.copy_(new)
+            schedule.step()
+            if average:
+                average.update_parameters(head)
             if callback:
-                callback(epoch, step, len(batches), losses[-1])
-        scores = evaluate(np.asarray(val[1]), predict(average, val[0], mirrored=options.mirrored))
-        row = {"epoch": epoch, "loss": float(np.mean(losses)), **scores.summary()}
+                callback(epoch, step, steps, losses[-1])
+        scores = evaluate(np.asarray(val_labels), predict(kept, val_store, mirrored=options.mirrored)).summary()
+        row = {"epoch": epoch, "loss": float(np.mean(losses)), **scores}
         if state.num_processes > 1:
             row = broadcast_object_list([row])[0]
+        if math.isnan(row[options.select]):
+            raise BadInput(f"{options.select} is undefined on val, so that no epoch can be chosen by it")
         history.epochs.append(row)
         if not best or row[options.select] > history.epochs[history.best_epoch][options.select]:
-            best, history.best_epoch = copy.deepcopy(average.state_dict()), epoch
+            best, history.best_epoch = copy.deepcopy(kept.state_dict()), epoch
         if checkpoint and state.is_main_process:
-            save(checkpoint, asked, history, head, average, optimiser, best)
+            _save(checkpoint, training, history, parts, best)
         if callback:
-            callback(epoch, len(batches), len(batches), row)
-    if math.isnan(history.epochs[history.best_epoch][options.select]):
-        raise BadInput(f"val has no defined {options.select}: no attribute has a positive and a negative there")
+            callback(epoch, steps, steps, row)
     head.load_state_dict(best)
     head.eval()
     return history
 
 
 @torch.no_grad()
+def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) -> list[str]:
+    """Fit the head's temperature and tune one threshold per attribute on val, in place.
+
+    `head.calibrated` becomes True for attributes with a yes and a no in train and in val. Where no temperature between
+    0.1 and 10 is better than 1 (see `fit_temperature`), it stays 1 and no attribute is calibrated.
+
+    Returns:
+        Notes for the record, each also given as a warning: what is not calibrated, and why.
+    """
+    (_, train_labels), (store, labels) = train, val
+    complete, notes = two_sided(train_labels, labels, head.names)
+    logits = logits_of(head, store, mirrored=mirrored)  # (n, A)
+    temperature = fit_temperature(logits, np.where(complete, labels, -1))
+    if temperature is None:
+        low, high = TEMPERATURES
+        notes.append(f"no temperature from {low} to {high} improves the loss on val; probabilities are not calibrated")
+        warnings.warn(notes[-1], stacklevel=1)
+    head.temperature.fill_(temperature or 1.0)
+    head.calibrated.copy_(torch.as_tensor(complete & (temperature is not None)))
+    probabilities = (logits / float(head.temperature)).sigmoid().numpy()  # (n, A)
+    head.thresholds.copy_(torch.as_tensor(tune_thresholds(labels, probabilities)))
+    return notes
+
+
+@torch.no_grad()
 def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> torch.Tensor:
-    """Logits (n, A) float32 for every row of a feature store; `mirrored` averages its plain and its mirrored view."""
+    """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images."""
     head.eval()
-    device, views = next(head.parameters()).device, views_of(store, mirrored)
+    device, stores = next(head.parameters()).device, with_mirrored(store, mirrored)
     parts = []
     for rows in torch.arange(len(store)).split(batch_size):
-        parts.append(sum(head(*(part.to(device).float() for part in view[rows])) for view in views).cpu() / len(views))
+        logits = sum(head(*(part.to(device).float() for part in one[rows])) for one in stores)  # (B, A)
+        parts.append(logits.cpu() / len(stores))
     return torch.cat(parts)
 
 
 def predict(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> np.ndarray:
-    """Probabilities (n, A) float32 in [0, 1] of a head for every row of a feature store, by the head's temperature."""
+    """Probabilities (n, A) float32 in [0, 1] for every row of a store, at the head's temperature."""
     temperature = float(head.temperature)  # type: ignore[arg-type]  # a buffer of the head's, 1.0 of a probe
     return (logits_of(head, store, batch_size, mirrored) / temperature).sigmoid().numpy()
 
 
-def views_of(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
-    """The store, and the mirrored view of it where that is asked for; BadInput where it holds none."""
+def with_mirrored(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
+    """[the store], or [the store, its mirrored images]; BadInput where it holds none."""
     return [store, FeatureStore(store.folder, mirrored=True)] if mirrored else [store]
 
 
-def _fitting_labels(head, train, val):
-    for part, (features, truth) in {"train": train, "val": val}.items():
-        if len(features) != len(truth) or truth.shape[1] != len(head.prompts):
+def _check(head, parts, options):
+    for split, (store, labels) in parts.items():
+        if len(store) != len(labels) or np.shape(labels)[1] != len(head.names):
             raise BadInput(
-                f"{part}: {len(features)} features, labels {tuple(truth.shape)}, head of {len(head.prompts)} attributes"
+                f"{split}: {len(store)} features, labels {np.shape(labels)}, head of {len(head.names)} attributes"
             )
-    return torch.tensor(np.asarray(train[1]))
+    for option, known in (("sampling", SAMPLING), ("select", SUMMARY)):
+        if getattr(options, option) not in known:
+            raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
+    if options.epochs < 1:
+        raise BadInput(f"{options.epochs} epochs: at least one is needed")
+    two_sided(*(np.asarray(labels) for _, labels in parts.values()), head.names)
 
 
-def _batches(labels, options, processes, draws):
-    """[(rows, flip)] of an epoch, the same in every process; a rest of fewer than two images a process is left out."""
+def _batches(labels, options, processes, seed):
+    """[(rows, flip)] of an epoch, the same in every process, without a rest of fewer than two images per process."""
+    draws, size = torch.Generator().manual_seed(seed), options.batch_size
     if options.sampling == "balanced":
-        order = torch.multinomial(balanced_weights(labels), len(labels), replacement=True, generator=draws)
+        order = torch.multinomial(balanced_weights(labels), len(labels), replacement=True, generator=draws)  # (n,)
     else:
-        order = torch.randperm(len(labels), generator=draws)
-    flips = torch.rand(len(labels), generator=draws) < 0.5
-    size = options.batch_size
+        order = torch.randperm(len(labels), generator=draws)  # (n,)
+    flips = torch.rand(len(labels), generator=draws) < 0.5  # (n,), for training on mirrored images
     batches = [b for b in zip(order.split(size), flips.split(size), strict=True) if len(b[0]) >= 2 * processes]
     if not batches:
         raise BadInput(f"{len(labels)} training images in batches of {size} for {processes} process(es): too few")
     return batches
 
 
-def _rows(views, rows, flip):
-    if len(views) == 1:
-        return views[0][rows]
-    return (
-        torch.where(flip.view(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(*(v[rows] for v in views), strict=True)
-    )
+def _features(stores, rows, flip):
+    """Tokens (B, N, D) and pooled features (B, D) of some rows, from the mirrored images where `flip` (B,) is True."""
+    if len(stores) == 1:
+        return stores[0][rows]
+    both = zip(*(store[rows] for store in stores), strict=True)
+    return [torch.where(flip.view(-1, *[1] * (plain.ndim - 1)), mirrored, plain) for plain, mirrored in both]
 
 
-def _summed(parameters, loss, state):
+def _sum_over_processes(parameters, loss, state):
     """Sum gradients and loss over processes, gradients in place; returns the loss."""
     if state.num_processes == 1:
         return loss.item()
@@ -222,9 +265,44 @@ def _summed(parameters, loss, state):
     return total[0].item()
 
 
-def _warmup_cosine(options, steps, step):
-    total = steps * options.epochs
-    warm = max(1, round(options.warmup * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+def _training(head, data, options, seed):
+    """What a checkpoint belongs to, as one hash: options, seed, features, labels, prompts and the head's sizes."""
+    labels = [hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest() for _, part in data]
+    sizes = {name: list(tensor.shape) for name, tensor in head.state_dict().items()}
+    words = getattr(head, "prompts", head.names)
+    return digest([options.to_dict(), seed, [store.folder.name for store, _ in data], labels, words, sizes])
+
+
+def _save(path, training, history, parts, best):
+    """Write all that training resumes from as one safetensors file, its JSON in the header; whole or not at all."""
+    tensors = {f"best/{name}": tensor for name, tensor in best.items()}
+    for part, module in parts.items():
+        state = module.state_dict()
+        if part == "optimiser":
+            state = {f"{i}/{name}": value for i, moments in state["state"].items() for name, value in moments.items()}
+        tensors |= {f"{part}/{name}": tensor for name, tensor in state.items()}
+    about = {"training": training, "history": json_text(asdict(history), indent=None)}
+    write_atomic(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, about))
+
+
+def _resume(path, training, parts):
+    """Put a checkpoint's tensors back; returns its `History` and best weights."""
+    device = next(parts["head"].parameters()).device
+    with reading(path, "checkpoint", "remove it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+        about, states = file.metadata(), {}
+        if about["training"] != training:
+            raise BadInput(f"checkpoint {path} is of another training (options, data or head): remove it to start anew")
+        for name in file.keys():  # noqa: SIM118
+            part, _, name_in_part = name.partition("/")
+            states.setdefault(part, {})[name_in_part] = file.get_tensor(name)
+        moments = {}
+        for name, tensor in states.pop("optimiser").items():
+            i, _, moment = name.partition("/")
+            moments.setdefault(int(i), {})[moment] = tensor.cpu() if moment == "step" else tensor
+        states["optimiser"] = {"state": moments, "param_groups": parts["optimiser"].state_dict()["param_groups"]}
+        for part, module in parts.items():
+            module.load_state_dict(states[part])
+        history = History(**json.loads(about["history"]))
+    for row in history.epochs:
+        row.update({name: math.nan for name, value in row.items() if value is None})  # JSON has no NaN
+    return history, states["best"]

@@ -22,8 +22,9 @@ from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, read_json, reading, whole_folder, write_atomic
-from parlib.learn.checkpoint import read_run
 from parlib.learn.head import VLMPARHead
+from parlib.learn.inputs import encoder_setting
+from parlib.learn.run import read_run
 from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
 from parlib.use.card import card
@@ -77,13 +78,13 @@ class Model(ModelHubMixin):
             self.heads = [self._in_language(code.strip()) for code in language.split(",")]
 
     def _in_language(self, language):
-        head, prompts = copy.deepcopy(self.head), load_prompts(Schema.from_dict(self.head.schema), language)
+        head, prompts = copy.deepcopy(self.head), load_prompts(self.head.schema, language)
         return head.set_prompts(self.encoder.encode_prompts(prompts))
 
     @cached_property
     def schema(self) -> Schema:
         """`Schema` of everything it answers: the head's attributes, then the new ones."""
-        trained = Schema.from_dict(self.head.schema)
+        trained = self.head.schema
         added = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "added") for a in self.added)
         return replace(trained, attributes=trained.attributes + added, permutations={}, questions={})
 
@@ -100,7 +101,8 @@ class Model(ModelHubMixin):
     @property
     def calibrated(self) -> np.ndarray:
         """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
-        return np.array([not self.language] * len(self.head.prompts) + [a.calibrated for a in self.added])
+        trained = self.head.calibrated.tolist() if not self.language else [False] * len(self.head.names)
+        return np.array(trained + [a.calibrated for a in self.added])
 
     @property
     def kind(self) -> str | None:
@@ -159,8 +161,8 @@ class Model(ModelHubMixin):
         folder = Path(save_directory)
         self.head.save_pretrained(folder)
         paths = ("root", "cache")  # of the machine it was trained on
-        options = {key: value for key, value in self.run.get("asked", {}).items() if key not in paths}
-        run = {**self.run, "asked": options, "setting": self.run.get("setting") or self._setting()}
+        arguments = {key: value for key, value in self.run.get("arguments", {}).items() if key not in paths}
+        run = {**self.run, "arguments": arguments, "setting": self.run.get("setting") or encoder_setting(self.encoder)}
         write_atomic(folder / "run.json", json_text(run) + "\n")
         for name, record in self.records.items():
             write_record(record, folder / name)
@@ -171,14 +173,9 @@ class Model(ModelHubMixin):
             write_atomic(folder / "added.safetensors", save({"weight": torch.stack([a.weight for a in self.added])}))
         write_atomic(folder / "README.md", str(card(self)))  # over the head's own card
 
-    def _setting(self):
-        encoder = self.encoder
-        identity = {"weights": encoder.weights_hash, "identity": encoder.identity}
-        return {"encoder": encoder.name, "revision": encoder.revision, **identity}
-
     def _prompts(self):
         """Language -> the head's prompts in it; only those trained with where its schema is a user's own."""
-        out, schema = {"trained with": self.head.prompts}, Schema.from_dict(self.head.schema)
+        out, schema = {"trained with": self.head.prompts}, self.head.schema
         for language in languages():
             with contextlib.suppress(BadInput):  # a user's own attributes, for which this language has no phrases
                 out[language] = load_prompts(schema, language)
@@ -215,12 +212,11 @@ def load(
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise BadInput(f"{name} holds no model: expected config.json, model.safetensors and run.json of `parlib train`")
     run, head = read_run(folder)
-    setting, layer = run["setting"], run["setting"].get("layer")
+    setting = run["setting"]
     if encoder is None or isinstance(encoder, (str, os.PathLike)):
         source, commit = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
-        encoder = load_encoder(source, commit, device, layer=layer)
-    older = {"weights": setting["weights"], **({"layer": layer} if layer else {})}  # runs that record no identity
-    encoder.must_match(setting.get("identity") or older, f"model {name}")
+        encoder = load_encoder(source, commit, device, layer=setting.get("layer"))
+    encoder.must_match(setting["identity"], f"model {name}")
     own = ("config.json", "run.json", "prompts.json", "added.json")
     names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
     records = {file: read_records(folder / file)[0] for file in names}

@@ -3,7 +3,7 @@
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
-from parlib.show.explorers.page import tabs, trained_head
+from parlib.show.explorers.page import tabs
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
 
@@ -14,5 +14,4 @@ __all__ = [
     "PromptExplorer",
     "ThresholdExplorer",
     "tabs",
-    "trained_head",
 ]

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from parlib.learn.checkpoint import History
+from parlib.learn.train import History
 from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
 
 
