@@ -53,7 +53,7 @@ def zero_shot(
 def embeddings(encoder: Encoder, prompts: Prompts) -> Tensor:
     """Pooled prompts (A, D); where an attribute has several wordings, the mean of their normalised embeddings."""
     if all(isinstance(prompt, str) for prompt in prompts):
-        return encoder.encode_prompts(prompts).pooled
+        return encoder.encode_prompts(prompts).pooled  # type: ignore[arg-type]
     wordings = [encoder.encode_prompts(each).pooled.float() for each in prompts]  # A of (wordings, D)
     return torch.stack([F.normalize(each, dim=-1).mean(0) for each in wordings])
 

@@ -104,7 +104,7 @@ def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple
             raise BadInput(f"{split}: no attribute has both a yes and a no among its labels; nothing can be learned")
         complete &= yes & no
         for gap, where in {"all unknown": ~yes & ~no, "no positive": ~yes & no, "no negative": yes & ~no}.items():
-            found = [names[a] for a in np.flatnonzero(where)]
+            found = [name for name, missing in zip(names, where, strict=True) if missing]
             notes += [f"{name}: {gap} in {split}" for name in found]
             groups += [f"{gap} in {split}: {', '.join(found)}"] if found else []
     if notes and processes().is_main_process:

@@ -66,8 +66,9 @@ def train_run(
     out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
     encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root)
-    how = {"view": view, "mirrored": options.mirrored}
-    train, val = (prepare(release, split, encoder, cache, **how) for split in ("train", "val"))
+    train, val = (
+        prepare(release, split, encoder, cache, view=view, mirrored=options.mirrored) for split in ("train", "val")
+    )
     model = new_head(train.schema, encoder, seed, **head)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -102,6 +103,7 @@ def fit(
     options, state = options or TrainOptions(), PartialState()
     (store, train_labels), (val_store, val_labels) = train, val
     _check(head, {"train": train, "val": val}, options)
+    two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
     device, labels = next(head.parameters()).device, torch.tensor(np.asarray(train_labels))  # (n, A)
     loss_of, rate = loss_function(options.loss), positive_rates(labels).to(device)
@@ -228,7 +230,6 @@ def _check(head, parts, options):
             raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
     if options.epochs < 1:
         raise BadInput(f"{options.epochs} epochs: at least one is needed")
-    two_sided(*(np.asarray(labels) for _, labels in parts.values()), head.names)
 
 
 def _batches(labels, options, processes, seed):
@@ -289,17 +290,18 @@ def _resume(path, training, parts):
     """Put a checkpoint's tensors back; returns its `History` and best weights."""
     device = next(parts["head"].parameters()).device
     with reading(path, "checkpoint", "remove it to start anew"), safe_open(path, "pt", device=str(device)) as file:
-        about, states = file.metadata(), {}
+        about = file.metadata()
+        states: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         if about["training"] != training:
             raise BadInput(f"checkpoint {path} is of another training (options, data or head): remove it to start anew")
         for name in file.keys():  # noqa: SIM118
             part, _, name_in_part = name.partition("/")
-            states.setdefault(part, {})[name_in_part] = file.get_tensor(name)
-        moments = {}
+            states[part][name_in_part] = file.get_tensor(name)
+        moments: defaultdict[int, dict[str, torch.Tensor]] = defaultdict(dict)
         for name, tensor in states.pop("optimiser").items():
             i, _, moment = name.partition("/")
-            moments.setdefault(int(i), {})[moment] = tensor.cpu() if moment == "step" else tensor
-        states["optimiser"] = {"state": moments, "param_groups": parts["optimiser"].state_dict()["param_groups"]}
+            moments[int(i)][moment] = tensor.cpu() if moment == "step" else tensor
+        states["optimiser"] = {"state": dict(moments), "param_groups": parts["optimiser"].state_dict()["param_groups"]}
         for part, module in parts.items():
             module.load_state_dict(states[part])
         history = History(**json.loads(about["history"]))
