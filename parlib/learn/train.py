@@ -302,6 +302,7 @@ def _resume(path, training, parts):
             i, _, moment = name.partition("/")
             moments[int(i)][moment] = tensor.cpu() if moment == "step" else tensor
         states["optimiser"] = {"state": dict(moments), "param_groups": parts["optimiser"].state_dict()["param_groups"]}
+        parts["head"].load_state_dict(states["best"])  # they are needed at the end; whether they fit shows here
         for part, module in parts.items():
             module.load_state_dict(states[part])
         history = History(**json.loads(about["history"]))
