@@ -85,7 +85,7 @@ def test_models_that_are_none_or_of_another_encoder(capsys, tmp_path):
     shutil.copytree(SHIPPED["nano-pa100k"], tmp_path / "cut")
     weights = (tmp_path / "cut" / "model.safetensors").read_bytes()
     (tmp_path / "cut" / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(BadInput, match="cannot be read .*fetch or train it again"):
+    with pytest.raises(BadInput, match=r"cannot be read .*fetch or train it again"):
         parlib.load(tmp_path / "cut")
 
 
