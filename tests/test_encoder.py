@@ -386,6 +386,14 @@ def test_a_damaged_or_missing_file_is_one_clear_line(folder, tmp_path, file):
         assert "\n" not in str(caught.value)
 
 
+def test_a_folder_without_any_tokenizer_is_refused(folder, tmp_path):
+    copy_of(folder, tmp_path, "tokenizer.json", "tokenizer_config.json", "processor_config.json")
+    processor = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(BadInput, match="tokenizer and preprocessor of one checkpoint"):
+        load_encoder(str(tmp_path))
+
+
 def test_another_weight_is_another_hash(folder, tmp_path):
     copy_of(folder, tmp_path)
     weights = load_file(folder / "model.safetensors")

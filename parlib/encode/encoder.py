@@ -286,6 +286,8 @@ def load_encoder(
         model, loading = AutoModel.from_pretrained(folder, **how)
         # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
         processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        # The text tower pools the last position; where the checkpoint's file is silent, transformers pads on the left.
+        processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
     except BadInput:
         raise
     except Exception as error:  # transformers, tokenizers and safetensors raise many classes
@@ -293,8 +295,6 @@ def load_encoder(
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
-    # The text tower pools the last position; where the checkpoint's file is silent, transformers pads on the left.
-    processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
     commit = folder.name if folder.parent.name == "snapshots" else None  # the hub's cache
     encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer, commit)
     _must_fit_together(encoder, loading)

@@ -24,7 +24,7 @@ from parlib.encode.identity import hash_tensors
 from parlib.errors import BadInput
 from parlib.files import digest, reading, write_atomic
 
-FORMAT = 3
+FORMAT = 3  # raised when shards, or the pixels that `open_image` makes of a file, change
 _AGAIN = "remove it and run the same `parlib extract` again"
 
 
