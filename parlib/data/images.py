@@ -1,6 +1,5 @@
 """Image files: found without a stat each, kept inside the root, and decoded to RGB or refused by name."""
 
-import contextlib
 import io
 import os
 import re
@@ -9,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,16 +44,19 @@ _HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOT
 
 def folders_below(root: str | os.PathLike, depth: int) -> Iterator[Path]:
     """`root` and the folders below it, `depth` levels down, each before those inside it, in the order of names."""
-    yield Path(root)
-    with contextlib.suppress(OSError), os.scandir(root) as entries:
-        for name in sorted(entry.name for entry in entries if depth and entry.is_dir()):
-            yield from folders_below(Path(root, name), depth - 1)
+    root = Path(root)
+    yield root
+    if depth and root.is_dir():
+        with os.scandir(root) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        for name in names:
+            yield from folders_below(root / name, depth - 1)
 
 
-def files_in(folder: str | os.PathLike) -> list[str]:
+def files_in(folder: Path) -> list[str]:
     """Names of the files in a folder, in order; hidden ones are left out."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
 
 
 @dataclass
@@ -86,11 +89,11 @@ class Survey:
                 "write paths that start below this folder"
             )
         if self.linked:
-            name = self.linked[0]
+            path = os.path.join(self.folder or self.root, self.linked[0])
             out.append(
                 f"{len(self.linked):,} of {total:,} images are links, or in a linked folder, that leads out of "
-                f"{self.root}, first {name} (really {os.path.realpath(Path(self.folder, name))}); such links are not "
-                "followed: copy or move the images there, or bind-mount their folder"
+                f"{self.root}, first {self.linked[0]} (really {os.path.realpath(path)}); such links are not followed: "
+                "copy or move the images there, or bind-mount their folder"
             )
         if self.missing:
             archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
@@ -187,10 +190,9 @@ def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Imag
 @cache
 def _formats():
     try:
-        import pillow_heif
+        import_module("pillow_heif").register_heif_opener()
     except ImportError:
         return FORMATS
-    pillow_heif.register_heif_opener()
     return (*FORMATS, "HEIF")
 
 

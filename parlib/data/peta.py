@@ -84,7 +84,7 @@ def find(root, depth=1):
 
 def _archives(base):
     """Sub-dataset -> its folder of images, of those that are there, in the order of PETA.mat."""
-    found = {}
+    found: dict[str, Path] = {}
     for subset in SUBSETS:
         folders = (base / subset / "archive", base / subset)
         labelled = [folder for folder in folders if folder.is_dir() and _label_path(folder).is_file()]
@@ -150,7 +150,8 @@ def _of_archives(base, archives):
     """(all rows with 105 labels, None, notes) of the ten folders."""
     known = schema("peta105").names
     names, labels, identity, notes = [], [], [], []
-    unknown, unlabelled = Counter(), []
+    unknown: Counter[str] = Counter()
+    unlabelled = []
     for subset, folder in archives.items():
         attributes = _label_file(folder)
         for picture in _pictures(folder):
@@ -178,7 +179,7 @@ def _label_file(folder):
     path = _label_path(folder)
     with reading(path, "label file of PETA", "take it from the release again"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    found = {}
+    found: dict[str, set[str]] = {}
     for row, line in enumerate(lines, 1):
         key, *words = line.split() or [""]
         if words and not set(words) & set(schema("peta105").names):
