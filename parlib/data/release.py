@@ -110,7 +110,8 @@ class Release:
         problems = self.problems([split], {split: found} if found else {})
         if problems:
             raise BadInput("; ".join(problems[:3]))
-        for note in self.size_note([split]):
+        # What was chosen or left out is said where the data is used too, and not in `check` alone.
+        for note in [*self.size_note([split]), *([] if self.kind == "rendered" else self.notes)]:
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
         # The schema rides with the labels column: it survives select, map, concatenate and save_to_disk.
