@@ -129,6 +129,21 @@ def test_attributes_are_read_by_the_names_that_fit(tmp_path):
             as_csv(tmp_path, mat, names=names)
 
 
+def test_other_codes_are_refused_and_read_when_they_are_declared(tmp_path):
+    """PA-100K in +1 and -1, as some programs keep it."""
+
+    def edit(mat):
+        for split in SPLITS:
+            mat[f"{split}_label"] = 2 * mat[f"{split}_label"].astype(np.int8) - 1
+
+    want = tree(tmp_path, edit=edit)["val_label"] == 1
+    with pytest.raises(BadInput, match=r"train_label: column \w+ holds -1.*schema\.yaml, such as codes: \{yes: 2"):
+        load_benchmark("pa100k", tmp_path, "val")
+    (tmp_path / "schema.yaml").write_text("codes: {yes: 1, no: -1}\n")
+    data = load_benchmark("pa100k", tmp_path, "val")
+    assert (labels_of(data) == want).all() and schema_of(data) == schema("pa100k") and check(tmp_path).usable
+
+
 def test_csv_release(tmp_path):
     mat = tree(tmp_path)
     as_csv(tmp_path, mat)
@@ -200,9 +215,9 @@ def set_label(value):
         (drop("attributes"), "looked for 'attributes', found train_images_name"),
         (drop("val_label"), "looked for 'val_label'"),
         (put("attributes", cells([*NAMES[:-1], "Shoes"])), "missing .*'boots'.*unknown .*'Shoes'"),
-        (put("train_label", rows(2)), "3 image names and 2 rows"),
+        (put("train_label", rows(2)), r"\(2, 26\), expected 3 rows, one per image name"),
         (put("train_label", rows(3)[:, :25]), r"\(3, 25\).*26"),
-        (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected one row per image and 26 columns"),
+        (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected 3 rows, one per image name, and 26"),
         (set_label(7), r"val_label: column Hat holds .*7.*: what 7, first in row 2"),
         (put("test_images_name", cells(["000007.jpg", np.zeros((0, 0)), "000009.jpg"])), "test has 1 empty.*row 2"),
         (put("test_images_name", cells(["000007.jpg", "000007.jpg", "000009.jpg"])), "twice.*000007"),

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from parlib.data.formats import column_order, folded, header, holds, member, read_mat, read_table, texts
 from parlib.data.images import folders_below
 from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
-from parlib.schema import schema
+from parlib.files import read_yaml
+from parlib.schema import Schema, schema
 
 FOLDERS = ("release_data/release_data", "release_data", "data", "images", "Images", ".")
 EXPECTED = {"train": 80_000, "val": 10_000, "test": 10_000, "trainval": 90_000, "all": 100_000}
@@ -19,7 +22,8 @@ def read(root, images=True):
 
     `annotation.mat` (or another .mat with "annotation" in its name) or `train.csv`, `val.csv`, `test.csv` lie in the
     root, in `annotation/` or `annotations/`, or in either of these one folder further down. Columns are joined by the
-    names in the file, so a copy in "group order", with another attribute or in other capitals reads right.
+    names in the file, so a copy in "group order", with another attribute or in other capitals reads right. A file
+    with other codes than 1 and 0 needs them in a `schema.yaml` in the root, such as `codes: {yes: 1, no: -1}`.
 
     Raises:
         BadInput: no annotation file; a damaged one; attributes missing.
@@ -31,7 +35,8 @@ def read(root, images=True):
         )
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder
-    splits, notes = (_read_mat if source.suffix == ".mat" else _read_csv)(source)
+    coded = _coded(base / "schema.yaml")
+    splits, notes = (_read_mat if source.suffix == ".mat" else _read_csv)(source, coded)
     # In the order of preference: beside the folder of annotations, or in it.
     folders = [*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base)]
     return Release("pa100k", base, source, schema("pa100k"), splits, tuple(folders), EXPECTED, notes)
@@ -51,32 +56,41 @@ def find(root, depth=1):
     return None
 
 
-def _read_mat(path):
+def _coded(path):
+    """The schema, with the `codes` of a user's schema.yaml where that is there."""
+    codes = (read_yaml(path, "schema") or {}).get("codes") if path.is_file() else None
+    return Schema.from_dict({**schema("pa100k").to_dict(), "codes": codes}, path) if codes else schema("pa100k")
+
+
+def _read_mat(path, coded):
     mat = read_mat(path)
     names = texts(member(mat, "attributes", path))
-    order, notes = column_order(names, schema("pa100k"), path)
+    order, notes = column_order(names, coded, path)
     splits = {}
     for split in SPLITS:
         images = texts(member(mat, f"{split}_images_name", path))
-        labels = to_labels(member(mat, f"{split}_label", path), names, f"{path}, {split}_label")
-        if len(images) != len(labels):
+        values = np.asarray(member(mat, f"{split}_label", path))
+        where = f"{path}, {split}_label"
+        if values.shape != (len(images), len(names)):
             raise BadInput(
-                f"{path}: {split} has {len(images)} image names and {len(labels)} rows of labels; fetch it again"
+                f"{where}: labels are {values.shape}, expected {len(images)} rows, one per image name, and "
+                f"{len(names)} columns; fetch it again"
             )
-        splits[split] = Listing(images, labels[:, order])
+        splits[split] = Listing(images, to_labels(values[:, order], coded.names, where, coded, notes))
     return splits, notes
 
 
-def _read_csv(first):
+def _read_csv(first, coded):
     splits, notes = {}, []
     for split in SPLITS:
         path = first.with_name(f"{split}.csv")
         table = read_table(path)
-        if "Image" not in table:
+        picture = next((name for name in table if folded(name) == "image"), None)
+        if picture is None:
             raise BadInput(f"{path}: looked for a column Image, found {', '.join(map(str, table.columns[:8]))}")
-        labels = table.drop(columns="Image")
-        order, said = column_order(list(labels.columns), schema("pa100k"), path)
-        notes += said
-        values = to_labels(labels, list(labels.columns), path)
-        splits[split] = Listing(table["Image"].fillna("").tolist(), values[:, order])
+        labels = table.drop(columns=picture)
+        order, spellings = column_order(list(labels.columns), coded, path)
+        values = to_labels(labels.iloc[:, order], coded.names, path, coded, notes)
+        splits[split] = Listing(table[picture].fillna("").tolist(), values)
+        notes += spellings
     return splits, notes

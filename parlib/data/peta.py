@@ -1,5 +1,6 @@
 """PETA: 19,000 images of 8,699 people, 105 binary attributes (35 in use), five official partitions that leak."""
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -62,7 +63,7 @@ def read(root, images=True, partition=None, attributes="35"):
         rows, official, notes = _of_mat(source, archives)
     else:
         rows, official, notes = _of_archives(base, archives)
-        source = base / next(iter(archives))
+        source = base
     chosen = schema("peta105") if str(attributes) == "105" else schema("peta")
     labels = np.ascontiguousarray(rows.labels[:, [schema("peta105").index(name) for name in chosen.names]])
     if partition is None:
@@ -135,12 +136,16 @@ def _original_names(source, data, archives):
     images = []
     for number, subset in enumerate(SUBSETS, 1):
         people = data[data[:, 2] == number, 3].astype(str).tolist()
-        folder = archives.get(subset)
-        names = _pictures(folder) if folder else []
-        if [_person(name) for name in names] != people:
+        folder = archives.get(subset, source.parent / subset)
+        names = _pictures(folder) if subset in archives else []
+        pairs = itertools.zip_longest(map(_person, names), people)
+        other = next((i for i, (found, expected) in enumerate(pairs) if found != expected), None)
+        if other is not None:
+            first = names[other] if other < len(names) else "no picture"
+            expected = f"person {people[other]}" if other < len(people) else "none"
             raise BadInput(
-                f"{folder or source.parent / subset}: {len(names):,} pictures, which are not the {len(people):,} of "
-                f"{source}; lay images/00001.png and so on beside it, or the ten folders as the release has them"
+                f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {other + 1} is "
+                f"{first}, expected {expected}; lay the ten folders as the release has them, or images/00001.png ..."
             )
         images += [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
     return images
@@ -195,7 +200,7 @@ def _partition(partition, rows, official, source):
     if str(partition).isdigit():
         if official is None:
             raise BadInput(
-                f"{source.parent}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten "
+                f"{source}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten "
                 f"folders, or use partition={WITHOUT_PARTITION!r} or a list of test images"
             )
         return _official(int(partition), official, len(rows.names), source)
