@@ -217,7 +217,7 @@ def set_label(value):
         (put("attributes", cells([*NAMES[:-1], "Shoes"])), "missing .*'boots'.*unknown .*'Shoes'"),
         (put("train_label", rows(2)), r"\(2, 26\), expected 3 rows, one per image name"),
         (put("train_label", rows(3)[:, :25]), r"\(3, 25\).*26"),
-        (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected 3 rows, one per image name, and 26"),
+        (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected 3 rows, one per image"),
         (set_label(7), r"val_label: column Hat holds .*7.*: what 7, first in row 2"),
         (put("test_images_name", cells(["000007.jpg", np.zeros((0, 0)), "000009.jpg"])), "test has 1 empty.*row 2"),
         (put("test_images_name", cells(["000007.jpg", "000007.jpg", "000009.jpg"])), "twice.*000007"),
