@@ -14,8 +14,9 @@ from parlib import BadInput, fit, load_encoder, predict, schema
 from parlib.cli import main
 from parlib.data import read_release
 from parlib.learn.inputs import prepare, two_sided
-from parlib.learn.run import evaluate_run, new_head, train_run
+from parlib.learn.run import evaluate_run, new_head, read_run, train_run, trained_head
 from parlib.learn.train import TrainOptions, calibrate, logits_of, with_mirrored
+from parlib.profile import profile
 
 PA100K = schema("pa100k")
 SMALL = {"width": 16, "heads": 2, "grid": 2}
@@ -332,3 +333,37 @@ def test_curves_without_tensorboard_say_what_to_install(rendered, setting, tmp_p
     where = ["--root", str(rendered), "--cache", str(setting[1]), "--out", str(tmp_path / "run")]
     assert main(["train", *where, "--tensorboard", str(tmp_path / "logs")]) == 2
     assert "pip install tensorboard" in capsys.readouterr().err
+
+
+def test_a_run_holds_its_encoders_identity_and_evaluate_refuses_another(setting, rendered, tmp_path):
+    encoder, cache, _ = setting
+    options = TrainOptions(epochs=1, threads=1)
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", cache, options, **SMALL)
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    assert run["setting"]["identity"] == encoder.identity
+    assert run["setting"]["head"] == {"preset": "paper", **SMALL}
+    assert evaluate_run(tmp_path / "run")["setting"]["identity"] == encoder.identity
+    run["setting"]["identity"]["preprocessing"] = "another"
+    path.write_text(json.dumps(run))
+    with pytest.raises(BadInput, match=r"run .*/run was made with another encoder: preprocessing of encoder 'nano'"):
+        evaluate_run(tmp_path / "run")
+
+
+def test_a_run_from_before_arguments_and_identity_is_read_and_scored(setting, rendered, tmp_path):
+    options = TrainOptions(epochs=1, threads=1)
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], options, **SMALL)
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    run["asked"] = run.pop("arguments")
+    del run["setting"]["identity"]
+    path.write_text(json.dumps(run))
+    assert read_run(tmp_path / "run")[0]["arguments"]["benchmark"] == "pa100k"
+    assert evaluate_run(tmp_path / "run")["method"] == "VLM-PAR head"
+
+
+def test_the_head_of_a_profile_is_trained_once(setting, rendered, tmp_path):
+    small = profile("small", cache=setting[1], runs=tmp_path / "runs", training={"epochs": 1, "threads": 1}, head=SMALL)
+    one, two = (trained_head(small, rendered, setting[0]) for _ in range(2))
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert torch.equal(one.classifier, two.classifier) and not one.training
