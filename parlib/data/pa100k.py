@@ -81,7 +81,8 @@ def _read_mat(path, coded):
 
 
 def _read_csv(first, coded):
-    splits, notes = {}, []
+    splits: dict[str, Listing] = {}
+    notes: list[str] = []
     for split in SPLITS:
         path = first.with_name(f"{split}.csv")
         table = read_table(path)

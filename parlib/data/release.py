@@ -209,6 +209,7 @@ def load_benchmark(
     Returns:
         `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
         and `identity` where the benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more.
+        It may be saved by `save_to_disk`; import `parlib.data` before `datasets.load_from_disk` reads it again.
 
     Raises:
         BadInput: naming the path or name, what was looked for and what exists.
