@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from parlib.show.figures.style import COLOURS, MARKERS, ORANGE, figure, names_on_y
 
 
-def patch_colours(
-    images: Sequence[Image.Image], tokens: np.ndarray | torch.Tensor, title: str = "", caption: str = ""
-) -> Figure:
+def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str = "", caption: str = "") -> Figure:
     """The first three principal components of all patch tokens as red, green and blue, under each image.
 
     Args:
@@ -47,11 +46,7 @@ def patch_colours(
 
 
 def similarity_maps(
-    images: Sequence[Image.Image],
-    maps: np.ndarray | torch.Tensor,
-    phrases: Sequence[str],
-    title: str = "",
-    caption: str = "",
+    images: Sequence[Image.Image], maps: ArrayLike, phrases: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
     """How similar each patch is to each prompt: one row of maps per prompt, the best patch of each image marked.
 
@@ -125,11 +120,7 @@ def languages(
 
 
 def neighbourhoods(
-    features: np.ndarray | torch.Tensor,
-    panels: Mapping[str, np.ndarray],
-    neighbours: int = 10,
-    title: str = "",
-    caption: str = "",
+    features: ArrayLike, panels: Mapping[str, np.ndarray], neighbours: int = 10, title: str = "", caption: str = ""
 ) -> Figure:
     """The first two principal components of images, coloured once by each of several labels.
 
@@ -138,7 +129,7 @@ def neighbourhoods(
         panels: name of a label -> its n values.
         neighbours: number of nearest neighbours, in all D dimensions, over which the shares in the titles are counted.
     """
-    unit = torch.nn.functional.normalize(torch.as_tensor(features).float(), dim=-1).numpy()
+    unit = normalize(np.asarray(features, dtype=np.float32))
     near = NearestNeighbors(n_neighbors=neighbours + 1).fit(unit).kneighbors(unit, return_distance=False)[:, 1:]
     pca = PCA(2, random_state=0)
     places, variance = pca.fit_transform(unit), 100 * pca.explained_variance_ratio_
