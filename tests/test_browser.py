@@ -232,7 +232,8 @@ def test_one_threshold_moves_curves_and_scores(tab):
     before = tab.get_by_role("row", name="Trousers alone").inner_text()
     changes(tab, slide, tab, "Threshold", "End")
     assert tab.get_by_role("row", name="Trousers alone").inner_text() != before
-    assert tab.get_by_role("img").count() == 3
+    plots = tab.get_by_role("img").all()
+    assert len(plots) == 3 and all(plot.bounding_box()["width"] > 300 for plot in plots)
 
 
 @explorers("Errors")

@@ -20,6 +20,8 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
+# Box, what is typed into it, and the words that its answer brings.
+PHRASES = (("Any phrase", "a person in trousers", "patch similarity"), ("Your wording", "somebody female", "yours"))
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -100,12 +102,12 @@ def main():
         for tab in page.get_by_role("tab").all():
             tab.click()
             page.locator(".par:visible").wait_for()
-            for label, phrase in (("Any phrase", "a person in trousers"), ("Your wording", "somebody female")):
+            for label, phrase, answer in PHRASES:
                 for box in page.get_by_label(label).locator("visible=true").all():
                     box.fill(phrase)
                     box.press("Enter")
+                    page.get_by_text(answer, exact=True).filter(visible=True).first.wait_for()
             page.evaluate("document.activeElement.blur()")
-            page.wait_for_timeout(1000)
             path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
             page.locator(".widget-tab").screenshot(path=path)
             Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
