@@ -23,6 +23,7 @@ from parlib.show.explorers import (
     PromptExplorer,
     ThresholdExplorer,
 )
+from parlib.use.model import load
 
 PA100K = schema("pa100k")
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
@@ -216,13 +217,15 @@ def test_without_a_head_scores_and_pictures_are_the_encoders_own(encoder, splits
 
 
 def test_explorers_refuse_a_head_or_features_of_another_encoder(encoder, splits, head, store, scored):
+    shipped = load("nano-pa100k", encoder).head
+    assert shipped.encoder_identity["weights"] == encoder.weights_hash, "a head that was read knows its encoder"
     other = copy.copy(head)
-    other.identity = {**encoder.identity, "tokenizer": "0" * 64}
+    other.encoder_identity = {**encoder.identity, "tokenizer": "0" * 64}
     with pytest.raises(BadInput, match="the head was made with another encoder: tokenizer of"):
         AttributeExplorer(encoder, PA100K, splits["test"], head=other)
     with pytest.raises(BadInput, match="tokenizer of the store's encoder"):
         ErrorExplorer(PA100K, splits["test"], *scored, head=other, store=store)
-    other.identity, other.image_width = encoder.identity, 64
+    other.encoder_identity, other.image_width = encoder.identity, 64
     with pytest.raises(BadInput, match=r"reads features 64 wide, encoder 'nano' makes 128"):
         AttributeExplorer(encoder, PA100K, splits["test"], head=other)
     with pytest.raises(BadInput, match=r"features are 64 wide, those of encoder 'nano' 128"):

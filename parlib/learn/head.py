@@ -129,6 +129,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         at_once: attributes fused at a time; fewer need less memory, also in training, where they are computed twice.
     """
 
+    encoder_identity: dict[str, str] | None = None  # of the encoder it was trained on; set by `read_run`
+
     def __init__(
         self,
         schema: dict[str, Any],

@@ -143,7 +143,9 @@ def read_run(folder: str | os.PathLike) -> tuple[dict[str, Any], VLMPARHead]:
         setting = run["setting"]
         setting.setdefault("identity", {part: setting[part] for part in ("weights", "layer") if part in setting})
     with reading(folder, "model", _REMEDY):
-        return run, VLMPARHead.from_pretrained(str(folder))
+        head = VLMPARHead.from_pretrained(str(folder))
+    head.encoder_identity = setting["identity"]
+    return run, head
 
 
 def evaluate_run(

@@ -48,7 +48,8 @@ class AttributeExplorer(Explorer):
     ):
         self.encoder, self.schema, self.dataset, self.labels, self.head = encoder, schema, dataset, labels, head
         if head is not None:
-            encoder.must_match(getattr(head, "identity", None) or {}, "the head")
+            if trained_on := getattr(head, "encoder_identity", None):
+                encoder.must_match(trained_on, "the head")
             if head.image_width != encoder.width:
                 raise BadInput(
                     f"the head reads features {head.image_width} wide, encoder {encoder.name!r} makes {encoder.width}: "

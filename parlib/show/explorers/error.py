@@ -47,9 +47,9 @@ class ErrorExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
         self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])
-        if store is not None:
-            read = getattr(head, "identity", None) or {}  # of the encoder whose features the head reads
-            differ = [part for part, value in read.items() if value != store.manifest["identity"].get(part)]
+        trained_on = getattr(head, "encoder_identity", None)
+        if store is not None and trained_on:
+            differ = [part for part, value in trained_on.items() if str(value) != store.manifest["identity"].get(part)]
             if differ:
                 raise BadInput(f"{' and '.join(differ)} of the store's encoder differ from those of the head's encoder")
         looks = store is not None and hasattr(head, "attention")
