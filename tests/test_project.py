@@ -33,6 +33,14 @@ RENDERER_NEEDS = {"parlib.schema", "parlib.files", "parlib.errors", "parlib.data
 WORDS = {"given", "told", "asked", "bearable", "pieces", "bits", "added", "said"}
 
 
+def tracked(*folders):
+    """Files under version control; skips the test outside of a git checkout."""
+    run = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in run.stdout.splitlines()]
+
+
 @cache
 def imports():
     """Every import of the two packages, at the top of a module or inside a function; not those for types alone."""
@@ -241,7 +249,9 @@ def test_a_wheel_predicts_where_there_is_no_compiler(tmp_path):
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("parlib-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        assert not [name for name in archive.namelist() if name.startswith(("tests/", "tools/"))]
+        packed = set(archive.namelist())
+    shipped = {str(path.relative_to(ROOT)) for path in tracked("parlib", "pedsynth")}
+    assert shipped <= packed and not [name for name in packed if name.startswith(("tests/", "tools/"))]
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
     bare = {"PATH": str(tmp_path / "env" / "bin"), "HOME": str(tmp_path), "PARLIB_CACHE": str(tmp_path / "cache")}
@@ -268,11 +278,7 @@ def test_a_wheel_predicts_where_there_is_no_compiler(tmp_path):
 
 
 def test_nothing_of_third_parties_or_machines_is_tracked():
-    run = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if run.returncode:
-        pytest.skip("not a git checkout")
-    tracked = run.stdout.split()
-    assert not [name for name in tracked if re.search(r"\.(mat|jpe?g|bmp|pkl|pth|pt)$", name)]
+    assert not [path for path in tracked() if re.search(r"\.(mat|jpe?g|bmp|pkl|pth|pt)$", path.name)]
 
 
 def test_kept_records_are_of_the_encoder_that_ships():
