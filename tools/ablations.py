@@ -68,16 +68,18 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    _load(asked, progress=True)  # extracted once, before the workers ask for it
-    jobs = [(name, seed) for name in asked.options for seed in asked.seeds if not _path(asked, name, seed).exists()]
-    with ProcessPoolExecutor(asked.workers, get_context("spawn"), _start, (asked,)) as pool:
+    options = parser.parse_args()
+    _load(options, progress=True)  # extracted once, before the workers ask for it
+    jobs = [
+        (name, seed) for name in options.options for seed in options.seeds if not _path(options, name, seed).exists()
+    ]
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), _start, (options,)) as pool:
         list(tqdm(pool.map(_run, *zip(*jobs, strict=True)) if jobs else [], total=len(jobs), unit="run"))
 
 
-def _path(asked, name, seed=None):
+def _path(options, name, seed=None):
     words = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
-    return asked.out / f"{words}{'' if seed is None else f'-seed{seed}'}.json"
+    return options.out / f"{words}{'' if seed is None else f'-seed{seed}'}.json"
 
 
 def naflex(source, folder):
@@ -103,20 +105,20 @@ def naflex(source, folder):
     return encoder
 
 
-def _load(asked, progress=False, **variant):
+def _load(options, progress=False, **variant):
     torch.set_num_threads(1)
     wide = variant.pop("naflex", False)
-    encoder = naflex(asked.encoder, asked.cache / "naflex") if wide else load_encoder(asked.encoder, **variant)
+    encoder = naflex(options.encoder, options.cache / "naflex") if wide else load_encoder(options.encoder, **variant)
     both = {"mirrored": True, "progress": progress}
-    release = read_release(asked.benchmark, asked.root)
-    return encoder, [prepare(release, split, encoder, asked.cache, **both) for split in ("train", "val", "test")]
+    release = read_release(options.benchmark, options.root)
+    return encoder, [prepare(release, split, encoder, options.cache, **both) for split in ("train", "val", "test")]
 
 
-def _start(asked):
+def _start(options):
     """A worker's own copy of all that its runs share, and the reference they are compared with."""
     global job
-    job = {"asked": asked, "schema": schema(asked.benchmark)}
-    job["encoder"], job["parts"] = _load(asked)
+    job = {"options": options, "schema": schema(options.benchmark)}
+    job["encoder"], job["parts"] = _load(options)
     train, val, test = job["parts"]
     on_val, on_test = linear_probe(train, [val.store, test.store])
     job["reference"] = {"other": on_test, "other_threshold": tune_thresholds(val.labels, on_val)}
@@ -128,7 +130,7 @@ def _run(name, seed):
     training = {**settings("small").training, **option.pop("training", {}), "threads": 1}
     shifted, probe = option.pop("prompts", None), option.pop("probe", None)
     variant = option.pop("encoder", None)
-    encoder, parts = _load(job["asked"], **variant) if variant else (job["encoder"], job["parts"])
+    encoder, parts = _load(job["options"], **variant) if variant else (job["encoder"], job["parts"])
     torch.manual_seed(seed)
     if probe:
         head = PROBES[probe](job["schema"].names, encoder.width)
@@ -153,7 +155,7 @@ def _record(name, seed, setting, on_val, on_test):
     about = {**encoder_setting(job["encoder"]), **json.loads(json.dumps(setting))}
     about["ablation"] = compared
     record = make_record(name, about, test.about, test.labels, on_test, thresholds, job["schema"].names)
-    write_record(record, _path(job["asked"], name, seed))
+    write_record(record, _path(job["options"], name, seed))
 
 
 if __name__ == "__main__":
