@@ -221,7 +221,22 @@ def name_of(images, name):
         return crops_of(images, [Box(name, 1, 1, 5, 5, "row 1")])[0].name
 
 
-# Pictures in folders
+# Pictures in folders and in memory
+
+
+def test_a_picture_in_memory_is_read_as_from_its_file(tmp_path):
+    """Transparent, 16-bit and turned by EXIF: the same pixels either way."""
+    grey = np.arange(0, 64000, 1000, dtype=np.uint16).reshape(8, 8)
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    turned, exif = Image.new("RGB", (8, 4), "red"), Image.Exif()
+    exif[274] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    clear.save(tmp_path / "clear.png")
+    for path in sorted(tmp_path.iterdir()):
+        (by_file,), (in_memory,) = gather([path]), gather([Image.open(path)])
+        assert by_file.frame().size == in_memory.frame().size
+        np.testing.assert_array_equal(by_file.frame(), in_memory.frame())
 
 
 def test_every_file_of_a_folder_is_taken_or_named(tmp_path):

@@ -177,7 +177,7 @@ def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Imag
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 raise BadInput(f"{path}: {width} x {height} px is larger than {MAX_SIDE} px a side; crop or shrink it")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image), path)
+            return upright_rgb(image, path)
     except BadInput:
         raise
     except UnidentifiedImageError:
@@ -207,7 +207,9 @@ def _why_unread(path, data):
     return f"is no image in a format that is read ({', '.join(FORMATS)}); save it as JPEG or PNG, or fetch it again"
 
 
-def _to_rgb(image, path):
+def upright_rgb(image: Image.Image, path: str | os.PathLike) -> Image.Image:
+    """A decoded picture turned and converted as `open_image` does; `path` names it in the error."""
+    image = ImageOps.exif_transpose(image)
     if image.mode == "RGB":
         return image
     if image.mode == "F":

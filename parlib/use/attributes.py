@@ -1,4 +1,4 @@
-"""New attributes for a trained model: from a phrase alone, from a phrase held against labels, or from a few labels."""
+"""New attributes for a trained model: from a phrase alone, from a phrase and labels, or from a few labelled crops."""
 
 import itertools
 import warnings
@@ -28,76 +28,64 @@ def zero_shot_attribute(
     pooled: torch.Tensor | None = None,
     labels: np.ndarray | None = None,
 ) -> NewAttribute:
-    """An attribute nobody trained, from what the checkpoint makes of a phrase.
+    """An attribute without training: the checkpoint's own score of a phrase.
 
     Args:
-        encoder: the model's `Encoder`.
-        name: of the new attribute.
+        encoder: the model's.
         phrases: one or several, in any language; the mean of their normalised embeddings is used (prompt ensemble).
         pooled, labels: pooled features (n, D) and labels (n,) of 1, 0, -1 of val. With them the probability is
-            calibrated (a logistic regression on the score, Platt's) and the threshold tuned for mA; without, it is the
-            checkpoint's own sigmoid and its threshold 0.5.
-
-    Returns:
-        `NewAttribute`, for `model.with_added`.
+            calibrated (Platt: a logistic regression on the score) and the threshold tuned for mA; without, the
+            probability is the checkpoint's own sigmoid and the threshold 0.5.
 
     Raises:
-        BadInput: no phrase, labels that do not fit or lack a yes or a no.
+        BadInput: no phrase, labels that do not fit, or no yes or no no among them.
     """
-    said = _phrases(name, phrases)
-    weight, bias = _direction(encoder, said)
+    phrases = _checked(name, phrases)
+    weight, bias = _direction(encoder, phrases)
     if labels is None:
-        return NewAttribute(name, said, weight, bias)
+        return NewAttribute(name, phrases, weight, bias)
     pooled, labels = _known(name, pooled, labels)
     score = (pooled @ weight + bias).numpy()[:, None]
     fitted = LogisticRegression(C=1e3).fit(score, labels)
     a, b = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     threshold = tune_thresholds(labels[:, None], fitted.predict_proba(score)[:, 1:])[0]
     how = f"zero-shot, calibrated on {len(labels)} labels ({int(labels.sum())} yes)"
-    return NewAttribute(name, said, weight * a, bias * a + b, float(threshold), True, how)
+    return NewAttribute(name, phrases, weight * a, bias * a + b, float(threshold), True, how)
 
 
 def few_shot_attribute(
     encoder: Encoder, name: str, pooled: torch.Tensor, labels: np.ndarray, phrases: str | Sequence[str] = ()
 ) -> NewAttribute:
-    """An attribute learnt from a few labelled crops on frozen features: logistic regression that starts at a phrase.
+    """An attribute learned from a few labelled crops: logistic regression on frozen features, from a phrase on.
 
-    With a phrase its direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer
-    stays near zero-shot, with many it is a linear probe. The penalty is chosen by cross-validation on these labels, and
-    so is the threshold (for mA), from predictions of the parts left out.
+    The phrase's direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer stays
+    near zero-shot, with many it is a linear probe. The penalty is chosen by cross-validation on these labels, and so is
+    the threshold (for mA), from predictions for the folds left out. Too few labels to call it calibrated.
 
     Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
-
-    Returns:
-        `NewAttribute`. It is not called calibrated: too few labels to tell.
     """
-    said = _phrases(name, phrases) if phrases else ()
+    phrases = _checked(name, phrases) if phrases else ()
     pooled, labels = _known(name, pooled, labels, least=2)
-    direction = _direction(encoder, said)[0] if said else torch.zeros(encoder.width)
-    direction = F.normalize(direction, dim=0)
+    direction = F.normalize(_direction(encoder, phrases)[0] if phrases else torch.zeros(encoder.width), dim=0)
     centre, spread = pooled.mean(0), pooled.std(0).mean().clamp(min=1e-6)
     x = (pooled - centre) / spread  # (n, D)
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
     folds = StratifiedKFold(min(FOLDS, int(labels.sum()), int((1 - labels).sum())), shuffle=True, random_state=0)
     tried = {}
-    with warnings.catch_warnings(action="ignore"):  # of a penalty that is too weak to converge; it scores badly
+    with warnings.catch_warnings(action="ignore"):  # of a penalty too weak to converge, whose loss is high
         for C in (1e-4, 1e-3, 1e-2, 1e-1):
-            left_out = cross_val_predict(
-                LogisticRegression(C=C, max_iter=500, class_weight="balanced"),
-                *(features, labels),
-                cv=folds,
-                method="predict_proba",
-            )[:, 1]
+            probe = LogisticRegression(C=C, max_iter=500, class_weight="balanced")
+            left_out = cross_val_predict(probe, features, labels, cv=folds, method="predict_proba")[:, 1]
             loss = -np.log(np.clip(np.where(labels == 1, left_out, 1 - left_out), 1e-6, 1)).mean()
             tried[C] = (loss, left_out)
-        C = min(tried, key=lambda C: tried[C][0])
-        fitted = LogisticRegression(C=C, max_iter=500, class_weight="balanced").fit(features, labels)
+        best = min(tried, key=lambda C: tried[C][0])
+        fitted = LogisticRegression(C=best, max_iter=500, class_weight="balanced").fit(features, labels)
     coefficients = torch.as_tensor(fitted.coef_[0], dtype=torch.float32)
     weight = (coefficients[:-1] + PRIOR * coefficients[-1] * direction) / spread
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
-    threshold = tune_thresholds(labels[:, None], tried[C][1][:, None])[0]
-    how = f"learnt from {len(labels)} labels ({int(labels.sum())} yes)"
-    return NewAttribute(name, said, weight, bias, float(threshold), False, how)
+    threshold = tune_thresholds(labels[:, None], tried[best][1][:, None])[0]
+    how = f"learned from {len(labels)} labels ({int(labels.sum())} yes)"
+    return NewAttribute(name, phrases, weight, bias, float(threshold), False, how)
 
 
 def few_shot_curve(
@@ -131,20 +119,20 @@ def few_shot_curve(
         chosen = np.random.default_rng(draw).permutation(len(train[1]))[:size]
         labels = np.asarray(train[1])[chosen]
         if min((labels == 1).sum(), (labels == 0).sum()) >= 2:
-            for start, given in (("phrase", phrases), ("nothing", ())):
-                add(few_shot_attribute(encoder, name, train[0][chosen], labels, given), size, start, draw)
+            for start, words in (("phrase", phrases), ("nothing", ())):
+                add(few_shot_attribute(encoder, name, train[0][chosen], labels, words), size, start, draw)
     return pd.DataFrame(rows, columns=["attribute", "labels", "start", "draw", "AP"])
 
 
-def _phrases(name, phrases):
+def _checked(name, phrases):
     phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
-    if not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
+    if not phrases or not all(isinstance(phrase, str) and phrase.strip() for phrase in phrases):
         raise BadInput(f"attribute {name!r} needs a phrase, such as 'a person with a red scarf'")
     return phrases
 
 
 def _direction(encoder, phrases):
-    """(D,) weight and bias of the checkpoint's own zero-shot logit, of the mean of several phrases."""
+    """Weight (D,) and bias of the checkpoint's own zero-shot logit for the mean of several phrases."""
     scale, bias = encoder.model.logit_scale.float().exp(), encoder.model.logit_bias.float()
     return (scale * F.normalize(embeddings(encoder, [phrases])[0], dim=0)).cpu(), float(bias)
 

@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from parlib.data.images import FORMATS, open_image
+from parlib.data.images import FORMATS, SUFFIXES, open_image, upright_rgb
 from parlib.errors import BadInput
 from parlib.files import reading
 from parlib.use.boxes import Box, listed, read_boxes
 
 Picture = str | os.PathLike | Image.Image  # a file, a folder, a pattern, or a picture
 Images = Picture | Iterable[Picture]
-
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 
 class Crop(NamedTuple):
@@ -36,7 +34,7 @@ class Crop(NamedTuple):
 
     def frame(self) -> Image.Image:
         """The whole picture; BadInput where it cannot be read."""
-        return self.source.convert("RGB") if isinstance(self.source, Image.Image) else open_image(self.source)
+        return upright_rgb(self.source, self.name) if isinstance(self.source, Image.Image) else open_image(self.source)
 
 
 def gather(
@@ -181,7 +179,7 @@ def _spelling(name):
 def _size(source):
     """(width, height) of an upright picture, from its header alone."""
     if isinstance(source, Image.Image):
-        return source.size
+        return upright_rgb(source, "picture").size
     with reading(source, "picture"), Image.open(source) as image:
         turned = image.getexif().get(274, 1) >= 5  # EXIF orientation: 5 to 8 swap width and height
         return image.size[::-1] if turned else image.size

@@ -1,9 +1,8 @@
-"""A model as one ONNX file: image tower and fused head, the prompts folded in, for machines without Python."""
+"""A model as one ONNX file for machines without Python: image tower and head, with the prompts as constants."""
 
 import contextlib
 import copy
 import io
-import json
 import logging
 import math
 import os
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from parlib.errors import BadInput
-from parlib.files import write_atomic
+from parlib.files import json_text, write_atomic
 from parlib.use.model import Model
 
 FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
@@ -25,15 +24,11 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
 
     The batch is dynamic. The text tower is not in it: what depends on prompts alone is computed here and becomes
     constants. The file's metadata says what a user of it must know: `attributes`, `thresholds`, `calibrated`,
-    `preprocessing` (size, resampling, mean, standard deviation: the checkpoint's own), `encoder` and its `weights`.
+    `preprocessing` (size, resampling, mean, standard deviation: the checkpoint's own), `encoder` and its `identity`.
 
     Args:
-        model: `Model` on the CPU.
-        path: file, replaced whole or not at all.
-        opset: of ONNX.
-
-    Returns:
-        `path`.
+        model: on the CPU.
+        path: file, replaced whole or not at all; it is returned.
 
     Raises:
         BadInput: a NaFlex encoder, a path that cannot be written, weights beyond one file, or ONNX not installed.
@@ -51,7 +46,7 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
     if size >= FORMAT_LIMIT:
         raise BadInput(f"{encoder.name!r} has {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB")
     side = encoder.model.config.vision_config.image_size
-    for name in ("torch.onnx", "onnxscript"):  # they speak of their own steps
+    for name in ("torch.onnx", "onnxscript"):  # they log their own steps
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         made = torch.onnx.export(
@@ -64,7 +59,7 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
-        assert made is not None  # it is one whenever no file is asked for
+        assert made is not None  # it is a program, as no file is named
         limit = math.prod(model.head.prompt_tokens.shape) * 64
         onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
     written = made.model_proto
@@ -77,12 +72,13 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
 def _about(model):
     encoder = model.encoder
     return {
-        "attributes": json.dumps(model.names),
-        "thresholds": json.dumps([round(float(t), 6) for t in model.thresholds]),
-        "calibrated": json.dumps(model.calibrated.tolist()),
-        "preprocessing": json.dumps(encoder.preprocessing, default=str),
+        "attributes": json_text(model.names, indent=None),
+        "thresholds": json_text(model.thresholds.round(6), indent=None),
+        "calibrated": json_text(model.calibrated, indent=None),
+        "preprocessing": json_text(encoder.preprocessing, indent=None),
         "encoder": encoder.name,
         "weights": encoder.weights_hash,
+        "identity": json_text(encoder.identity, indent=None),
         "made_by": "parlib export",
     }
 
@@ -97,12 +93,12 @@ class _Fused(nn.Module):
 
     def forward(self, pixel_values):
         """(B, 3, H, W) -> (B, A)."""
-        seen = self.tower(pixel_values=pixel_values)
-        return self.model.scores(seen.last_hidden_state, seen.pooler_output)
+        features = self.tower(pixel_values=pixel_values)
+        return self.model.scores(features.last_hidden_state, features.pooler_output)
 
 
-class _Pieces(list):
-    """A tensor split already: a Split in the graph would keep constants behind it from being folded."""
+class _Parts(list):
+    """A tensor that is split already: a Split in the graph would keep constants behind it from being folded."""
 
     def split(self, size):
         return self
@@ -112,6 +108,6 @@ def _with_constant_words(head):
     """A copy of a head whose words and mask are constants."""
     head = copy.deepcopy(head).eval()
     with torch.no_grad():
-        pieces = [_Pieces(t.clone() for t in whole.split(head.at_once)) for whole in head.words(torch.float32)]
-    head.words = lambda dtype: pieces
+        parts = [_Parts(t.clone() for t in whole.split(head.at_once)) for whole in head.words(torch.float32)]
+    head.words = lambda dtype: parts
     return head
