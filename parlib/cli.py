@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BadInput as error:
             _say(error)
             code = 2
-    if code == 130:
-        _say("stopped; the same command resumes where it can")
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has ended, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        return 1
+    if code == 130:
+        _say("stopped; the same command resumes where it can")
     return code or 0
 
 
@@ -174,7 +174,7 @@ def train(
 
 
 class _Progress:
-    """What `train_run` calls after each step and epoch: one line of what is trained, a bar, and curves.
+    """Called by `train_run` after each step and epoch: one line of what is trained, a bar, and curves.
 
     The line and the bar are made at the first step, so that an error before it is the only line on stderr.
     """
@@ -182,29 +182,31 @@ class _Progress:
     def __init__(self, words, seed, epochs, logs):
         self.words, self.seed, self.epochs = words, seed, epochs
         self.bar: Any = None
-        self.curves: Any = None
-        if logs:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
-            self.curves = SummaryWriter(logs)
+        self.curves = _curves(logs) if logs else None
 
     def __call__(self, epoch, step, steps, seen):
-        from tqdm import tqdm
-
         if self.bar is None:
+            from tqdm import tqdm
+
             _say(self.words)
             self.bar = tqdm(total=self.epochs, initial=epoch, desc=f"train seed {self.seed}", unit="epoch")
         if isinstance(seen, dict):
             self.bar.update()
-            self.bar.set_postfix(loss=f"{seen['loss']:.4f}", mAP=f"{seen['mAP']:.3f}", mA=f"{seen['mA']:.3f}")
+            self.bar.set_postfix({name: f"{seen[name]:.3f}" for name in ("loss", "mAP", "mA")})
             for name in ("loss", "mA", "f1", "mAP") if self.curves else ():
                 self.curves.add_scalar(name, seen[name], epoch)
 
     def close(self):
         for one in filter(None, (self.bar, self.curves)):
             one.close()
+
+
+def _curves(folder):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
+    return SummaryWriter(folder)
 
 
 @app.command()
@@ -334,7 +336,3 @@ def table(
     found = read_records(*(records or []))
     made, note = (cross_domain_table(found), CROSS_NOTE) if cross_domain else (benchmark_table(found, benchmark), NOTE)
     print(render(made, format, note))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

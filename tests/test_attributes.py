@@ -60,7 +60,7 @@ def test_calibration_on_labels_makes_probabilities_mean_what_they_say(model):
     pooled = torch.nn.functional.normalize(pooled, dim=-1) + 0.1 * torch.as_tensor(labels)[:, None] * direction
     fitted = zero_shot_attribute(model.encoder, "x", phrase, pooled, labels)
     tokens, truth = torch.zeros(400, 64, model.encoder.width), torch.as_tensor(labels).double()
-    after, before = (model.with_added(one).scores(tokens, pooled)[:, -1].double() for one in (fitted, raw))
+    after, before = (model.with_attributes(one).scores(tokens, pooled)[:, -1].double() for one in (fitted, raw))
     loss = torch.nn.functional.binary_cross_entropy
     assert loss(after, truth) < loss(before, truth) and abs(after.mean() - truth.mean()) < 0.01
     assert (before.argsort() == after.argsort()).all(), "no ranking moves"
@@ -73,7 +73,7 @@ def test_few_labels_are_learnt_and_more_labels_are_learnt_better(model):
     score = []
     for n in (16, 64, 800):
         added = few_shot_attribute(model.encoder, "x", pooled[:n], labels[:n])
-        got = model.with_added(added).scores(torch.zeros(1000, 64, model.encoder.width), pooled[held])[:, -1:]
+        got = model.with_attributes(added).scores(torch.zeros(1000, 64, model.encoder.width), pooled[held])[:, -1:]
         score.append(parlib.evaluate(labels[held, None], got.numpy()).summary()["mAP"])
         assert added.name == "x" and not added.calibrated and f"{n} labels" in added.how
     assert score[0] < score[1] < score[2] and score[2] > 0.9

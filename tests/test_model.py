@@ -44,7 +44,7 @@ def test_other_languages_answer_and_are_not_called_calibrated(model):
 def test_a_saved_model_answers_the_same_and_says_where_it_comes_from(model, tmp_path):
     pooled = torch.randn(60, model.encoder.width, generator=torch.Generator().manual_seed(0))
     labels = (pooled[:, 0] > 0.5).int().numpy()
-    made = model.with_added(few_shot_attribute(model.encoder, "scarf", pooled, labels, "a person with a scarf"))
+    made = model.with_attributes(few_shot_attribute(model.encoder, "scarf", pooled, labels, "a person with a scarf"))
     made.save_pretrained(tmp_path / "saved")
     again = Model.from_pretrained(tmp_path / "saved")
     pd.testing.assert_frame_equal(made(EXAMPLES), again(EXAMPLES))

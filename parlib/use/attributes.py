@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,25 @@ from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.learn.baselines import embeddings
 from parlib.measure.metrics import evaluate, tune_thresholds
-from parlib.use.model import NewAttribute
 
 FOLDS = 5
 PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
+
+
+@dataclass(frozen=True)
+class NewAttribute:
+    """An attribute that a trained model got later: a direction among the normalised pooled features.
+
+    Its probability is sigmoid(weight . pooled / |pooled| + bias). Made by `zero_shot_attribute`, `few_shot_attribute`.
+    """
+
+    name: str
+    phrases: tuple[str, ...]
+    weight: torch.Tensor  # (D,) float32
+    bias: float
+    threshold: float = 0.5
+    calibrated: bool = False
+    how: str = "zero-shot"
 
 
 def zero_shot_attribute(

@@ -27,7 +27,7 @@ def card(model: "Model") -> ModelCard:
     encoder = setting.get("encoder", model.encoder.name)
     at_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", encoder)
     local = "none (it ships with parlib)" if encoder == "nano" else "none (a local folder)"
-    prompts = [*model.head.prompts, *(f"{' / '.join(a.phrases)} ({a.how})" for a in model.added)]
+    prompts = [*model.head.prompts, *(f"{' / '.join(a.phrases)} ({a.how})" for a in model.new_attributes)]
     return ModelCard.from_template(
         ModelCardData(
             library_name="parlib",

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,24 +27,10 @@ from parlib.learn.inputs import encoder_setting
 from parlib.learn.run import read_run
 from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
+from parlib.use.attributes import NewAttribute, zero_shot_attribute
 from parlib.use.card import card
 from parlib.use.crops import Images
-
-
-@dataclass(frozen=True)
-class NewAttribute:
-    """An attribute that a trained model got later: a direction among the normalised pooled features.
-
-    Its probability is sigmoid(weight . pooled / |pooled| + bias). Made by `zero_shot_attribute`, `few_shot_attribute`.
-    """
-
-    name: str
-    phrases: tuple[str, ...]
-    weight: torch.Tensor  # (D,) float32
-    bias: float
-    threshold: float = 0.5
-    calibrated: bool = False
-    how: str = "zero-shot"
+from parlib.use.predict import predict_images
 
 
 class Model(ModelHubMixin):
@@ -57,7 +43,7 @@ class Model(ModelHubMixin):
         head: a trained `VLMPARHead`; its schema, thresholds and temperature are used.
         run: the content of the `run.json` of its training, {} where there was none.
         records: file name -> record of an evaluation of the head.
-        added: `NewAttribute`s.
+        new_attributes: that the head was not trained for.
         language: None for the prompts trained with, or codes joined by commas, whose scores are averaged. In other
             words than those of its training the head is not calibrated, and `calibrated` is false.
     """
@@ -68,11 +54,11 @@ class Model(ModelHubMixin):
         head: VLMPARHead,
         run: dict[str, Any] | None = None,
         records: dict[str, dict[str, Any]] | None = None,
-        added: Iterable[NewAttribute] = (),
+        new_attributes: Iterable[NewAttribute] = (),
         language: str | None = None,
     ):
         self.encoder, self.head, self.run, self.records = encoder, head.eval(), run or {}, records or {}
-        self.added, self.language, self.heads = tuple(added), language, [self.head]
+        self.new_attributes, self.language, self.heads = tuple(new_attributes), language, [self.head]
         self.schema  # noqa: B018 (two attributes of one name are found here)
         if language:
             self.heads = [self._in_language(code.strip()) for code in language.split(",")]
@@ -85,8 +71,8 @@ class Model(ModelHubMixin):
     def schema(self) -> Schema:
         """`Schema` of everything it answers: the head's attributes, then the new ones."""
         trained = self.head.schema
-        added = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "added") for a in self.added)
-        return replace(trained, attributes=trained.attributes + added, permutations={}, questions={})
+        new = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "new") for a in self.new_attributes)
+        return replace(trained, attributes=trained.attributes + new, permutations={}, questions={})
 
     @property
     def names(self) -> list[str]:
@@ -96,13 +82,13 @@ class Model(ModelHubMixin):
     @property
     def thresholds(self) -> np.ndarray:
         """(A,) float64; a probability above it is a yes."""
-        return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.added)])
+        return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.new_attributes)])
 
     @property
     def calibrated(self) -> np.ndarray:
         """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
         trained = self.head.calibrated.tolist() if not self.language else [False] * len(self.head.names)
-        return np.array(trained + [a.calibrated for a in self.added])
+        return np.array(trained + [a.calibrated for a in self.new_attributes])
 
     @property
     def kind(self) -> str | None:
@@ -113,7 +99,7 @@ class Model(ModelHubMixin):
     def key(self) -> str:
         """SHA-256 of all that determines its scores."""
         tensors = {f"{i}.{k}": v for i, head in enumerate(self.heads) for k, v in head.state_dict().items()}
-        tensors |= {f"added.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.added}
+        tensors |= {f"new.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.new_attributes}
         return hash_tensors(tensors, digest(self.encoder.identity))
 
     @torch.no_grad()
@@ -121,19 +107,17 @@ class Model(ModelHubMixin):
         """Patch tokens (B, N, D), pooled features (B, D) -> probabilities (B, A) float32."""
         tokens, pooled = tokens.float(), pooled.float()
         out = sum((head(tokens, pooled) / head.temperature).sigmoid() for head in self.heads) / len(self.heads)
-        if self.added:
-            weight = torch.stack([a.weight for a in self.added]).to(pooled.device)
-            bias = torch.tensor([a.bias for a in self.added], device=pooled.device)
+        if self.new_attributes:
+            weight = torch.stack([a.weight for a in self.new_attributes]).to(pooled.device)
+            bias = torch.tensor([a.bias for a in self.new_attributes], device=pooled.device)
             out = torch.cat([out, (F.normalize(pooled, dim=-1) @ weight.T + bias).sigmoid()], 1)
         return out
 
     def __call__(self, images: Images, **options: Any) -> pd.DataFrame:
         """Predictions of images, a DataFrame; see `predict_images`, which takes the options."""
-        from parlib.use.predict import predict_images
-
         return predict_images(self, images, **options)
 
-    def with_added(self, *attributes: NewAttribute) -> "Model":
+    def with_attributes(self, *attributes: NewAttribute) -> "Model":
         """The same model with more attributes."""
         for one in attributes:
             if one.weight.shape != (self.encoder.width,):
@@ -141,13 +125,13 @@ class Model(ModelHubMixin):
                     f"{one.name!r} was made for features of width {len(one.weight)}, this encoder's is "
                     f"{self.encoder.width}: make it with the model's own encoder"
                 )
-        return Model(self.encoder, self.head, self.run, self.records, (*self.added, *attributes), self.language)
+        return Model(
+            self.encoder, self.head, self.run, self.records, (*self.new_attributes, *attributes), self.language
+        )
 
     def with_phrases(self, phrases: Mapping[str, str]) -> "Model":
         """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""
-        from parlib.use.attributes import zero_shot_attribute
-
-        return self.with_added(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
+        return self.with_attributes(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> str | None:
         """Write the whole model to a folder, or nothing: over an earlier model there, never over anything else."""
@@ -167,10 +151,11 @@ class Model(ModelHubMixin):
         for name, record in self.records.items():
             write_record(record, folder / name)
         write_atomic(folder / "prompts.json", json_text(self._prompts()) + "\n")
-        if self.added:
-            about = [{key: value for key, value in vars(a).items() if key != "weight"} for a in self.added]
+        if self.new_attributes:
+            about = [{key: value for key, value in vars(a).items() if key != "weight"} for a in self.new_attributes]
             write_atomic(folder / "added.json", json_text(about) + "\n")
-            write_atomic(folder / "added.safetensors", save({"weight": torch.stack([a.weight for a in self.added])}))
+            weight = torch.stack([a.weight for a in self.new_attributes])
+            write_atomic(folder / "added.safetensors", save({"weight": weight}))
         write_atomic(folder / "README.md", str(card(self)))  # over the head's own card
 
     def _prompts(self):
@@ -220,10 +205,12 @@ def load(
     own = ("config.json", "run.json", "prompts.json", "added.json")
     names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
     records = {file: read_records(folder / file)[0] for file in names}
-    return Model(encoder, head.to(encoder.device), run, records, (), language).with_added(*_read_added(folder))
+    return Model(encoder, head.to(encoder.device), run, records, (), language).with_attributes(
+        *_read_new_attributes(folder)
+    )
 
 
-def _read_added(folder):
+def _read_new_attributes(folder):
     if not (folder / "added.json").is_file():
         return []
     entries = read_json(folder / "added.json", "new attributes")

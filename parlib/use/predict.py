@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from parlib.encode.extract import loader
+from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, partial_of, plain_cell, read_json, sweep, write_atomic
 from parlib.use.crops import Crop, Images, gather
-from parlib.use.model import EXAMPLES, Model
+
+if TYPE_CHECKING:
+    from parlib.use.model import Model
 
 PART = 512  # crops that are computed, written and kept together
 FORMATS = ("json", "csv", "parquet")
@@ -38,7 +41,7 @@ Person = dict[str, Any]  # see `Job.people`
 
 
 def predict_images(
-    model: Model,
+    model: "Model",
     images: Images,
     boxes: str | os.PathLike | None = None,
     attributes: Sequence[str] | None = None,
@@ -79,7 +82,7 @@ class Job:
 
     def __init__(
         self,
-        model: Model,
+        model: "Model",
         crops: Sequence[Crop],
         attributes: Sequence[str] | None = None,
         threshold: float | None = None,
