@@ -32,6 +32,8 @@ Revision = Annotated[str | None, Option(help="commit of a hub encoder")]
 Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLIB_CACHE or ~/.cache/parlib)")]
 Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
+Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
+SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")
 ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
 
@@ -60,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say(words):
     print(f"parlib: {words}", file=sys.stderr)
+
+
+def _labels(**files):
+    """Options of `read_release`, which refuses them for other benchmarks than folder."""
+    return {name: os.path.abspath(path) if os.path.exists(path) else path for name, path in files.items() if path}
 
 
 def _cache(cache):
@@ -104,6 +111,8 @@ def extract(
     root: Root,
     benchmark: Benchmark = "pa100k",
     split: str = "train",
+    table: Table = None,
+    schema: SchemaFile = None,
     encoder: Encoder = "nano",
     revision: Revision = None,
     cache: Cache = None,
@@ -119,7 +128,8 @@ def extract(
 
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
     used = load_encoder(encoder, revision=revision)
-    folder = prepare(read_release(benchmark, root), split, used, _cache(cache), **options).store.folder
+    release = read_release(benchmark, root, **_labels(table=table, schema=schema))
+    folder = prepare(release, split, used, _cache(cache), **options).store.folder
     if processes().is_main_process:
         print(folder)
 
@@ -131,6 +141,8 @@ def train(
     seeds: Annotated[list[int] | None, Option("--seeds", "--seed", help="several: RUN/seed0, ... (default: 0)")] = None,
     more_seeds: Annotated[list[int] | None, Argument(hidden=True)] = None,  # those after the first of --seeds 0 1 2
     benchmark: Benchmark = "pa100k",
+    table: Table = None,
+    schema: SchemaFile = None,
     profile: Annotated[str, Option(help="small or paper: encoder, head and training where no option says")] = "small",
     encoder: Annotated[str | None, Option(help="nano, a local folder or a hub id (default: the profile's)")] = None,
     revision: Annotated[str | None, Option(help="commit of a hub encoder (default: the profile's)")] = None,
@@ -150,6 +162,7 @@ def train(
     from parlib.learn.run import train_run
     from parlib.learn.train import TrainOptions
     from parlib.profile import settings
+    from parlib.progress import Progress
 
     chosen, is_main = settings(profile), processes().is_main_process
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
@@ -166,47 +179,12 @@ def train(
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
     for seed in numbers:
         run = out if len(numbers) == 1 else out / f"seed{seed}"
-        shown = _Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
-        train_run(benchmark, root, used, seed, run, _cache(cache), options, commit, shown, view, **head)
+        shown = Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
+        where = (benchmark, root, used, seed, run, _cache(cache))
+        train_run(*where, options, commit, shown, view, _labels(table=table, schema=schema), **head)
         if shown:
             shown.close()
             print(run)
-
-
-class _Progress:
-    """Called by `train_run` after each step and epoch: one line of what is trained, a bar, and curves.
-
-    The line and the bar are made at the first step, so that an error before it is the only line on stderr.
-    """
-
-    def __init__(self, words, seed, epochs, logs):
-        self.words, self.seed, self.epochs = words, seed, epochs
-        self.bar: Any = None
-        self.curves = _curves(logs) if logs else None
-
-    def __call__(self, epoch, step, steps, seen):
-        if self.bar is None:
-            from tqdm import tqdm
-
-            _say(self.words)
-            self.bar = tqdm(total=self.epochs, initial=epoch, desc=f"train seed {self.seed}", unit="epoch")
-        if isinstance(seen, dict):
-            self.bar.update()
-            self.bar.set_postfix({name: f"{seen[name]:.3f}" for name in ("loss", "mAP", "mA")})
-            for name in ("loss", "mA", "f1", "mAP") if self.curves else ():
-                self.curves.add_scalar(name, seen[name], epoch)
-
-    def close(self):
-        for one in filter(None, (self.bar, self.curves)):
-            one.close()
-
-
-def _curves(folder):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
-    return SummaryWriter(folder)
 
 
 @app.command()
@@ -214,6 +192,8 @@ def baselines(
     root: Root,
     out: Annotated[Path, Option(metavar="RECORDS", help="folder for the records")],
     benchmark: Benchmark = "pa100k",
+    table: Table = None,
+    schema: SchemaFile = None,
     encoder: Encoder = "nano",
     revision: Revision = None,
     language: Annotated[str, Option(help="of the prompts; en,zh,es adds an ensemble of all")] = "en",
@@ -227,7 +207,8 @@ def baselines(
     from parlib.learn.inputs import prepare
     from parlib.measure.records import write_record
 
-    used, release = load_encoder(encoder, revision=revision), read_release(benchmark, root)
+    release = read_release(benchmark, root, **_labels(table=table, schema=schema))
+    used = load_encoder(encoder, revision=revision)
     names = ("train", "val", "test")
     train, val, test = (prepare(release, split, used, _cache(cache), view=view) for split in names)
     for record in baseline_records(train, val, test, used, language):
@@ -242,13 +223,16 @@ def evaluate(
     split: str = "test",
     root: Annotated[Path | None, Option(help="default: the tree it was trained on")] = None,
     benchmark: Annotated[str | None, Option(help="another than it was trained on, for runs with --view")] = None,
+    table: Table = None,
+    schema: SchemaFile = None,
     cache: Annotated[Path | None, Option(help="folder for features (default: the one of its training)")] = None,
 ) -> None:
     """Score a run, keep the record in its folder and print one JSON object."""
     from parlib.files import json_text
     from parlib.learn.run import evaluate_run
 
-    record = evaluate_run(run, split, root, cache, benchmark)
+    labels = _labels(table=table, schema=schema) or None
+    record = evaluate_run(run, split, root, cache, benchmark, labels)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
     shown |= {name: record[name] for name in ("undefined_attributes", "undefined")}
     print(json_text({**shown, "unit": "fraction"}))

@@ -7,7 +7,7 @@ evaluation, `<split>.json`.
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def train_run(
     revision: str | None = None,
     callback: Callable[[int, int, int, Any], object] | None = None,
     view: str | None = None,
+    labels: Mapping[str, str] | None = None,
     **head: Any,
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.
@@ -58,6 +59,7 @@ def train_run(
 
     Args:
         view: train on the columns of a view of the schema, such as `upar-lite`.
+        labels: options of `read_release`: `table` and `schema` of a folder of one's own.
         head: `preset`, `language` and options of `VLMPARHead`.
 
     Raises:
@@ -65,7 +67,7 @@ def train_run(
     """
     out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
-    encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root)
+    encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(labels or {}))
     train, val = (
         prepare(release, split, encoder, cache, view=view, mirrored=options.mirrored) for split in ("train", "val")
     )
@@ -79,7 +81,7 @@ def train_run(
         if state.is_main_process:
             notes = calibrate(model, train, val, options.mirrored)
             paths = {"root": os.path.abspath(root), "cache": os.path.abspath(cache)}
-            arguments = {"benchmark": benchmark, **paths, "seed": seed, "view": view}
+            arguments = {"benchmark": benchmark, **paths, "seed": seed, "view": view, "labels": labels or {}}
             arguments |= {"training": options.to_dict(), "head": head}
             save_run(out, model, encoder, val, arguments, history, notes)
             checkpoint.unlink()
@@ -154,6 +156,7 @@ def evaluate_run(
     root: str | os.PathLike | None = None,
     cache: str | os.PathLike | None = None,
     benchmark: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Score a saved run on a split of the tree it was trained on (or of another `root`) and record it in its folder.
 
@@ -180,7 +183,9 @@ def evaluate_run(
         raise BadInput(
             f"{run / 'run.json'} names no tree, or no cache with features, that is here: give --root, --cache"
         )
-    release = read_release(benchmark, root)
+    if labels is None and benchmark == trained_on:
+        labels = arguments.get("labels")
+    release = read_release(benchmark, root, **(labels or {}))
     schema = head_schema(release, view)
     if head.names != schema.names:
         raise BadInput(f"{run} was trained for other attributes than {schema.name!r} has now; train it again")
