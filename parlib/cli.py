@@ -159,10 +159,9 @@ def train(
 ) -> None:
     """Train the fusion head, its epoch chosen on val and never on test; print the folders of the runs."""
     from parlib.encode.encoder import processes
-    from parlib.learn.run import train_run
+    from parlib.learn.run import Progress, train_run
     from parlib.learn.train import TrainOptions
     from parlib.profile import settings
-    from parlib.progress import Progress
 
     chosen, is_main = settings(profile), processes().is_main_process
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
