@@ -64,7 +64,7 @@ def _say(words):
     print(f"parlib: {words}", file=sys.stderr)
 
 
-def _labels(**files):
+def _files(**files: str | None) -> dict[str, Any]:
     """Options of `read_release`, which refuses them for other benchmarks than folder."""
     return {name: os.path.abspath(path) if os.path.exists(path) else path for name, path in files.items() if path}
 
@@ -128,7 +128,7 @@ def extract(
 
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
     used = load_encoder(encoder, revision=revision)
-    release = read_release(benchmark, root, **_labels(table=table, schema=schema))
+    release = read_release(benchmark, root, **_files(table=table, schema=schema))
     folder = prepare(release, split, used, _cache(cache), **options).store.folder
     if processes().is_main_process:
         print(folder)
@@ -166,7 +166,7 @@ def train(
     chosen, is_main = settings(profile), processes().is_main_process
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
     options = TrainOptions(**{**chosen.training, **{key: value for key, value in wanted.items() if value is not None}})
-    head = {"preset": preset} if preset else {"preset": "paper", **chosen.head}
+    head: dict[str, Any] = {"preset": preset} if preset else {"preset": "paper", **chosen.head}
     head |= {"language": language} if language else {}
     used = encoder or chosen.encoder
     commit = revision or (chosen.revision if used == chosen.encoder else None)
@@ -180,7 +180,7 @@ def train(
         run = out if len(numbers) == 1 else out / f"seed{seed}"
         shown = Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
         where = (benchmark, root, used, seed, run, _cache(cache))
-        train_run(*where, options, commit, shown, view, _labels(table=table, schema=schema), **head)
+        train_run(*where, options, commit, shown, view, _files(table=table, schema=schema), **head)
         if shown:
             shown.close()
             print(run)
@@ -206,7 +206,7 @@ def baselines(
     from parlib.learn.inputs import prepare
     from parlib.measure.records import write_record
 
-    release = read_release(benchmark, root, **_labels(table=table, schema=schema))
+    release = read_release(benchmark, root, **_files(table=table, schema=schema))
     used = load_encoder(encoder, revision=revision)
     names = ("train", "val", "test")
     train, val, test = (prepare(release, split, used, _cache(cache), view=view) for split in names)
@@ -230,8 +230,8 @@ def evaluate(
     from parlib.files import json_text
     from parlib.learn.run import evaluate_run
 
-    labels = _labels(table=table, schema=schema) or None
-    record = evaluate_run(run, split, root, cache, benchmark, labels)
+    files = _files(table=table, schema=schema) or None
+    record = evaluate_run(run, split, root, cache, benchmark, files)
     shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
     shown |= {name: record[name] for name in ("undefined_attributes", "undefined")}
     print(json_text({**shown, "unit": "fraction"}))
@@ -300,9 +300,8 @@ def audit(
     """Print what a benchmark's labels give away without a pixel, as one JSON object."""
     from parlib.data import audit_arrays
     from parlib.files import json_text
-    from parlib.measure.audit import audit as audit_labels
 
-    print(json_text(audit_labels(**audit_arrays(benchmark, root))))
+    print(json_text(audit_files(**audit_arrays(benchmark, root))))
 
 
 @app.command()

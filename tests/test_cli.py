@@ -1,11 +1,14 @@
 """Commands: a user's mistake is one line on stderr and exit code 2, never a traceback."""
 
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from parlib.cli import main
+from parlib.encode.hub import EXAMPLES
 from parlib.profile import settings
 
 
@@ -35,8 +38,6 @@ def test_a_mistake_is_one_clear_line(command, words, rendered, tmp_path, capsys)
 
 
 def test_a_missing_image_is_named(rendered, tmp_path, capsys):
-    import shutil
-
     tree = shutil.copytree(rendered, tmp_path / "tree")
     (tree / "data" / "000003.jpg").unlink()
     assert main(["extract", "--root", str(tree), "--cache", str(tmp_path)]) == 2
@@ -105,7 +106,7 @@ def test_the_profile_decides_unless_an_option_does(monkeypatch, capsys, tmp_path
     """Encoder, commit, head and training of what is run are those of the first line."""
     seen = []
 
-    def train_run(benchmark, root, encoder, seed, out, cache, options, revision, callback, view, labels, **head):
+    def train_run(benchmark, root, encoder, seed, out, cache, options, revision, callback, view, files, **head):
         seen.append((encoder, revision, head, options))
         callback(0, 1, 10, 0.5)
 
@@ -126,3 +127,27 @@ def test_the_profile_decides_unless_an_option_does(monkeypatch, capsys, tmp_path
         assert seen[-1][:3] == (encoder, revision, head) and seen[-1][3].epochs == epochs
         assert f"encoder {encoder}" in line and f"head {head['preset']}" in line and f"{epochs} epochs" in line
         assert f"profile {options[1] if options else 'small'}" in line
+
+
+def test_table_and_schema_of_a_folder_reach_training_and_evaluation(capsys, tmp_path):
+    """Two tables in a folder: the one that is named is read, also by `evaluate`, without being given it again."""
+    rows = ["image,hat,bag,split"]
+    for i, split in enumerate(("train", "val", "test")):
+        for k, path in enumerate(sorted(EXAMPLES.glob("*.png"))[:4]):
+            shutil.copy(path, tmp_path / f"{i}-{k}.png")
+            rows.append(f"{i}-{k}.png,{k % 2},{k // 2},{split}")
+    for name in ("labels.csv", "other.csv"):
+        (tmp_path / name).write_text("\n".join(rows))
+    (tmp_path / "mine.yaml").write_text("name: mine\nattributes: [hat]\n")
+    where = ["--benchmark", "folder", "--root", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    run = ["--out", str(tmp_path / "run"), "--epochs", "1"]
+    assert main(["train", *where, *run]) == 2
+    assert "labels.csv, other.csv" in capsys.readouterr().err
+    named = ["--table", "other.csv", "--schema", str(tmp_path / "mine.yaml")]
+    assert main(["train", *where, *named, *run]) == 0
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "0-0.png")]) == 0
+    assert list(json.loads(capsys.readouterr().out)[0]["attributes"]) == ["hat"]
+    assert main(["extract", "--root", str(tmp_path), "--table", "other.csv"]) == 2
+    assert "pa100k has no option 'table'" in capsys.readouterr().err

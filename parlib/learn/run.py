@@ -51,7 +51,7 @@ def train_run(
     revision: str | None = None,
     callback: Callable[[int, int, int, Any], object] | None = None,
     view: str | None = None,
-    labels: Mapping[str, str] | None = None,
+    files: Mapping[str, Any] | None = None,
     **head: Any,
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.
@@ -61,7 +61,7 @@ def train_run(
 
     Args:
         view: train on the columns of a view of the schema, such as `upar-lite`.
-        labels: options of `read_release`: `table` and `schema` of a folder of one's own.
+        files: `table` and `schema` of a folder of one's own, see `read_release`.
         head: `preset`, `language` and options of `VLMPARHead`.
 
     Raises:
@@ -69,7 +69,7 @@ def train_run(
     """
     out, options, state = Path(out), options or TrainOptions(), processes()
     _must_be_free(out)
-    encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(labels or {}))
+    encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(files or {}))
     train, val = (
         prepare(release, split, encoder, cache, view=view, mirrored=options.mirrored) for split in ("train", "val")
     )
@@ -83,7 +83,7 @@ def train_run(
         if state.is_main_process:
             notes = calibrate(model, train, val, options.mirrored)
             paths = {"root": os.path.abspath(root), "cache": os.path.abspath(cache)}
-            arguments = {"benchmark": benchmark, **paths, "seed": seed, "view": view, "labels": labels or {}}
+            arguments = {"benchmark": benchmark, **paths, "seed": seed, "view": view, "files": files or {}}
             arguments |= {"training": options.to_dict(), "head": head}
             save_run(out, model, encoder, val, arguments, history, notes)
             checkpoint.unlink()
@@ -104,7 +104,7 @@ class Progress:
     def __init__(self, words: str, seed: int, epochs: int, logs: Path | None = None):
         self.words, self.seed, self.epochs = words, seed, epochs
         self.bar: Any = None
-        self.curves = _curves(logs) if logs else None
+        self.curves: Any = _curves(logs) if logs else None
 
     def __call__(self, epoch: int, step: int, steps: int, seen: Any) -> None:
         """After a step `seen` is its loss; after an epoch a dict with `loss` and the scores on val."""
@@ -198,7 +198,7 @@ def evaluate_run(
     root: str | os.PathLike | None = None,
     cache: str | os.PathLike | None = None,
     benchmark: str | None = None,
-    labels: Mapping[str, str] | None = None,
+    files: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score a saved run on a split of the tree it was trained on (or of another `root`) and record it in its folder.
 
@@ -225,9 +225,9 @@ def evaluate_run(
         raise BadInput(
             f"{run / 'run.json'} names no tree, or no cache with features, that is here: give --root, --cache"
         )
-    if labels is None and benchmark == trained_on:
-        labels = arguments.get("labels")
-    release = read_release(benchmark, root, **(labels or {}))
+    if files is None and benchmark == trained_on:
+        files = arguments.get("files")
+    release = read_release(benchmark, root, **(files or {}))
     schema = head_schema(release, view)
     if head.names != schema.names:
         raise BadInput(f"{run} was trained for other attributes than {schema.name!r} has now; train it again")

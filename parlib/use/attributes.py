@@ -56,17 +56,17 @@ def zero_shot_attribute(
     Raises:
         BadInput: no phrase, labels that do not fit, or no yes or no no among them.
     """
-    phrases = _checked(name, phrases)
-    weight, bias = _direction(encoder, phrases)
+    words = _checked(name, phrases)
+    weight, bias = _direction(encoder, words)
     if labels is None:
-        return NewAttribute(name, phrases, weight, bias)
+        return NewAttribute(name, words, weight, bias)
     pooled, labels = _known(name, pooled, labels)
     score = (pooled @ weight + bias).numpy()[:, None]
     fitted = LogisticRegression(C=1e3).fit(score, labels)
     a, b = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     threshold = tune_thresholds(labels[:, None], fitted.predict_proba(score)[:, 1:])[0]
     how = f"zero-shot, calibrated on {len(labels)} labels ({int(labels.sum())} yes)"
-    return NewAttribute(name, phrases, weight * a, bias * a + b, float(threshold), True, how)
+    return NewAttribute(name, words, weight * a, bias * a + b, float(threshold), True, how)
 
 
 def few_shot_attribute(
@@ -80,9 +80,9 @@ def few_shot_attribute(
 
     Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
     """
-    phrases = _checked(name, phrases) if phrases else ()
+    words = _checked(name, phrases) if phrases else ()
     pooled, labels = _known(name, pooled, labels, least=2)
-    direction = F.normalize(_direction(encoder, phrases)[0] if phrases else torch.zeros(encoder.width), dim=0)
+    direction = F.normalize(_direction(encoder, words)[0] if words else torch.zeros(encoder.width), dim=0)
     centre, spread = pooled.mean(0), pooled.std(0).mean().clamp(min=1e-6)
     x = (pooled - centre) / spread  # (n, D)
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
@@ -101,7 +101,7 @@ def few_shot_attribute(
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
     threshold = tune_thresholds(labels[:, None], tried[best][1][:, None])[0]
     how = f"learned from {len(labels)} labels ({int(labels.sum())} yes)"
-    return NewAttribute(name, phrases, weight, bias, float(threshold), False, how)
+    return NewAttribute(name, words, weight, bias, float(threshold), False, how)
 
 
 def few_shot_curve(
