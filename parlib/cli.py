@@ -301,7 +301,7 @@ def audit(
     from parlib.data import audit_arrays
     from parlib.files import json_text
 
-    print(json_text(audit_files(**audit_arrays(benchmark, root))))
+    print(json_text(audit_labels(**audit_arrays(benchmark, root))))
 
 
 @app.command()
