@@ -300,6 +300,7 @@ def audit(
     """Print what a benchmark's labels give away without a pixel, as one JSON object."""
     from parlib.data import audit_arrays
     from parlib.files import json_text
+    from parlib.measure.audit import audit as audit_labels
 
     print(json_text(audit_labels(**audit_arrays(benchmark, root))))
 
