@@ -190,11 +190,10 @@ class Schema:
         A row breaks a set where two of its members are 1, or where all members of an exactly-one set are 0. Unknown
         (-1) breaks nothing. Decisions as bool are taken as well.
         """
-        labels = np.asarray(labels)
         broken = {}
         for group in self.exclusive:
-            members = labels[:, [self.index(name) for name in group.members]]
-            none_holds = (members == 0).all(1) if group.exactly_one else False
+            members = np.asarray(labels)[:, [self.index(name) for name in group.members]]
+            none_holds = (members == 0).all(1) & group.exactly_one
             broken[group.name] = ((members == 1).sum(1) > 1) | none_holds
         return broken
 
@@ -219,9 +218,7 @@ class Schema:
         """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
         out = asdict(self)
         out["views"] = out.pop("questions")
-        for attribute in out["attributes"]:
-            if attribute["codes"] is None:
-                del attribute["codes"]
+        out["attributes"] = [{k: v for k, v in one.items() if k != "codes" or v} for one in out["attributes"]]
         return {key: value for key, value in out.items() if value}
 
     @classmethod
@@ -297,17 +294,13 @@ def _name(value, where):
 
 
 def _attribute(item, where):
-    item = {"name": item} if not isinstance(item, Mapping) else dict(item)
-    item.pop("from", None)  # of upar-lite's table, read by `Schema.view`
-    _only(item, ("name", "meaning", "group", "prompt", "codes"), where)
-    for key in ("meaning", "group", "prompt"):
-        if item.get(key) is None:
-            item.pop(key, None)
-        elif not isinstance(item[key], str):
-            raise BadInput(f"{where} is no schema: {key} {item[key]!r} is no text; quote it")
-    item["name"] = _name(item.get("name"), where)
-    item["codes"] = _codes(item.get("codes"), where)
-    return Attribute(**{"meaning": item.get("prompt") or item["name"], **item})
+    item = item if isinstance(item, Mapping) else {"name": item}
+    # `from` is the table of upar-lite, read by `Schema.view`.
+    _only(item, ("name", "meaning", "group", "prompt", "codes", "from"), where)
+    name, texts = _name(item.get("name"), where), {k: item[k] for k in ("meaning", "group", "prompt") if item.get(k)}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise BadInput(f"{where} is no schema: meaning, group and prompt of {name} are texts; quote them")
+    return Attribute(name, **{"meaning": texts.get("prompt") or name, **texts}, codes=_codes(item.get("codes"), where))
 
 
 def _codes(declared, where):
@@ -316,7 +309,6 @@ def _codes(declared, where):
         return None
     if not isinstance(declared, Mapping):
         raise BadInput(f"{where}: {declared!r} are no codes; write codes: {{yes: 2, no: 1, unknown: 0}}")
-    words = {(bool, True): "yes", (bool, False): "no"}
-    codes = {words.get((type(key), key), key): value for key, value in declared.items()}
+    codes = {("no", "yes")[key] if isinstance(key, bool) else key: value for key, value in declared.items()}
     _only(codes, ("yes", "no", "unknown"), f"{where}, codes")
     return codes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from parlib.data.formats import TABLES, header, holds, read_table
 from parlib.data.labels import some, to_labels
-from parlib.data.partition import deal, rows_by_split, split_of_file
+from parlib.data.partition import SPLITS, deal, rows_by_split, split_of_file
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.files import read_yaml, reading
@@ -44,17 +44,7 @@ def read(root, images=True, table=None, schema=None):
         frame = _named(read_table(source), source, about, notes)
         about = described = about if isinstance(about, Schema) else _of_columns(frame, source, root, about)
         listing = _listing(frame, source, root, described, images, notes)
-        split_column = _column(frame, SPLIT)
-        if split_column:
-            found = rows_by_split(_texts(frame[split_column]), source)
-        elif split_of_file(source, root):
-            found = {split_of_file(source, root): list(range(len(frame)))}
-            notes.append(f"{source.name} is the split {next(iter(found))}, by its name.")
-        else:
-            found = deal(listing.identity or listing.names)
-            kind = "identity" if listing.identity else "image name"
-            notes.append(f"Split 70/10/20 by the hash of {kind}: {source.name} has no split column.")
-        for split, rows in found.items():
+        for split, rows in _splits(frame, source, root, listing, notes).items():
             splits[split] = splits[split] + listing.rows(rows) if split in splits else listing.rows(rows)
     notes = list(dict.fromkeys(notes))
     return Release("folder", root, sources[0], described, splits, (".", "images", "data"), {}, notes)
@@ -84,17 +74,18 @@ def _sources(root, table):
     if table is not None or not root.is_dir():
         raise BadInput(f"no {'folder' if table is None else 'table'} {path}")
     found = find(root)
-    by_split = [path for path in found if split_of_file(path, root)]
-    if {"train", "val"} <= {split_of_file(path, root) for path in by_split}:
-        by_split = [path for path in by_split if split_of_file(path, root) != "trainval"]
+    split_of = {path: split_of_file(path, root) for path in found}
+    if {"train", "val"} <= set(split_of.values()):
+        found = [path for path in found if split_of[path] != "trainval"]  # it is those two again
+    by_split = sorted(filter(split_of.get, found), key=lambda path: list(SPLITS.values()).index(split_of[path]))
     chosen = [path for path in found if path.stem == "metadata"] or by_split or found
-    if len(chosen) != 1 and not (chosen and all(split_of_file(path, root) for path in chosen)):
+    if len(chosen) != 1 and not (chosen and all(map(split_of.get, chosen))):
         have = ", ".join(path.name for path in found) or holds(root)
         raise BadInput(
             f"{root}: looked for metadata.csv, one table of labels ({', '.join(TABLES)}), or one named by each split; "
             f"found {have}; name it: table="
         )
-    return chosen, [path for path in found if path not in chosen]
+    return chosen, [path for path in split_of if path not in chosen]
 
 
 def _column(names, known):
@@ -167,6 +158,19 @@ def _listing(frame, source, root, schema, images, notes):
         notes.append(f"{people.count(''):,} rows of {source.name} have no identity: each is a person of its own.")
         people = [person or f"nobody else: {name}" for person, name in zip(people, names, strict=True)]
     return Listing(names, labels, people, pictures if images else None)
+
+
+def _splits(frame, source, root, listing, notes):
+    """Split -> row numbers: of a column, by the name of the table, or dealt out."""
+    column, split = _column(frame, SPLIT), split_of_file(source, root)
+    if column:
+        return rows_by_split(_texts(frame[column]), source)
+    if split:
+        notes.append(f"{source.name} is the split {split}, by its name.")
+        return {split: range(len(frame))}
+    kind = "identity" if listing.identity else "image name"
+    notes.append(f"Split 70/10/20 by the hash of {kind}: {source.name} has no split column.")
+    return deal(listing.identity or listing.names)
 
 
 def _texts(column):

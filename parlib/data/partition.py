@@ -9,6 +9,7 @@ from parlib.data.formats import TABLES, read_table
 from parlib.errors import BadInput
 from parlib.files import read_json
 
+# Words for a split, and what it is called here.
 SPLITS = {
     **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test", "trainval": "trainval"},
