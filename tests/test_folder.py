@@ -227,6 +227,21 @@ def test_one_table_per_split(tmp_path):
         read_release("folder", tmp_path)
 
 
+@pytest.mark.parametrize("written", ["sub\\c.jpg", "{root}/sub/c.jpg", "./sub/c.jpg", ".\\sub\\c.jpg", "sub/c.jpg"])
+def test_paths_of_other_systems_and_of_this_one(written, tmp_path):
+    tree(tmp_path, f"image,hat\na.jpg,1\nb.jpg,1\n{written.format(root=tmp_path)},1\n")
+    assert set(load_benchmark("folder", tmp_path)["image_id"]) == {"a.jpg", "b.jpg", "sub/c.jpg"}
+    assert check(tmp_path).usable
+
+
+@pytest.mark.parametrize("written", ["/data/c.jpg", "C:\\data\\c.jpg", "D:/c.jpg"])
+def test_paths_of_another_place_are_called_that(written, tmp_path):
+    tree(tmp_path, f"image,hat\na.jpg,1\nb.jpg,1\n{written},1\n")
+    with pytest.raises(BadInput, match=r"row 3 names .*c\.jpg, which does not lie in .*; write paths relative to it"):
+        load_benchmark("folder", tmp_path)
+    assert not check(tmp_path).usable
+
+
 def test_a_folder_for_each_split(tmp_path):
     for split, name in (("train", "a.jpg"), ("test", "a.jpg")):
         tree(tmp_path / split, f"file_name,hat\n{name},1\n", files=("a.jpg",))

@@ -1,6 +1,7 @@
 """Your own images: tables or lists of labels beside them, partial labels allowed, described by a YAML schema."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from parlib.data.formats import TABLES, header, holds, read_table
 from parlib.data.labels import some, to_labels
@@ -187,4 +188,16 @@ def _pictures(column, source, root):
         return [f"{source.stem}/{path}" for path in paths], [cell["bytes"] for cell in cells]
     prefix = f"{source.parent.name}/" if source.stem == "metadata" and source.parent != root else ""
     names = _texts(column.map(lambda cell: cell.get("path") if isinstance(cell, dict) else cell))
-    return [prefix + name if name else "" for name in names], None
+    return [prefix + _below(name, row, source, root) if name else "" for row, name in enumerate(names, 1)], None
+
+
+def _below(name, row, source, root):
+    """A picture's path as a table writes it -> relative to `root`, with "/"."""
+    if "\\" in name and not os.path.lexists(root / name):  # Linux allows a backslash in a file name
+        name = name.replace("\\", "/")
+    for base in (root.absolute(), root.resolve()):
+        if PurePosixPath(name).is_relative_to(base.as_posix()):
+            return PurePosixPath(name).relative_to(base.as_posix()).as_posix()
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive:
+        raise BadInput(f"{source}: row {row} names {name}, which does not lie in {root}; write paths relative to it")
+    return name.removeprefix("./")
