@@ -8,15 +8,13 @@ import shutil
 import time
 from functools import cache
 
-import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
-from scipy.io import savemat
 
 import parlib
 from parlib.data import check, load_benchmark
-from parlib.data.formats import read_mat, read_table
+from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.encode.prompts import check_prompts, load_prompts
@@ -32,12 +30,6 @@ from parlib.use.model import EXAMPLES, SHIPPED, load
 PROMPTS = SHIPPED["nano-pa100k"].parents[1] / "encode" / "prompts" / "en.yaml"
 NAMES = [f"{number:05d}.png" for number in range(1, 6)]
 nano = cache(parlib.load_encoder)
-
-
-def mat(folder):
-    cells = np.array([["0001.jpg"], ["0002.jpg"]], dtype=object)
-    savemat(folder / "a.mat", {"names": cells, "labels": np.eye(2, dtype=np.uint8)}, do_compression=True)
-    return folder / "a.mat"
 
 
 def written(path, text):
@@ -127,9 +119,8 @@ def parquet(folder):
     return folder / "a.parquet"
 
 
-# name -> (make a good file, read it)
+# name -> (make a good file, read it). MATLAB files are not here: altered bytes can crash scipy, as SECURITY.md says.
 READERS = {
-    "mat": (mat, read_mat),
     "csv": (lambda f: written(f / "a.csv", "image,hat,bag\na.png,1,0\nb.png,,-1\n"), read_table),
     "parquet": (parquet, read_table),
     "pa100k": (pa100k, read_tree),
