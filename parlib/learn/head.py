@@ -172,8 +172,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.at_once = (at_once or A) if shared else 1
         sets = self.schema.exclusive if exclusive else ()
         self.sets = [([self.schema.index(name) for name in s.members], s.exactly_one) for s in sets]
-        # Buffers are saved and moved with the weights, and not trained.
-        self.prompt_tokens = nn.Buffer(torch.zeros(A, prompt_length, text_width))
+        self.prompt_tokens = nn.Buffer(torch.zeros(A, prompt_length, text_width))  # buffers are saved, not trained
         self.prompt_mask = nn.Buffer(torch.ones(A, prompt_length, dtype=torch.bool))
         self.thresholds = nn.Buffer(torch.full((A,), 0.5))
         self.temperature = nn.Buffer(torch.ones(()))
@@ -191,9 +190,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
         self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
         self.bias = nn.Parameter(torch.zeros(A))
-        self.pooled_residual = None
-        if pooled_residual:
-            self.pooled_residual = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, A))
+        residual = (nn.LayerNorm(image_width), nn.Linear(image_width, A)) if pooled_residual else ()
+        self.pooled_residual = nn.Sequential(*residual) if pooled_residual else None
         self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
 
     @classmethod
@@ -239,10 +237,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return self.within_sets(self.norm_logits(logits))  # (B, A)
 
     def inputs(self, tokens: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The inputs of the fusion: patches x (B, N, D), their mask (B, N), words (A, T, D_text), their mask (A, T).
-
-        Masks are False where padding; a patch token that is exactly 0 is padding (NaFlex).
-        """
+        """Inputs of the fusion: patches x (B, N, D), their mask (B, N), words (A, T, D_text), their mask (A, T). Masks
+        are False where padding; a patch token that is exactly 0 is padding (NaFlex)."""
         tokens = self._patches(tokens, pooled)  # (B, N, D_image)
         x = self.project(self.norm_image(tokens))  # (B, N, D_image) -> (B, N, D)
         return x, (tokens != 0).any(-1), *self.words(x.dtype)  # (B, N, D), (B, N), (A, T, D_text), (A, T)
@@ -283,10 +279,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         return [(fusions[0 if self.shared else i], *group) for i, group in enumerate(groups)]
 
     def within_sets(self, logits: Tensor) -> Tensor:
-        """Logits (B, A) -> log-odds (B, A) of a softmax within each exclusive set of k attributes.
-
-        Where none of a set may hold, "none" is one more answer, with logit 0.
-        """
+        """Logits (B, A) -> log-odds (B, A) of a softmax within each exclusive set of k attributes; where none of them
+        may hold, "none" is one more answer, with logit 0."""
         columns = list(logits.unbind(1))  # A of (B,)
         for members, exactly_one in self.sets:
             answers = logits[:, members] if exactly_one else F.pad(logits[:, members], (0, 1))  # (B, k) or (B, k + 1)
@@ -307,12 +301,10 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The README.md of a head saved by itself, in place of the mixin's own, whose fields nobody fills."""
-        data = ModelCardData(library_name="parlib", pipeline_tag="image-classification")
+        front = ModelCardData(library_name="parlib", pipeline_tag="image-classification").to_yaml()
         text = f"{len(self.prompts)} attributes on the frozen encoder `{Path(self.encoder).name}`."
         use = '`parlib.load("FOLDER")` loads it; `save_pretrained` of what that returns writes scores and limits here.'
-        return ModelCard(
-            f"---\n{data.to_yaml()}\n---\n\n# {self.method[0].upper()}{self.method[1:]}\n\n{text}\n\n{use}\n"
-        )
+        return ModelCard(f"---\n{front}\n---\n\n# {self.method}\n\n{text}\n\n{use}\n")
 
     @torch.enable_grad()  # without it torch may take a fused layer that its counter does not see
     def flops(self) -> int:
@@ -334,8 +326,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         patches = "the pooled feature" if self.image == "pooled" else f"{self.patches} patches"
         patches += f" pooled to {self.grid}x{self.grid}" if self.grid else ""
         words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes"
-        first = self.fusions[0][0]
-        verb = "query" if first.by_patches else "are queried by"
-        verb = "and, in turn, are queried by" if len(self.fusions) == 2 else verb
+        h, first = self.fusions[0][0].heads, "query" if self.fusions[0][0].by_patches else "are queried by"
+        verb = "and, in turn, are queried by" if len(self.fusions) == 2 else first
         cost = f"{trained:,} trained parameters, {self.flops() / 1e9:.3g} GFLOP per image"
-        return f"{patches} {verb} {words}; width {D}, {first.heads} heads, {cost}"
+        return f"{patches} {verb} {words}; width {D}, {h} heads, {cost}"
