@@ -85,8 +85,7 @@ class Fusion(nn.Module):
             v = self._split(self.value(x))  # (B, N, D) -> (B, h, N, d)
             return self.out((weights @ v).transpose(1, 2).flatten(2))  # (B, h, A, N) x (B, h, N, d) -> (B, A, D)
         v = self._split(self.value(words))  # (A, T, D_text) -> (A, h, T, d)
-        # The output projection acts on each head's slice alone. Applied to the few values, and not to the result of
-        # every pair of a patch and an attribute, it costs N times less.
+        # The output projection acts on each head's slice alone: applied to the values it costs N times less.
         out = self.out.weight.unflatten(1, (self.heads, -1))  # (D, D) -> (D, h, d)
         v = torch.einsum("ahtd,ehd->ahte", v, out)  # (A, h, T, d) x (D, h, d) -> (A, h, T, D)
         v = v + self.out.bias / self.heads  # (A, h, T, D); weights sum to 1 in each head, so the bias is added once
@@ -184,9 +183,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
         directions = ("patches", "prompts") if queries == "both" else (queries,)
         copies = range(1 if shared else A)
-        sizes = (text_width, D, heads, feedforward, dropout)
+        sizes, layer = (text_width, D, heads, feedforward, dropout), (D, heads, feedforward * D, dropout, "gelu")
         self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *sizes) for _ in copies) for side in directions)
-        layer = (D, heads, feedforward * D, dropout, "gelu")
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
         self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
         self.bias = nn.Parameter(torch.zeros(A))
@@ -302,7 +300,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The README.md of a head saved by itself, in place of the mixin's own, whose fields nobody fills."""
         front = ModelCardData(library_name="parlib", pipeline_tag="image-classification").to_yaml()
-        text = f"{len(self.prompts)} attributes on the frozen encoder `{Path(self.encoder).name}`."
+        text = f"{len(self.names)} attributes on the frozen encoder `{Path(self.encoder).name}`."
         use = '`parlib.load("FOLDER")` loads it; `save_pretrained` of what that returns writes scores and limits here.'
         return ModelCard(f"---\n{front}\n---\n\n# {self.method}\n\n{text}\n\n{use}\n")
 
