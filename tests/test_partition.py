@@ -2,7 +2,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parlib.data.partition import deal, disjoint, index_hash, read_index, rows_by_split, split_of_file
@@ -21,6 +21,7 @@ def test_disjoint_is_the_same_everywhere():
     assert not people[0] & people[1] and not people[0] & people[2] and not people[1] & people[2]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
 def test_dealing_leaves_no_split_empty_where_there_are_three_people(keys):
     rows = deal(keys)

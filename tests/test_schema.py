@@ -3,7 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parlib.errors import BadInput
@@ -99,6 +99,7 @@ def test_upar_lite_table():
         schema("upar-lite").view("upar-lite")
 
 
+@settings(deadline=None)  # a busy machine is no finding
 @given(st.data())
 def test_views_never_invent_an_answer(data):
     """A row of unknowns stays unknown, and any row gives values in range, in every view."""
@@ -113,6 +114,7 @@ def test_views_never_invent_an_answer(data):
             assert -1 <= value <= (len(column.terms) if column.question else 1)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(26)))
 def test_permutation_keeps_columns(order):
     pa = Schema("x", schema("pa100k").attributes, permutations={"o": tuple(order)})
@@ -143,6 +145,12 @@ def test_own_yaml(tmp_path):
         ("name: x\nattributes: [aa, b]\nexclusive: [{name: e, members: [aaa]}]", "did you mean aa"),
         ("name: x\nattributes: [a]\npermutations: {p: [1]}", "no permutation"),
         ("name: [", "cannot be read"),
+        ("name: x\nattributes: [a]\ncode: {yes: 1}", "unknown key code; known are name"),
+        ("attributes: [a]\nexclusive: [{name: e, member: [a]}]", "unknown key member"),
+        ("attributes: [a]\ncodes: {maybe: 1}", "codes is no schema: unknown key maybe; known are yes, no, unknown"),
+        ("attributes: [a]\ncodes: 2", "2 are no codes; write codes:"),
+        ("attributes: [hat, no]", 'False is no name; quote it: "yes", "no"'),
+        ("attributes: [{name: a, prompt: 3}]", "meaning, group and prompt of a are texts"),
     ],
 )
 def test_broken_yaml(tmp_path, text, match):
@@ -150,6 +158,28 @@ def test_broken_yaml(tmp_path, text, match):
     path.write_text(text)
     with pytest.raises(BadInput, match=match):
         Schema.from_yaml(path)
+
+
+def test_codes_stay_what_they_are_through_json():
+    own = Schema.from_dict(
+        {"attributes": ["a", {"name": "b", "codes": {"yes": "f"}}], "codes": {True: 2, False: [0, 1]}}
+    )
+    assert Schema.from_dict(json.loads(json.dumps(own.to_dict()))) == own
+    assert own.codes_of("a") == {"yes": 2, "no": [0, 1]} and own.codes_of("b") == {"yes": "f"}
+    assert schema("pa100k").codes_of("Hat") == {} and "codes" not in schema("pa100k").to_dict()["attributes"][0]
+
+
+def test_contradictions():
+    sets = [
+        {"name": "age", "members": ["young", "old"], "exactly_one": True},
+        {"name": "top", "members": ["hat", "cap"]},
+    ]
+    own = Schema.from_dict({"attributes": ["young", "old", "hat", "cap"], "exclusive": sets})
+    labels = np.array([[1, 0, 0, 0], [0, 0, 1, 1], [1, 1, 1, 0], [-1, 0, 1, -1]])
+    broken = own.contradictions(labels)
+    assert broken["age"].tolist() == [False, True, True, False]
+    assert broken["top"].tolist() == [False, True, False, False]
+    assert own.contradictions(labels == 1)["age"].tolist() == [False, True, True, True]
 
 
 def test_missing_yaml(tmp_path):
