@@ -128,13 +128,10 @@ def reading(path: str | os.PathLike, what: str, remedy: str = "take the file as 
         raise BadInput(f"{what} {path} cannot be read ({type(error).__name__}: {one_line(error)}); {remedy}") from error
 
 
-def read_json(path: str | os.PathLike, what: str, shape: Any = None) -> Any:
+def read_json(path: str | os.PathLike, what: str) -> Any:
     """The content of a JSON file; `what` names its kind in the error."""
     with reading(path, what):
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    if shape is not None:
-        must_be(content, shape, f"{what} {path}")
-    return content
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def json_text(content: Any, indent: int | None = 1) -> str:
@@ -179,55 +176,3 @@ def markdown_cell(text: object) -> str:
 def digest(content: Any) -> str:
     """SHA-256 of anything JSON can hold, independent of key order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-# Deleted once no stage uses them: use `reading` instead.
-def may_read(path: str | os.PathLike) -> str | os.PathLike:
-    """The path; BadInput where it may not be read, which safetensors and pyarrow would call missing or broken."""
-    if os.path.exists(path) and not os.access(path, os.R_OK):
-        raise BadInput(f"{path} cannot be read: Permission denied; allow it (chmod u+r) and run the same again")
-    return path
-
-
-def sized(path: str | os.PathLike, most: int = 2**27) -> str | os.PathLike:
-    """The path; ValueError where it has more than `most` bytes or, a pipe or device, may never end."""
-    if os.stat(path).st_size > most or not os.path.isfile(path):
-        raise ValueError(f"it is no file of at most {most / 2**20:g} MB")
-    return path
-
-
-def must_be(value: Any, shape: Any, where: object) -> None:
-    """BadInput that names the place where a value out of a file is not of `shape`.
-
-    A shape is a type, a predicate, `[shape]` of each member, `{key: shape}`, where the key `str` stands for every key,
-    or `(shape,)` of what may be missing.
-    """
-    if isinstance(shape, tuple):
-        if value is None:
-            return
-        shape = shape[0]
-    if isinstance(shape, dict) and isinstance(value, dict):
-        for key, inner in shape.items():
-            for name in value if key is str else (key,):
-                must_be(value.get(name), inner, f"{where}, {name}")
-    elif isinstance(shape, list) and isinstance(value, (list, tuple)):
-        for i, one in enumerate(value):
-            must_be(one, shape[0], f"{where}, {i + 1}")
-    elif isinstance(shape, (dict, list)) or not (isinstance(value, shape) if isinstance(shape, type) else shape(value)):
-        found = "nothing" if value is None else f"{str(value)[:40]!r}"
-        raise BadInput(f"{where}: {found} cannot stand there; take the file as it was written")
-
-
-def is_name(value: object) -> bool:
-    """Whether a value out of a file names something: text, or a number, but not YAML's yes, no and null."""
-    return type(value) in (str, int, float) and bool(str(value).strip())
-
-
-def number(value: object) -> bool:
-    """Whether a value out of a file is NaN or a number of bearable size: a shape for `must_be`."""
-    return isinstance(value, (int, float)) and not abs(value) > 1e9
-
-
-def pair(value: object) -> bool:
-    """Whether a value out of a file is a list of two numbers, such as an interval: a shape for `must_be`."""
-    return isinstance(value, list) and len(value) == 2 and all(map(number, value))
