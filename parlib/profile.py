@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from parlib.errors import BadInput
 
 Dtype = Literal["fp16", "bf16", "fp32"]
+_PACKAGES = ("parlib", "torch", "transformers", "datasets", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Profile:
     def __str__(self) -> str:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("data", "cache", "runs")}
         shown["data"] = "rendered here" if self.data is None else "real images"
+        shown["versions"] = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
         return "\n".join(f"{key:9s} {value}" for key, value in shown.items())
 
 
