@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from parlib.errors import BadInput
 
 
 def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
-    """Write so that a reader sees the old file or the new one, never a part of one.
-
-    Raises:
-        BadInput: the disk is full, or the place cannot be written to; the old file stays as it was.
-    """
+    """Write so that a reader sees the old file or the new one, never a part; BadInput leaves the old one as it was."""
     path = Path(path)
     partial = partial_of(path)
     try:
@@ -48,32 +45,16 @@ def sweep(folder: str | os.PathLike) -> None:
     """Remove the half-written files and folders that killed processes of this machine left in `folder`."""
     for left in Path(folder).glob(f".*.{glob.escape(platform.node())}.*"):
         pid = left.suffix[1:]
-        if pid.isdigit() and not _is_running(int(pid)):
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
 
 
-def _is_running(pid):
-    if os.name == "nt":  # there os.kill would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's process
-    return True
-
-
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill; it takes the place of `out` once the block has ended without an error.
-
-    Raises:
-        BadInput: the disk is full, or the place cannot be written to; the old folder stays as it was.
-    """
+    """A folder to fill, which replaces `out` when the block ends without an error; BadInput leaves `out` as it was."""
     from safetensors import SafetensorError
 
     sweep(out.parent)
@@ -93,11 +74,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def only_one(path: str | os.PathLike, lock: str | os.PathLike) -> Iterator[None]:
-    """Hold the file `lock` while `path` is made, and remove it afterwards.
-
-    Raises:
-        BadInput: another process holds it, or it cannot be written.
-    """
+    """Hold the file `lock` while `path` is made, and remove it afterwards; BadInput where another process holds it."""
     held = FileLock(lock, blocking=False)
     try:
         held.acquire()
