@@ -20,7 +20,9 @@ def test_the_card_is_written_from_the_record(model, tmp_path):
     assert f"| mA at thresholds tuned on val | {100 * record['tuned']['mA']:.1f} |" in text
     low, high = record["intervals"]["f1"]
     assert f"{100 * low:.1f} to {100 * high:.1f}" in text and record["sha256"][:12] in text
-    assert "no photographs" in text and "Do not use it to identify" in text and model.encoder.weights_hash in text
+    assert (
+        "no photographs" in text and "Do not use it to identify" in text and model.encoder.identity["weights"] in text
+    )
 
 
 def test_no_readme_speaks_of_what_nobody_did(model, tmp_path):

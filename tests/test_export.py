@@ -89,7 +89,7 @@ def test_the_file_says_what_goes_in_and_comes_out_and_holds_no_text_tower(model,
     assert json.loads(about["attributes"]) == model.names
     np.testing.assert_allclose(json.loads(about["thresholds"]), model.thresholds, atol=1e-6)
     assert json.loads(about["preprocessing"])["size"] == {"height": 96, "width": 96}
-    assert about["weights"] == model.encoder.weights_hash
+    assert about["weights"] == model.encoder.identity["weights"]
     held = sum(np.prod(tensor.dims) for tensor in file.graph.initializer)
     tower = sum(p.numel() for p in model.encoder.model.vision_model.parameters())
     head = sum(t.numel() for t in model.head.state_dict().values())

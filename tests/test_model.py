@@ -27,7 +27,7 @@ def model():
 def test_the_shipped_head_knows_its_examples_better_than_chance(model):
     record = model.records["test.json"]
     assert record["data"]["kind"] == "rendered" and record["tuned"]["mA"] > 0.8
-    assert model.run["setting"]["weights"] == model.encoder.weights_hash
+    assert model.run["setting"]["weights"] == model.encoder.identity["weights"]
 
 
 def test_other_languages_answer_and_are_not_called_calibrated(model):

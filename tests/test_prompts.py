@@ -1,11 +1,16 @@
 """Prompts are complete, in order and distinct, in every language; what is missing is said by name."""
 
+from pathlib import Path
+
 import pytest
 
-from parlib.encode.prompts import check_prompts, languages, load_prompts
+import parlib
+from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
+from parlib.files import read_yaml
 from parlib.schema import Attribute, Schema, schema
 
+PROMPTS = Path(parlib.__file__).parent / "encode" / "prompts"
 BENCHMARKS = {"pa100k": 26, "peta": 35, "market1501": 30}
 
 
@@ -55,27 +60,13 @@ def test_unknown_language_and_wording():
             load_prompts("pa100k", wording=wording)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("language: [", "cannot be read"),
-        ("pa100k: {}", "language"),
-        ("language: English\npa100k: {Hat: {is: [a hat], not: none}}", "Backpack"),
-        ("language: English\nnowhere: {}", "nowhere"),
-        ("language: !!python/object/apply:os.getcwd []", "cannot be read"),
-    ],
-)
-def test_a_broken_file_is_named(tmp_path, text, says):
-    path = tmp_path / "xx.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=says):
-        check_prompts(path)
-
-
-def test_an_entry_must_be_whole(tmp_path):
-    entries = {name: "{is: [one], not: two}" for name in schema("pa100k").names} | {"Hat": "{is: [], not: two}"}
-    block = "".join(f"  {name}: {entry}\n" for name, entry in entries.items())
-    path = tmp_path / "xx.yaml"
-    path.write_text(f"language: X\npa100k:\n{block}", encoding="utf-8")
-    with pytest.raises(BadInput, match=r"pa100k\.Hat"):
-        check_prompts(path)
+@pytest.mark.parametrize("language", languages())
+def test_every_file_has_exactly_one_whole_entry_for_each_attribute(language):
+    blocks = read_yaml(PROMPTS / f"{language}.yaml", "prompts")
+    assert isinstance(blocks.pop("language"), str)
+    assert set(blocks) == set(BENCHMARKS)
+    for name, block in blocks.items():
+        assert set(block) == set(schema(name).names), name
+        for attribute, entry in block.items():
+            texts = [*entry["is"], entry["not"]]
+            assert len(texts) > 1 and all(isinstance(text, str) and text.strip() for text in texts), (name, attribute)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from fuzz.readers import NAMES, PROMPTS, cut, model_folder, written
+from fuzz.readers import NAMES, cut, model_folder, written
 from fuzz.trees import swapped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,6 @@ from parlib.data import check, load_benchmark, pa100k, peta
 from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
-from parlib.encode.prompts import check_prompts
 from parlib.errors import BadInput
 from parlib.files import markdown_cell, plain_cell
 from parlib.learn.run import evaluate_run
@@ -146,7 +145,7 @@ def test_parquet_of_any_types(tmp_path, kinds):
 @pytest.mark.long
 @fast
 @given(st.randoms(use_true_random=False))
-def test_schemas_and_prompts_of_any_members(tmp_path, random):
+def test_schemas_of_any_members(tmp_path, random):
     about = swapped(
         schema("market1501").to_dict() | {"exclusive": [{"name": "a", "members": ["young", "old"]}]}, random
     )
@@ -154,8 +153,6 @@ def test_schemas_and_prompts_of_any_members(tmp_path, random):
     if made := tried(Schema.from_yaml, path):
         assert all(isinstance(name, str) and name.strip() for name in made.names)
         assert made.groups and Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-    prompts = {"language": "en", "pa100k": yaml.safe_load(PROMPTS.read_text())["pa100k"]}
-    tried(check_prompts, written(tmp_path / "b.yaml", yaml.safe_dump(swapped(prompts, random), allow_unicode=True)))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def write(folder, about):
         benchmarks=" | ".join(f"rendered {name}" for name in each),
         rule="|".join("---" for _ in each),
         rows="\n".join(lines),
-        heads=_heads(load_encoder(str(folder)).weights_hash),
+        heads=_heads(load_encoder(str(folder)).identity["weights"]),
         attributes="\n\n".join(_attributes(name, s["per_attribute"]) for name, s in each.items()),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -3,12 +3,15 @@
 Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
+import hashlib
+import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from reprlib import Repr
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,26 +23,24 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from parlib.encode.hub import available_encoders, folder_of, remedy
-from parlib.encode.identity import hash_tensors, hash_tokenizer
 from parlib.errors import BadInput
-from parlib.files import digest, one_line
+from parlib.files import digest, reading
 
-BATCH, BATCH_BYTES = 64, 40e6  # at most so many images, and bytes of pixels, are encoded at a time by default
+BATCH, BATCH_BYTES = 64, 40e6  # at most so many images, and bytes of pixels, are encoded at a time
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
+_SHORT = Repr()  # a phrase's end, too, tells it from another
+_SHORT.maxstring = 80
 
 
 class ImageFeatures(NamedTuple):
-    """`tokens` (B, N, D) last hidden states of the patches; `pooled` (B, D) attention-pooled, not normalised.
-
-    An image of a NaFlex encoder may have fewer than N patches: the rest of its tokens are exactly 0.
-    """
+    """`tokens` (B, N, D), last hidden states of the patches, 0 where a NaFlex image has none; `pooled` (B, D)."""
 
     tokens: torch.Tensor
     pooled: torch.Tensor
 
     @property
     def mask(self) -> torch.Tensor:
-        """(B, N) bool, False where there is no patch. A token of a patch leaves a LayerNorm and is never all 0."""
+        """(B, N) bool, False where there is no patch: the token of a patch leaves a LayerNorm and is never all 0."""
         return self.tokens.ne(0).any(-1)
 
 
@@ -61,42 +62,21 @@ class Encoder:
     layer: int | None = None  # block of the image tower, counted from 1, that patch tokens come from; None is the last
     revision: str | None = None  # commit of a checkpoint from the hub
 
+    def __post_init__(self):
+        config, vision = self.model.config, self.model.config.vision_config
+        self.width: int = vision.hidden_size  # D of patch tokens and pooled features
+        self.text_length: int = config.text_config.max_position_embeddings  # T; every prompt is padded to it
+        self.patch_size: int = vision.patch_size  # side in pixels
+        self.keeps_aspect = config.model_type == "siglip2"  # NaFlex: images have any number of patches up to N
+        maximum = self.preprocessing.get("max_num_patches")
+        self.patches: int = maximum or (vision.image_size // vision.patch_size) ** 2  # N; NaFlex: at most
+        image_bytes = 12 * self.patches * self.patch_size**2  # three channels of float32
+        self.batch_size = max(1, min(BATCH, int(BATCH_BYTES // image_bytes)))  # images encoded at a time by default
+
     @property
     def device(self) -> torch.device:
         """Device of the weights; features are returned there."""
         return self.model.device
-
-    @property
-    def width(self) -> int:
-        """Width D of patch tokens and pooled features."""
-        return self.model.config.vision_config.hidden_size
-
-    @property
-    def text_length(self) -> int:
-        """Positions T of the text tower; every prompt is padded to it, as in the checkpoint's training."""
-        return self.model.config.text_config.max_position_embeddings
-
-    @property
-    def patch_size(self) -> int:
-        """Side of a patch in pixels."""
-        return self.model.config.vision_config.patch_size
-
-    @property
-    def keeps_aspect(self) -> bool:
-        """Whether images keep their aspect ratio and have any number of patches up to N (NaFlex)."""
-        return self.model.config.model_type == "siglip2"
-
-    @property
-    def patches(self) -> int:
-        """Patch tokens N of an image; NaFlex: at most."""
-        config = self.model.config.vision_config
-        return self.preprocessing.get("max_num_patches") or (config.image_size // config.patch_size) ** 2
-
-    @property
-    def batch_size(self) -> int:
-        """Images that are encoded at a time by default: 64, or fewer where their pixels would exceed 40 MB."""
-        image_bytes = 12 * self.patches * self.patch_size**2  # three channels of float32
-        return max(1, min(BATCH, int(BATCH_BYTES // image_bytes)))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -106,32 +86,20 @@ class Encoder:
         return {k: v for k, v in options if not (v is None or k.startswith("_") or k == "image_processor_type")}
 
     @cached_property
-    def weights_hash(self) -> str:
-        """SHA-256 of every weight, by name."""
-        return hash_tensors(self.model.state_dict())
-
-    @cached_property
     def identity(self) -> dict[str, str]:
-        """SHA-256 of each part that determines features: `weights`, `preprocessing`, `tokenizer`; and `layer` if set.
-
-        The parts are hashed as they are used: folders that differ in formatting alone, or in a padding side that
-        `load_encoder` overrides, have the same identity.
-        """
+        """SHA-256 of each part that determines features, as it is used: `weights`, `preprocessing`, `tokenizer`; and
+        `layer` if set."""
         parts = {
-            "weights": self.weights_hash,
+            "weights": hash_tensors(self.model.state_dict()),
             "preprocessing": digest(self.preprocessing),
             "tokenizer": hash_tokenizer(self.processor.tokenizer, self.text_length),
         }
         return parts if self.layer is None else {**parts, "layer": str(self.layer)}
 
     def must_match(self, identity: Mapping[str, Any], whose: str) -> None:
-        """Check that `whose` (words for the error, such as "model runs/a") was made with this very encoder.
+        """BadInput names the parts in which `whose` encoder, such as that of "model runs/a", was another one.
 
-        Args:
-            identity: `identity` of the encoder used there; parts that an older file lacks are not compared.
-
-        Raises:
-            BadInput: names the parts that differ.
+        Parts that the `identity` of an older file lacks are not compared.
         """
         compared = {**identity, "layer": identity.get("layer")}
         differ = [part for part, value in compared.items() if (value and str(value)) != self.identity.get(part)]
@@ -162,13 +130,15 @@ class Encoder:
 
         Found by running the processor on a picture that holds every byte: half the work of running it on each image.
         """
-        known, processor = self.preprocessing, self.processor.image_processor
-        size = known.get("size") or {}
-        plain = all(known.get(f"do_{step}") for step in ("resize", "rescale", "normalize"))
-        if not plain or known.get("do_center_crop") or known.get("do_pad") or set(size) != {"height", "width"}:
+        steps = {name for name, wanted in self.preprocessing.items() if name.startswith("do_") and wanted}
+        size = self.preprocessing.get("size") or {}
+        if steps - {"do_convert_rgb"} != {"do_resize", "do_rescale", "do_normalize"} or set(size) != {
+            "height",
+            "width",
+        }:
             return None
-        ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)  # (1, 256, 3)
-        made = processor(images=[Image.fromarray(ramp)], do_resize=False, return_tensors="np")["pixel_values"]
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2))  # (1, 256, 3)
+        made = self.processor.image_processor(images=[ramp], do_resize=False, return_tensors="np")["pixel_values"]
         return np.ascontiguousarray(made[0, :, 0], np.float32)
 
     @torch.no_grad()
@@ -188,13 +158,9 @@ class Encoder:
 
     @torch.no_grad()
     def encode_prompts(self, texts: Iterable[str], mask: bool = False) -> PromptFeatures:
-        """A phrases -> `PromptFeatures`.
-
-        They are lower-cased and padded on the right to the checkpoint's full length. A longer phrase is cut there, and
-        a warning says, once for each phrase, from which words on it is not seen.
+        """A phrases -> `PromptFeatures`; lower-cased, and padded on the right or cut (a warning) to the tower's length.
 
         Args:
-            texts: phrases in any language that the checkpoint was trained on.
             mask: pass the padding mask to the text tower. It was trained without one, so by default none is passed and
                 `PromptFeatures.mask` only says which positions hold the phrase. With a mask the phrase's tokens depend
                 on the phrase alone, and zero-shot scores lose their meaning.
@@ -210,19 +176,16 @@ class Encoder:
         return PromptFeatures(tokens, pooled, real.bool())
 
     def _warn_of_cut(self, phrases):
-        tokenizer = self.processor.tokenizer
-        ids_of = dict(zip(phrases, tokenizer(phrases, verbose=False)["input_ids"], strict=True))
-        for phrase, ids in ids_of.items():
-            if len(ids) <= self.text_length:
-                continue
-            words = tokenizer(phrase, add_special_tokens=False, verbose=False)["input_ids"]
-            special = len(ids) - len(words)  # such as the end of the text, which is kept
-            unseen = tokenizer.decode(words[self.text_length - special :]).strip()
-            warnings.warn(
-                f"phrase {_shortened(phrase)!r} has {len(ids)} tokens, encoder {self.name!r} reads {self.text_length}: "
-                f"{_shortened(unseen)!r} is not seen; shorten the phrase",
-                stacklevel=1,  # one place for all callers, so that Python shows the warning once
-            )
+        tokenizer, length = self.processor.tokenizer, self.text_length
+        for phrase, ids in dict(zip(phrases, tokenizer(phrases, verbose=False)["input_ids"], strict=True)).items():
+            if len(ids) > length:
+                kept = length - (ids[-1] == tokenizer.eos_token_id)  # the end of the text takes the last position
+                unseen = tokenizer.decode(ids[kept:], skip_special_tokens=True).strip()
+                warnings.warn(
+                    f"phrase {_SHORT.repr(phrase)} has {len(ids)} tokens, encoder {self.name!r} reads {length}: "
+                    f"{_SHORT.repr(unseen)} is not seen; shorten the phrase",
+                    stacklevel=1,  # one place for all callers, so that Python shows the warning once
+                )
 
     @torch.no_grad()
     def similarity_maps(self, tokens: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
@@ -241,15 +204,36 @@ class Encoder:
         return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
 
 
-def _shortened(text):
-    return text if len(text) <= 80 else f"{text[:40]}...{text[-37:]}"  # its end, too, tells one phrase from another
+def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
+    """SHA-256 of tensors by name, shape, dtype and bytes; `label` tells equal ones in two places apart."""
+    hashed = hashlib.sha256(label.encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
+
+
+def hash_tokenizer(tokenizer: Any, length: int) -> str:
+    """SHA-256 of all that turns a phrase into ids: rules, vocabulary, special tokens, and the padding to `length`."""
+    if tokenizer.is_fast:
+        rules = json.loads(tokenizer.backend_tokenizer.to_str(), object_hook=_without_defaults)
+        for last_call in ("padding", "truncation"):  # what the last call asked for
+            rules.pop(last_call, None)
+    else:  # SigLIP's first generation
+        vocabulary = hashlib.sha256(tokenizer.sp_model.serialized_model_proto()).hexdigest()
+        rules = [vocabulary, tokenizer.init_kwargs.get("do_lower_case"), tokenizer.special_tokens_map]
+    return digest([rules, tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side, length])
+
+
+def _without_defaults(entries):
+    """A later version of tokenizers may write options that an earlier one did not know, switched off."""
+    return {name: value for name, value in entries.items() if value is not None and value is not False}
 
 
 def processes() -> PartialState:
-    """accelerate's `PartialState`: which process of a launch this is, and its device. The first call joins the others.
+    """Which process of a launch this is, and its device. Nothing else may create accelerate's `PartialState` earlier.
 
-    Nothing else may create `PartialState` earlier: without a GPU accelerate must be told that CPUs are meant, and
-    processes may have to wait for one another for longer than the default of some minutes.
+    Without a GPU it must be told that CPUs are meant, and processes may wait for one another for longer than minutes.
     """
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=timedelta(days=7))
 
@@ -271,32 +255,28 @@ def load_encoder(
         layer: see `Encoder`; the tower's last LayerNorm follows. The pooled feature is always the last block's.
 
     Raises:
-        BadInput: no such folder or hub id (or the hub cannot be reached), not a SigLIP model, no safetensors weights,
-            weights that do not fit the configuration.
+        BadInput: no such folder or hub id, not a SigLIP model, no safetensors weights, or parts that do not fit.
     """
     folder = folder_of(str(name), "encoder", available_encoders(), revision)
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its report of missing weights becomes an error below
     transformers_logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if config.model_type not in _FAMILIES:
-            raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected one of {', '.join(_FAMILIES)}")
-        how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, "trust_remote_code": False}
-        model, loading = AutoModel.from_pretrained(folder, **how)
-        # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
-        processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
-        # The text tower pools the last position; where the checkpoint's file is silent, transformers pads on the left.
-        processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
-    except BadInput:
-        raise
-    except Exception as error:  # transformers, tokenizers and safetensors raise many classes
-        raise BadInput(f"encoder {name!r} cannot be loaded ({remedy(folder)}): {one_line(error)}") from error
+        with reading(folder, "encoder", remedy(folder)):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            if config.model_type not in _FAMILIES:
+                raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected {' or '.join(_FAMILIES)}")
+            how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, "trust_remote_code": False}
+            model, loading = AutoModel.from_pretrained(folder, **how)
+            # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
+            processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+            # The text tower pools the last position; where the file is silent, transformers pads on the left.
+            processor.tokenizer.padding_side = processor.tokenizer.truncation_side = "right"
+            commit = folder.name if folder.parent.name == "snapshots" else None  # the hub's cache
+            encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer, commit)
     finally:
         transformers_logging.set_verbosity(level)
         transformers_logging.enable_progress_bar()
-    commit = folder.name if folder.parent.name == "snapshots" else None  # the hub's cache
-    encoder = Encoder(str(name), model.requires_grad_(False).eval(), processor, layer, commit)
     _must_fit_together(encoder, loading)
     model.to(device or processes().device)
     return encoder
@@ -304,20 +284,15 @@ def load_encoder(
 
 def _must_fit_together(encoder, loading):
     """BadInput where weights, configuration, preprocessing or the layer do not belong together."""
-    config = encoder.model.config.vision_config
-    wrong = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
-    wrong += sorted(key for key in loading["unexpected_keys"] if not key.endswith("position_ids"))
+    config, whose = encoder.model.config.vision_config, f"encoder {encoder.name!r}"
+    wrong = [key for kind in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in map(str, loading[kind])]
+    wrong = [key for key in wrong if not key.endswith("position_ids")]  # of earlier versions of transformers
     if wrong:
-        raise BadInput(
-            f"encoder {encoder.name!r}: config.json does not fit {len(wrong)} of its weights, such as {wrong[0]}; both "
-            "must come from one checkpoint"
-        )
-    if encoder.layer is not None and not 1 <= encoder.layer <= config.num_hidden_layers:
-        raise BadInput(
-            f"encoder {encoder.name!r} has no layer {encoder.layer} of its image tower, only 1 to "
-            f"{config.num_hidden_layers}"
-        )
-    side = config.to_dict().get("image_size")
+        counted = f"{len(wrong)} of its weights, such as {min(wrong)}"
+        raise BadInput(f"{whose}: config.json does not fit {counted}; both must come from one checkpoint")
+    layers, side = config.num_hidden_layers, config.to_dict().get("image_size")
+    if encoder.layer is not None and not 1 <= encoder.layer <= layers:
+        raise BadInput(f"{whose} has no layer {encoder.layer} of its image tower, only 1 to {layers}")
     made = (encoder.preprocessing.get("size") or {}).get("height", side)
     if side and made != side:
-        raise BadInput(f"encoder {encoder.name!r}: its preprocessor makes {made} px, its image tower takes {side} px")
+        raise BadInput(f"{whose}: its preprocessor makes {made} px, its image tower takes {side} px")

@@ -1,11 +1,11 @@
 """Every image of a split through the frozen encoder once, at the encoder's own speed."""
 
+import copy
 import math
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,13 @@ def extract(
     Args:
         dataset: with `image` and `image_id`, such as a benchmark from `load_benchmark`. Pictures are decoded by
             `open_image`, whatever decoder the column has.
-        encoder: from `load_encoder`.
         out: folder of stores; this one becomes a subfolder, named by `name` and by a hash of everything that determines
             the features: identity of the encoder, image ids and sizes of their files, dtype, layout, mirrored.
         name: readable part of the folder's name, such as `pa100k-train`.
-        dtype: `fp16`, `bf16` or `fp32`, as stored.
+        dtype: of the stored features.
         layout: `tokens` (every patch token), `grid:7` (the square patch map averaged to 7 x 7), or `pooled` (no token).
         mirrored: store the features of every image with left and right swapped as well.
-        batch_size: images; default is the encoder's.
-        workers: see `loader`.
+        batch_size, workers: see `loader`.
 
     Returns:
         The `FeatureStore`. A finished one is returned at once; an unfinished one goes on where it stopped.
@@ -99,12 +97,10 @@ def loader(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> DataLoader:
-    """What `source.__getitems__` returns for one batch of rows after the other.
+    """What `source[rows]` returns for one batch of rows after the other.
 
     Args:
-        source: a torch `Dataset` whose `__getitems__` takes a list of rows.
         spans: rows in order; a batch never crosses the end of a span, so a job that goes on makes the same batches.
-        encoder: whose default batch size and device are used.
         batch_size: images; default is the encoder's.
         workers: processes that decode and resize; default is one less than there are cores, 8 at most, and none for a
             single batch or outside Linux: there each worker would run the caller's script again from its first line.
@@ -116,9 +112,9 @@ def loader(
         workers = min(8, max(0, spare)) if sys.platform == "linux" and len(batches) > 1 else 0
     return DataLoader(
         source,
-        batch_sampler=batches,
+        batch_size=None,  # a sample is a whole batch
+        sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,
         pin_memory=encoder.device.type == "cuda",
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
@@ -155,7 +151,6 @@ def _kept(features, layout):
 
 
 def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, workers, progress):
-    """Write the shards in `missing`."""
     shard, names = manifest["shard"], shard_names(manifest)
     spans = [range(i * shard, min((i + 1) * shard, len(dataset))) for i in missing]
     loaded = iter(loader(_Batches(dataset, encoder, manifest["mirrored"]), spans, encoder, batch_size, workers))
@@ -202,24 +197,17 @@ class _Batches(Dataset):
     """Batches of preprocessed images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that is asked."""
 
     def __init__(self, dataset, encoder, mirrored):
-        # Workers only preprocess: the model is not copied to them.
-        self.encoder, self.mirrored = replace(encoder, model=None), mirrored
+        self.encoder, self.mirrored = copy.copy(encoder), mirrored
+        self.encoder.model = None  # workers only preprocess: the model is not copied to them
         # The column's own decoder may be another one, as after `load_from_disk`; one file must give the same pixels.
         self.dataset = dataset.select_columns(["image"]).cast_column("image", RGBImage())
 
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitems__(self, rows):
+    def __getitem__(self, rows):
         try:
-            images = self.dataset[list(rows)]["image"]
+            images = self.dataset[rows]["image"]
         except BadInput as error:
             return {"error": str(error)}  # raised here, it would reach the user wrapped in a worker's traceback
         inputs = {"plain": self.encoder.preprocess(images)}
         if self.mirrored:
             inputs["mirrored"] = self.encoder.preprocess(map(ImageOps.mirror, images))
         return inputs
-
-
-def _as_it_is(batch):
-    return batch

@@ -16,7 +16,7 @@ SHIPPED = {"nano": NANO, "nano-pa100k": _ASSETS / "nano-pa100k"}
 EXAMPLES = _ASSETS / "examples"  # twelve rendered people
 # Sizes of the towers as published with the checkpoints; tokens are (pixels / patch) squared.
 _WIDTHS = {"base": 768, "large": 1024, "so400m": 1152}
-_FIXED = {
+_FIXED = {  # family -> size and patch of a tower, then the input sides in pixels
     "siglip2": "base-16 224 256 384 512, large-16 256 384 512, so400m-14 224 384, so400m-16 256 384 512",
     "siglip": "base-16 224 256 384 512, large-16 256 384, so400m-14 224 384",  # the first generation, English prompts
 }
@@ -52,14 +52,9 @@ def folder_of(name: str, what: str, known: Iterable[str], revision: str | None =
     """The folder that a name stands for; files of a hub id are fetched, or found in the cache, without any pickle.
 
     Args:
-        name: in `SHIPPED`, a folder, or a hub id such as `google/siglip2-base-patch16-224`.
-        what: `encoder` or `model`, for the error.
-        known: names that the error lists.
-        revision: commit, tag or branch of a hub id.
+        name: in `SHIPPED`, a folder, or a hub id.
+        what: `encoder` or `model`, for the error, which lists the `known` names.
         hub: options of `snapshot_download`, such as `token`.
-
-    Raises:
-        BadInput: no such folder, and no hub id that can be fetched.
     """
     if name in SHIPPED:
         return SHIPPED[name]
@@ -70,8 +65,7 @@ def folder_of(name: str, what: str, known: Iterable[str], revision: str | None =
     wanted = ["*.json", "*.safetensors", "*.model", "README.md"]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **hub))
-    # The hub's client has a dozen classes for no network, no such name and no permission.
-    except Exception as error:
+    except Exception as error:  # a dozen classes for no network, no such name and no permission
         raise BadInput(
             f"no folder {name!r}, and the {what} cannot be fetched ({one_line(error)}): no such name at the hub, no "
             "network, or HF_HUB_OFFLINE is set and it is not in the cache; "
@@ -81,15 +75,12 @@ def folder_of(name: str, what: str, known: Iterable[str], revision: str | None =
 
 def remedy(folder: Path) -> str:
     """What to do where an encoder's folder does not load, from what lies in it."""
-    held = {path.name for path in folder.iterdir()}
-    if "config.json" not in held:
+    if not (folder / "config.json").is_file():
         return "it has no config.json: give a folder written by save_pretrained or `hf download`"
-    if any(name.endswith(".safetensors") for name in held):
+    if any(folder.glob("*.safetensors")):
         return "the folder needs config, safetensors weights, tokenizer and preprocessor of one checkpoint"
-    pickled = sorted(name for name in held if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
-    if pickled:
-        return (
-            f"it holds pickle weights only, {pickled[0]}, which can run code when read: "
-            "convert them with save_pretrained where you trust them"
-        )
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
+            how = "convert them with save_pretrained where you trust them"
+            return f"it holds pickle weights only, {path.name}, which can run code when read: {how}"
     return "it has no *.safetensors weights: fetch them beside config.json"

@@ -1,6 +1,5 @@
 """What the text tower reads: one phrase per attribute, in six languages, from the files in the folder `prompts`."""
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -27,20 +26,17 @@ def load_prompts(
 def load_prompts(
     schema: str | Schema, language: str = "en", wording: int | Literal["all"] = 0, negative: bool = False
 ) -> list[Any]:
-    """One prompt for each attribute of a schema, in the schema's order.
+    """One prompt for each of the A attributes of a schema, in the schema's order; with `wording="all"` a list for each.
 
     Args:
         schema: `pa100k`, `peta`, `market1501`, or a `Schema`. The `prompt` of an attribute, which users' schemas have,
             is its English prompt.
         language: one of `languages()`.
-        wording: which wording, from 0; attributes with fewer give their last. `"all"` gives every wording.
+        wording: which wording, from 0; attributes with fewer give their last.
         negative: the phrase that says the attribute is absent ("a person without a hat"); there is one wording of it.
 
-    Returns:
-        A phrases; with `wording="all"` A lists of phrases.
-
     Raises:
-        BadInput: unknown language or wording, a schema without prompts, or an attribute without one.
+        BadInput: unknown language or wording, or an attribute without a prompt.
     """
     about = named_schema(schema) if isinstance(schema, str) else schema
     if wording != "all" and not (isinstance(wording, int) and wording >= 0):
@@ -65,26 +61,4 @@ def load_prompts(
 def _read(language):
     if language not in languages():
         raise BadInput(f"no prompts in {language!r}; there are {', '.join(languages())} (one file each in {_FOLDER})")
-    return check_prompts(_FOLDER / f"{language}.yaml")
-
-
-def check_prompts(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a file of prompts; BadInput names the schema and attribute that is missing, unknown or badly written."""
-    data = read_yaml(path, "prompts")
-    if not isinstance(data, dict) or not isinstance(data.get("language"), str):
-        raise BadInput(f"{path}: expected `language: NAME` and a block of prompts for each schema")
-    for name, block in data.items():
-        if name == "language":
-            continue
-        names, found = set(named_schema(name).names), set(block if isinstance(block, dict) else ())
-        if names != found:
-            raise BadInput(
-                f"{path}: the prompts of {name} lack {sorted(names - found) or 'nothing'} and have unknown "
-                f"{sorted(map(str, found - names)) or 'none'}; give exactly one entry for each attribute"
-            )
-        for attribute, entry in block.items():
-            wordings = entry.get("is") if isinstance(entry, dict) else None
-            texts = [*wordings, entry.get("not")] if isinstance(wordings, list) and wordings else [None]
-            if not all(isinstance(text, str) and text.strip() for text in texts):
-                raise BadInput(f"{path}: {name}.{attribute} must be {{is: [phrase, ...], not: phrase}}, got {entry!r}")
-    return data
+    return read_yaml(_FOLDER / f"{language}.yaml", "prompts")

@@ -19,8 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 
 from parlib.data.check import Report
-from parlib.encode.encoder import Encoder, ImageFeatures
-from parlib.encode.identity import hash_tensors
+from parlib.encode.encoder import ImageFeatures, hash_tensors
 from parlib.errors import BadInput
 from parlib.files import digest, reading, write_atomic
 
@@ -46,14 +45,10 @@ class FeatureStore:
             self.manifest = json.loads(path.read_text(encoding="utf-8"))
             if self.manifest.get("format") != FORMAT:
                 raise BadInput(f"{folder} was written by another version of parlib; make it anew with `parlib extract`")
-            missing = missing_shards(self.folder, self.manifest)
-            without = mirrored and not self.manifest["mirrored"]
-        if without:
-            raise BadInput(f"{folder} holds no mirrored images; extract them with `parlib extract --mirrored`")
-        if missing:
-            raise BadInput(
-                f"{folder} is unfinished: {len(missing)} shards missing; run the same `parlib extract` again"
-            )
+            if mirrored and not self.manifest["mirrored"]:
+                raise BadInput(f"{folder} holds no mirrored images; extract them with `parlib extract --mirrored`")
+            if missing := len(missing_shards(self.folder, self.manifest)):
+                raise BadInput(f"{folder} is unfinished: {missing} shards missing; run the same `parlib extract` again")
 
     def __len__(self) -> int:
         return self.manifest["items"]
@@ -77,15 +72,7 @@ class FeatureStore:
         return tensors
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
-        """Rows in the order of `indices` -> `ImageFeatures` (B, N, D), (B, D) in the stored dtype; N is 0 in layout
-        `pooled`.
-
-        Args:
-            indices: a slice, a sequence of ints or a 1-D integer tensor.
-
-        Raises:
-            IndexError: a row that is not there.
-        """
+        """Rows in the order of `indices` -> `ImageFeatures` in the stored dtype; N is 0 in layout `pooled`."""
         shards, size = self._shards, self.manifest["shard"]
         every = range(len(self))
         rows = every[indices] if isinstance(indices, slice) else torch.as_tensor(indices, dtype=torch.long).tolist()
@@ -112,23 +99,6 @@ class FeatureStore:
     def shapes(self) -> torch.Tensor | None:
         """Rows and columns of each image's patches, (n, 2), of a NaFlex encoder; None where all have the same."""
         return torch.cat(self._read("shapes")) if self.manifest["patches"] == "varying" else None
-
-    def must_fit(self, encoder: Encoder | None = None, dataset: datasets.Dataset | None = None) -> "FeatureStore":
-        """Returns the store.
-
-        Raises:
-            BadInput: it was made by another encoder, or from other images; says what differs.
-        """
-        if encoder is not None:
-            encoder.must_match(self.manifest["identity"], f"feature store {self.folder}")
-        if dataset is not None:
-            differ = [part for part, value in images_of(dataset).items() if self.manifest[part] != value]
-            if differ:
-                raise BadInput(
-                    f"feature store {self.folder} was made from other images ({', '.join(differ)} differ): run `parlib "
-                    "extract` for these, it makes another store"
-                )
-        return self
 
 
 def check_store(folder: str | os.PathLike) -> Report:

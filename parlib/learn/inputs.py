@@ -118,7 +118,7 @@ def encoder_setting(encoder: Encoder) -> dict[str, Any]:
     return {
         "encoder": encoder.name,
         "revision": encoder.revision,
-        "weights": encoder.weights_hash,
+        "weights": encoder.identity["weights"],
         "identity": encoder.identity,
         **({"layer": encoder.layer} if encoder.layer else {}),
     }

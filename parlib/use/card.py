@@ -44,7 +44,7 @@ def card(model: "Model") -> ModelCard:
         kind=model.kind or "unknown",
         encoder=markdown_cell(encoder if at_hub else Path(encoder).name),
         revision=setting.get("revision") or ("none" if at_hub else local),
-        identity=setting.get("identity") or {"weights": setting.get("weights", model.encoder.weights_hash)},
+        identity=setting.get("identity") or {"weights": setting.get("weights", model.encoder.identity["weights"])},
         method=model.head.method[0].upper() + model.head.method[1:],
         records=[_evaluation(record, trained_on.get("benchmark")) for record in model.records.values()],
         attributes=list(zip(model.names, prompts, model.thresholds, strict=True)),

@@ -77,7 +77,7 @@ def _about(model):
         "calibrated": json_text(model.calibrated, indent=None),
         "preprocessing": json_text(encoder.preprocessing, indent=None),
         "encoder": encoder.name,
-        "weights": encoder.weights_hash,
+        "weights": encoder.identity["weights"],
         "identity": json_text(encoder.identity, indent=None),
         "made_by": "parlib export",
     }

@@ -16,9 +16,8 @@ from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
-from parlib.encode.encoder import Encoder, load_encoder
+from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
 from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two are imported from here)
-from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, read_json, reading, whole_folder, write_atomic

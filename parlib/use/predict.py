@@ -3,13 +3,13 @@
 A long job is done in parts that are kept, so that one that was stopped resumes; only one process writes a file.
 """
 
+import copy
 import glob
 import os
 import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -188,12 +188,10 @@ class _Pixels(torch.utils.data.Dataset):
     """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others)."""
 
     def __init__(self, crops, encoder):
-        self.crops, self.encoder, self.last = crops, replace(encoder, model=None), (None, None)
+        self.crops, self.encoder, self.last = crops, copy.copy(encoder), (None, None)
+        self.encoder.model = None  # workers only preprocess
 
-    def __len__(self):
-        return len(self.crops)
-
-    def __getitems__(self, rows):
+    def __getitem__(self, rows):
         images, errors = {}, {}
         for row in rows:
             crop = self.crops[row]

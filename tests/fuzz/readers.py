@@ -17,7 +17,7 @@ from parlib.data import check, load_benchmark
 from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
-from parlib.encode.prompts import check_prompts, load_prompts
+from parlib.encode.prompts import load_prompts
 from parlib.files import read_json
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
@@ -27,7 +27,6 @@ from parlib.use.card import card
 from parlib.use.crops import crops_of
 from parlib.use.model import EXAMPLES, SHIPPED, load
 
-PROMPTS = SHIPPED["nano-pa100k"].parents[1] / "encode" / "prompts" / "en.yaml"
 NAMES = [f"{number:05d}.png" for number in range(1, 6)]
 nano = cache(parlib.load_encoder)
 
@@ -131,7 +130,6 @@ READERS = {
         lambda f: written(f / "a.yaml", yaml.safe_dump({**schema("market1501").to_dict(), "name": "own"})),
         lambda p: Schema.from_yaml(p).to_dict(),
     ),
-    "prompts": (lambda f: written(f / "a.yaml", PROMPTS.read_text()), check_prompts),
     "index, json": (
         lambda f: written(f / "a.json", '{"train": [1, 2, "00003.png"], "val": [4], "test": [5]}'),
         lambda p: read_index(p, NAMES),
