@@ -1,4 +1,5 @@
 import io
+import re
 import shutil
 
 import numpy as np
@@ -58,12 +59,8 @@ def test_every_bad_image_is_found_whatever_is_sampled(tmp_path):
     (root / "41.jpg").unlink()
     report = check(root, decode=2)
     assert not report.usable and report.splits["train"]["decoded"] < 10
-    assert [text.split("/")[-1].split(":")[0] for text in report.splits["train"]["unreadable"]] == [
-        "7.jpg",
-        "21.jpg",
-        "33.jpg",
-        "50.jpg",
-    ]
+    unreadable = [re.search(r"\d+\.jpg", text)[0] for text in report.splits["train"]["unreadable"]]
+    assert unreadable == ["7.jpg", "21.jpg", "33.jpg", "50.jpg"]
     assert any("1 of 60 images are missing" in text and "first 41.jpg" in text for text in report.problems)
     assert "NOT usable: 2 problem(s)" in report.to_text()
     assert "never 1 cap" in report.to_text() and "always 1 hat" in report.to_text()
@@ -74,7 +71,7 @@ def test_a_bad_picture_in_a_dataset_is_an_error_on_access(tmp_path):
     (root / "b.jpg").write_bytes(noisy_jpeg()[:900])
     data = load_benchmark("folder", root, "train")  # opens no picture
     assert data[0]["image"].size == (40, 90)
-    with pytest.raises(BadInput, match=r"b\.jpg: cannot be decoded"):
+    with pytest.raises(BadInput, match=r"b\.jpg cannot be read"):
         data[1]
     assert data.select_columns("image_id")[1] == {"image_id": "b.jpg"}
 
@@ -88,7 +85,7 @@ def test_names_links_and_splits(tmp_path):
     (root / "metadata.csv").write_text("image,split,hat,cap\n" + "\n".join(lines) + "\n")
     text = " | ".join(check(root).problems)
     assert "b.jpg' in train and test" in text and "names 1 image(s) twice" in text
-    assert "1 of 3 image names lead out of" in text and "first '../secret.jpg'" in text
+    assert "1 of 3 images lead out of" in text and "first ../secret.jpg" in text
     assert "1 of 3 images are links" in text and "first a.jpg (really" in text
 
 

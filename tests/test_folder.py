@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
+from parlib.data.formats import read_table
+from parlib.data.images import SUFFIXES
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
@@ -187,6 +189,11 @@ def test_layouts_people_have(layout, tmp_path):
     assert all(row["image"].size == (6, 12) for row in data)
     assert ("Unnamed: 0" in data.info.description) == (layout == "index of pandas")
     assert check(tmp_path).usable
+
+
+def test_a_list_names_pictures_of_every_kind(tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"a{suffix} 1 0\n" for suffix in SUFFIXES))
+    assert read_table(tmp_path / "list.txt")["image"].tolist() == [f"a{suffix}" for suffix in SUFFIXES]
 
 
 def test_names_for_a_list_without_a_header(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from PIL import BmpImagePlugin, Image, ImageFile, features
 
 import parlib
 from parlib.data import images, load_benchmark
-from parlib.data.images import SUFFIXES, open_image, survey
+from parlib.data.images import SUFFIXES, folders_below, open_image, survey
 from parlib.errors import BadInput
 
 
@@ -72,8 +73,8 @@ def test_transparent_palette_is_white(tmp_path):
     [
         ("empty.jpg", b"", r"is empty \(0 bytes\)"),
         ("text.jpg", b"<html>404</html>", "is no image"),
-        ("cut.jpg", noisy_jpeg()[:1500], "cannot be decoded"),
-        ("header.jpg", jpeg()[:30], "is no image|cannot be decoded"),
+        ("cut.jpg", noisy_jpeg()[:1500], "cannot be read"),
+        ("header.jpg", jpeg()[:30], "is no image|cannot be read"),
     ],
 )
 def test_damaged_pictures_are_refused(tmp_path, name, content, match):
@@ -85,7 +86,7 @@ def test_damaged_pictures_are_refused(tmp_path, name, content, match):
 def test_a_truncated_picture_is_refused_even_when_pillow_was_told_to_fill_it(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     (tmp_path / "cut.jpg").write_bytes(noisy_jpeg()[:1500])
-    with pytest.raises(BadInput, match="cannot be decoded"):
+    with pytest.raises(BadInput, match="cannot be read"):
         open_image(tmp_path / "cut.jpg")
 
 
@@ -218,3 +219,27 @@ def test_a_name_in_another_unicode_form_is_the_same_file(tmp_path):
         (tmp_path / name).write_bytes(jpeg())
         found = survey(tmp_path, (".",), [unicodedata.normalize(other, name)])
         assert list(found.paths.values()) == [str(tmp_path / name)] and not found.missing
+
+
+def test_a_name_in_two_unicode_forms_is_an_image_named_twice(tmp_path):
+    (tmp_path / "Björn.jpg").write_bytes(jpeg())
+    rows = [f"{unicodedata.normalize(form, 'Björn.jpg')},1,{split}" for form, split in (("NFC", "train"), ("NFD", "val"))]
+    (tmp_path / "metadata.csv").write_text("\n".join(["image,hat,split", *rows]), encoding="utf-8")
+    with pytest.raises(BadInput, match="1 image.s. are in two splits"):
+        load_benchmark("folder", tmp_path, "train")
+
+
+def test_a_folder_that_may_not_be_listed_is_passed_over(tmp_path, monkeypatch):
+    """Such as the lost+found of a disk that holds the benchmark."""
+    for name in ("a/b", "lost+found/c"):
+        (tmp_path / name).mkdir(parents=True)
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.path.basename(path) == "lost+found":
+            raise PermissionError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = [path.relative_to(tmp_path).as_posix() for path in folders_below(tmp_path, 2)]
+    assert found == [".", "a", "a/b", "lost+found"]

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from parlib.data.images import SUFFIXES
 from parlib.errors import BadInput
 from parlib.files import reading
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl")
 # A row of a text list, such as `images/1.png 0 1 1` or `images/1.png`.
-_LISTED = re.compile(r'"?(.+?\.(?:jpe?g|jfif|jpe|png|bmp|webp|tiff?|gif))"?(?:[\s,;]+([^A-Za-z]+))?', re.IGNORECASE)
+_LISTED = re.compile(rf'"?(.+?(?:{"|".join(map(re.escape, SUFFIXES))}))"?(?:[\s,;]+([^A-Za-z]+))?', re.IGNORECASE)
 
 
 def holds(folder):
@@ -41,9 +42,9 @@ def column_order(names, schema, where):
     if lacks:
         raise BadInput(f"{where}: not the attributes of {schema.name}: missing {lacks}, unknown {extra}")
     other = [f"{names[i]} as {name}" for name, i in zip(schema.names, order, strict=True) if names[i] != name]
-    notes = [f"{where}: attributes read by another spelling: {', '.join(other)}."] if other else []
+    notes = [f"Attributes read by another spelling: {', '.join(other)}."] if other else []
     if extra:
-        notes.append(f"{where}: attributes left out, not among the {len(schema)} of {schema.name}: {', '.join(extra)}.")
+        notes.append(f"Attributes left out, not among the {len(schema)} of {schema.name}: {', '.join(extra)}.")
     return order, notes
 
 

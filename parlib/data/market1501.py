@@ -1,6 +1,7 @@
 """Market-1501 attributes: 751 + 750 people with 27 attributes (30 binaries), joined to images by identity."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ IMAGES = {"trainval": 12_936, "test": 13_115, "all": 26_051}
 IDENTITIES = {"trainval": 751, "test": 750, "all": 1_501}
 FOLDERS = {"train": "bounding_box_train", "test": "bounding_box_test"}
 ANNOTATIONS = "market_attribute.mat"
+LEFT_OUT = {"": "other files", "-1": "junk (-1)", "0000": "distractors (0000)"}
 EXAMPLE = "0002_c1s1_000451_03.jpg"
 _NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}(?:\.(?:jpe?g|png))+", re.IGNORECASE)
 
@@ -30,34 +32,27 @@ def read(root, images=True, seed=0):
 
     With `images=False` a row is a person (the image list exists only as file names), and `image_id` is the identity.
     With images, `image_id` is the path below the root. Junk (`-1`) and distractors (`0000`) are left out and counted.
-
-    Raises:
-        BadInput: no annotation file, other fields or codes in it, no image folder, a folder of people without labels.
     """
     source, base = _places(root)
-    people = _people(source)
+    market = member(read_mat(source), "market_attribute", source)
+    people = {half: _half(member(market, half, f"{source}, {half}"), f"{source}, {half}") for half in FOLDERS}
     splits: dict[str, Listing] = {}
     notes: list[str] = []
     for half, labels in people.items():
-        if images:
-            splits[half] = _images(base, half, people, source, notes)
-        else:
-            splits[half] = Listing(list(labels), np.array(list(labels.values()), np.int8).reshape(-1, 30), list(labels))
-    whole = splits.pop("train")
+        names, identity = _images(base, half, people, source, notes) if images else (list(labels), list(labels))
+        splits[half] = Listing(names, np.stack([labels[person] for person in identity]), identity)
     # Dealt out by person, so that the same people are val with and without images.
+    whole = splits.pop("train")
     whose = whole.identity or []
     ids = sorted(set(whose))
-    val_size = min(VAL_IDENTITIES, len(ids) // 4)
-    val = {ids[i] for i in disjoint(ids, {"val": val_size, "train": 0}, seed)["val"]} if val_size else set()
+    size = min(VAL_IDENTITIES, len(ids) // 4)
+    val = {ids[i] for i in disjoint(ids, {"val": size, "train": 0}, seed)["val"]}
     for split, inside in (("train", False), ("val", True)):
-        rows = [i for i, person in enumerate(whose) if (person in val) == inside]
-        part = Listing([whole.names[i] for i in rows], whole.labels[rows], [whose[i] for i in rows])
-        splits[split] = part
-    notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
+        splits[split] = whole.rows([i for i, person in enumerate(whose) if (person in val) == inside])
     splits = {split: splits[split] for split in ("train", "val", "test")}
-    return Release(
-        "market1501", base, source, schema("market1501"), splits, (".",), IMAGES if images else IDENTITIES, notes
-    )
+    notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
+    expected = IMAGES if images else IDENTITIES
+    return Release("market1501", base, source, schema("market1501"), splits, (".",), expected, notes)
 
 
 def find(root, depth=2):
@@ -83,17 +78,11 @@ def _places(root):
     return source, bases[0] if bases else roots[0]
 
 
-def _people(source):
-    """half -> identity -> (30,) binaries."""
-    market = member(read_mat(source), "market_attribute", source)
-    return {half: _half(member(market, half, f"{source}, {half}"), f"{source}, {half}") for half in FOLDERS}
-
-
 def _half(struct, where):
     """identity -> (30,) binaries. Fields are read by name: the two halves of the release order them differently."""
     ids = texts(member(struct, "image_index", where))
-    if len(set(ids)) != len(ids) or "" in ids:
-        raise BadInput(f"{where}: image_index has empty or repeated identities; take an intact copy")
+    if not ids or len(set(ids)) != len(ids) or "" in ids:
+        raise BadInput(f"{where}: image_index has no, empty or repeated identities; take an intact copy")
     ages = next(group.members for group in schema("market1501").exclusive if group.name == "age")
     names = schema("market1501").names
     coded = {}
@@ -110,38 +99,26 @@ def _half(struct, where):
 
 
 def _images(base, half, people, source, notes):
-    """The images of a half with their person's labels; what is left out is counted in `notes`."""
-    folder = FOLDERS[half]
-    if not (base / folder).is_dir():
+    """(paths of the images of a half, their identities); what is left out is counted in `notes`."""
+    folder = base / FOLDERS[half]
+    if not folder.is_dir():
         raise BadInput(
-            f"{base}: no folder {folder} here or two folders further down, found {holds(base)}; give the folder that "
-            "has both, or use images=False for labels alone"
+            f"{base}: no folder {folder.name} here or two folders further down, found {holds(base)}; give the folder "
+            "that has both, or use images=False for labels alone"
         )
-    parts = [part.relative_to(base).as_posix() for part in folders_below(base / folder, 1)]
-    found = [f"{part}/{name}" for part in parts for name in files_in(base / part)]
-    names, identity, left = [], [], {"junk (-1)": 0, "distractors (0000)": 0, "without labels": 0, "other files": 0}
-    of_the_other_half = 0
-    for name in found:
-        match = _NAME.fullmatch(name.rpartition("/")[2])
-        person = match[1] if match else ""
-        if person in people[half]:
-            names.append(name)
-            identity.append(person)
-        else:
-            kind = {"": "other files", "-1": "junk (-1)", "0000": "distractors (0000)"}.get(person, "without labels")
-            left[kind] += 1
-            of_the_other_half += any(person in labels for labels in people.values())
-    if not names and of_the_other_half:
-        raise BadInput(
-            f"{base / folder}: {of_the_other_half:,} of {len(found):,} files show people of the other half of {source} "
-            "and none of this one; are the two image folders swapped?"
-        )
-    if not names:
-        raise BadInput(
-            f"{base / folder}: none of {len(found):,} files is named after a person of {source}, as {EXAMPLE} is; the "
-            f"first is {found[0] if found else 'not there'}"
-        )
-    counted = [f"{count:,} {kind}" for kind, count in left.items() if count]
-    if counted:
-        notes.append(f"Left out of {folder}: {', '.join(counted)}.")
-    return Listing(names, np.stack([people[half][person] for person in identity]), identity)
+    parts = [part.relative_to(base) for part in folders_below(folder, 1)]
+    found = [part / name for part in parts for name in files_in(base / part)]
+    matches = [_NAME.fullmatch(path.name) for path in found]
+    whose = [match[1] if match else "" for match in matches]
+    rows = [i for i, person in enumerate(whose) if person in people[half]]
+    if not rows:
+        others = sum(any(person in labels for labels in people.values()) for person in whose)
+        first = found[0] if found else "not there"
+        fault = f"is named after a person of {source}, as {EXAMPLE} is; the first is {first}"
+        if others:
+            fault = f"is of this half, and {others:,} show people of the other half of {source}; are the two image folders swapped?"
+        raise BadInput(f"{folder}: none of {len(found):,} files {fault}")
+    left = Counter(LEFT_OUT.get(person, "without labels") for person in whose if person not in people[half])
+    if left:
+        notes.append(f"Left out of {folder.name}: {', '.join(f'{count:,} {kind}' for kind, count in left.items())}.")
+    return [found[i].as_posix() for i in rows], [whose[i] for i in rows]

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from parlib.data.formats import column_order, folded, header, holds, member, read_mat, read_table, texts
 from parlib.data.images import folders_below
 from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
-from parlib.files import read_yaml
+from parlib.files import read_yaml, reading
 from parlib.schema import Schema, schema
 
 FOLDERS = ("release_data/release_data", "release_data", "data", "images", "Images", ".")
@@ -24,9 +25,6 @@ def read(root, images=True):
     root, in `annotation/` or `annotations/`, or in either of these one folder further down. Columns are joined by the
     names in the file, so a copy in "group order", with another attribute or in other capitals reads right. A file
     with other codes than 1 and 0 needs them in a `schema.yaml` in the root, such as `codes: {yes: 1, no: -1}`.
-
-    Raises:
-        BadInput: no annotation file; a damaged one; attributes missing.
     """
     source = Path(root) if Path(root).is_file() else find(root)
     if source is None:
@@ -36,62 +34,60 @@ def read(root, images=True):
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder
     coded = _coded(base / "schema.yaml")
-    splits, notes = (_read_mat if source.suffix == ".mat" else _read_csv)(source, coded)
+    splits: dict[str, Listing] = {}
+    notes: list[str] = []
+    for split, names, table, where in (_of_mat if source.suffix == ".mat" else _of_csv)(source):
+        order, spellings = column_order(list(table), coded, where)
+        splits[split] = Listing(names, to_labels(table.iloc[:, order], coded.names, where, coded, notes))
+        notes += spellings
     # In the order of preference: beside the folder of annotations, or in it.
     folders = [*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base)]
+    notes = list(dict.fromkeys(notes))
     return Release("pa100k", base, source, schema("pa100k"), splits, tuple(folders), EXPECTED, notes)
 
 
 def find(root, depth=1):
     """The annotation file of the tree at `root`, or in a folder `depth` levels down; None where there is none."""
+    known = {folded(name) for name in schema("pa100k").names}
     for base in folders_below(root, min(depth, 1)):
         for folder in (base, base / "annotation", base / "annotations"):
             found = sorted(folder.glob("*annotation*.mat"))
             if found:
                 return found[0]
-            names = {folded(name) for name in header(folder / "train.csv")}
             # Anyone's table may be called train.csv.
-            if len(names & {folded(name) for name in schema("pa100k").names}) > 13:
+            if len(known.intersection(map(folded, header(folder / "train.csv")))) > 13:
                 return folder / "train.csv"
     return None
 
 
 def _coded(path):
     """The schema, with the `codes` of a user's schema.yaml where that is there."""
-    codes = (read_yaml(path, "schema") or {}).get("codes") if path.is_file() else None
-    return Schema.from_dict({**schema("pa100k").to_dict(), "codes": codes}, path) if codes else schema("pa100k")
+    if not path.is_file():
+        return schema("pa100k")
+    with reading(path, "schema", "declare the codes in it, such as codes: {yes: 1, no: -1}"):
+        codes = (read_yaml(path, "schema") or {}).get("codes")
+    return Schema.from_dict({**schema("pa100k").to_dict(), "codes": codes}, path)
 
 
-def _read_mat(path, coded):
+def _of_mat(path):
+    """(split, image names, table of labels, where it stands) of each split."""
     mat = read_mat(path)
-    names = texts(member(mat, "attributes", path))
-    order, notes = column_order(names, coded, path)
-    splits = {}
+    attributes = texts(member(mat, "attributes", path))
     for split in SPLITS:
-        images = texts(member(mat, f"{split}_images_name", path))
+        names = texts(member(mat, f"{split}_images_name", path))
         values = np.asarray(member(mat, f"{split}_label", path))
         where = f"{path}, {split}_label"
-        if values.shape != (len(images), len(names)):
-            raise BadInput(
-                f"{where}: labels are {values.shape}, expected {len(images)} rows, one per image name, and "
-                f"{len(names)} columns; fetch it again"
-            )
-        splits[split] = Listing(images, to_labels(values[:, order], coded.names, where, coded, notes))
-    return splits, notes
+        if values.shape != (len(names), len(attributes)):
+            expected = f"{len(names)} rows, one per image name, and {len(attributes)} columns"
+            raise BadInput(f"{where}: labels are {values.shape}, expected {expected}; fetch it again")
+        yield split, names, pd.DataFrame(values, columns=attributes), where
 
 
-def _read_csv(first, coded):
-    splits: dict[str, Listing] = {}
-    notes: list[str] = []
+def _of_csv(first):
     for split in SPLITS:
         path = first.with_name(f"{split}.csv")
         table = read_table(path)
         picture = next((name for name in table if folded(name) == "image"), None)
         if picture is None:
-            raise BadInput(f"{path}: looked for a column Image, found {', '.join(map(str, table.columns[:8]))}")
-        labels = table.drop(columns=picture)
-        order, spellings = column_order(list(labels.columns), coded, path)
-        values = to_labels(labels.iloc[:, order], coded.names, path, coded, notes)
-        splits[split] = Listing(table[picture].fillna("").tolist(), values)
-        notes += spellings
-    return splits, notes
+            raise BadInput(f"{path}: looked for a column Image, found {', '.join(list(table)[:8])}")
+        yield split, table[picture].fillna("").tolist(), table.drop(columns=picture), path

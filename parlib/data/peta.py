@@ -21,9 +21,6 @@ SPLITS = ("train", "val", "test")
 # In the order of PETA.mat, where column 3 of `data` numbers them from 1.
 SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
 WITHOUT_PARTITION = "identity-disjoint-seed0"
-CUHK_CAVEAT = (
-    "CUHK numbers every image as a person of its own, so people can still recur across this split inside CUHK."
-)
 
 
 def read(root, images=True, partition=None, attributes="35"):
@@ -44,9 +41,6 @@ def read(root, images=True, partition=None, attributes="35"):
             alone, one in six of the other images, by the hash of their names, is val. None is 0 where there is a
             `PETA.mat`, and `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
-
-    Raises:
-        BadInput: no such tree, or other fields in `PETA.mat`; an unknown partition or attribute list.
     """
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
@@ -57,22 +51,21 @@ def read(root, images=True, partition=None, attributes="35"):
             f"{holds(root)}"
         )
     source = Path(root) if Path(root).is_file() else base / "PETA.mat"
-    is_repacked = source.is_file() and (base / "images").is_dir()
-    archives = {} if is_repacked else _archives(base)
+    archives = {} if source.is_file() and (base / "images").is_dir() else _archives(base)
     if source.is_file():
-        rows, official, notes = _of_mat(source, archives)
+        whole, official, notes = _of_mat(source, archives)
     else:
-        rows, official, notes = _of_archives(base, archives)
+        whole, official, notes = _of_archives(base, archives)
         source = base
-    chosen = schema("peta105") if str(attributes) == "105" else schema("peta")
-    labels = np.ascontiguousarray(rows.labels[:, [schema("peta105").index(name) for name in chosen.names]])
     if partition is None:
-        partition = 0 if official is not None else WITHOUT_PARTITION
-    indices, note, expected = _partition(partition, rows, official, source)
-    splits = {
-        split: Listing([rows.names[i] for i in index], labels[index], [rows.identity[i] for i in index])
-        for split, index in indices.items()
-    }
+        partition = WITHOUT_PARTITION if official is None else 0
+    indices, note = _partition(partition, whole, official, source)
+    chosen = schema("peta105" if str(attributes) == "105" else "peta")
+    whole.labels = np.ascontiguousarray(whole.labels[:, : len(chosen)])  # the 35 are the first of the 105
+    splits = {split: whole.rows(index) for split, index in indices.items()}
+    expected = EXPECTED if str(partition).isdigit() else {}
+    if not expected:
+        note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
     return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes])
 
 
@@ -80,22 +73,17 @@ def find(root, depth=1):
     """The folder of PETA.mat or of the ten folders, `root` or `depth` levels down; None where there is none."""
     folders = list(folders_below(root, min(depth, 1)))
     with_mat = [folder for folder in folders if (folder / "PETA.mat").is_file()]
-    return next(iter([*with_mat, *(folder for folder in folders if _archives(folder))]), None)
+    return next(iter(with_mat or filter(_archives, folders)), None)
 
 
 def _archives(base):
-    """Sub-dataset -> its folder of images, of those that are there, in the order of PETA.mat."""
-    found: dict[str, Path] = {}
-    for subset in SUBSETS:
-        folders = (base / subset / "archive", base / subset)
-        labelled = [folder for folder in folders if folder.is_dir() and _label_path(folder).is_file()]
-        found |= {subset: labelled[0]} if labelled else {}
+    """Sub-dataset -> (its folder of images, its Label.txt), of those that are there, in the order of PETA.mat."""
+    places = (("archive", "archive/Label.txt"), ("archive", "Label.txt"), (".", "Label.txt"))
+    found: dict[str, tuple[Path, Path]] = {}
+    for subset, (images, label) in itertools.product(SUBSETS, places):
+        if (base / subset / images).is_dir() and (base / subset / label).is_file():
+            found.setdefault(subset, (base / subset / images, base / subset / label))
     return found
-
-
-def _label_path(folder):
-    inside = folder / "Label.txt"
-    return inside if inside.is_file() or folder.name != "archive" else folder.parent / "Label.txt"
 
 
 def _pictures(folder):
@@ -111,64 +99,61 @@ def _person(name):
 def _of_mat(source, archives):
     """(all rows with 105 labels, the official partitions, notes) of PETA.mat."""
     peta = member(read_mat(source), "peta", source)
-    names = texts(member(peta, "attribute", source))
+    attributes = texts(member(peta, "attribute", source))
     data = np.asarray(member(peta, "data", source))
-    full = schema("peta105")
-    order, notes = column_order(names, full, source)
-    if data.ndim != 2 or data.shape[1] != 4 + len(names) or not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
+    order, notes = column_order(attributes, schema("peta105"), source)
+    width = 4 + len(attributes)
+    if data.ndim != 2 or data.shape[1] != width or not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
         raise BadInput(
-            f"{source}: peta.data is {data.shape}; expected 109 columns, the first numbering the images from 1"
+            f"{source}: peta.data is {data.shape}; expected {width} columns, the first numbering the images from 1"
         )
-    labels = to_labels(data[:, 4:], names, f"{source}, peta.data")[:, order]
-    identity = data[:, 1].astype(int).astype(str).tolist()
-    images = [f"{number:05d}.png" for number in range(1, len(data) + 1)]
+    labels = to_labels(data[:, 4:], attributes, f"{source}, peta.data")[:, order]
+    _, identity, subsets, people = data[:, :4].astype(int).T
+    names = [f"{number:05d}.png" for number in range(1, len(data) + 1)]
     if archives:
-        images = _original_names(source, data, archives)
+        names = [
+            name
+            for number, subset in enumerate(SUBSETS, 1)
+            for name in _original_names(source, subset, people[subsets == number].tolist(), archives)
+        ]
         notes.append(
             "Images are those of the ten folders. Which row of PETA.mat an image of a person is follows the order of "
             "file names; the labels are the same for all images of a person."
         )
-    return Listing(images, labels, identity), np.ravel(member(peta, "partion_attribute", source)), notes
+    partitions = np.ravel(member(peta, "partion_attribute", source))
+    return Listing(names, labels, list(map(str, identity))), partitions, notes
 
 
-def _original_names(source, data, archives):
-    """The path of each row of PETA.mat in the ten folders."""
-    images = []
-    for number, subset in enumerate(SUBSETS, 1):
-        people = data[data[:, 2] == number, 3].astype(str).tolist()
-        folder = archives.get(subset, source.parent / subset)
-        names = _pictures(folder) if subset in archives else []
-        pairs = itertools.zip_longest(map(_person, names), people)
-        other = next((i for i, (found, expected) in enumerate(pairs) if found != expected), None)
-        if other is not None:
-            first = names[other] if other < len(names) else "no picture"
-            expected = f"person {people[other]}" if other < len(people) else "none"
-            raise BadInput(
-                f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {other + 1} is "
-                f"{first}, expected {expected}; lay the ten folders as the release has them, or images/00001.png ..."
-            )
-        images += [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
-    return images
+def _original_names(source, subset, people, archives):
+    """The paths of a sub-dataset's pictures in the order of PETA.mat, in which their `people` have these numbers."""
+    folder, _ = archives.get(subset, (source.parent / subset, None))
+    names = _pictures(folder) if subset in archives else []
+    pairs = itertools.zip_longest(map(_person, names), map(str, people))
+    other = next((i for i, (found, expected) in enumerate(pairs) if found != expected), None)
+    if other is not None:
+        first = names[other] if other < len(names) else "no picture"
+        expected = f"person {people[other]}" if other < len(people) else "none"
+        raise BadInput(
+            f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {other + 1} is "
+            f"{first}, expected {expected}; lay the ten folders as the release has them, or images/00001.png ..."
+        )
+    return [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
 
 
 def _of_archives(base, archives):
-    """(all rows with 105 labels, None, notes) of the ten folders."""
+    """(all rows with 105 labels, no official partitions, notes) of the ten folders."""
     known = schema("peta105").names
-    names, labels, identity, notes = [], [], [], []
+    rows, notes, unlabelled = [], [], []
     unknown: Counter[str] = Counter()
-    unlabelled = []
-    for subset, folder in archives.items():
-        attributes = _label_file(folder)
+    for subset, (folder, label) in archives.items():
+        people = _label_file(label, known)
         for picture in _pictures(folder):
-            image = f"{folder.relative_to(base).as_posix()}/{picture}"
-            found = attributes.get(picture, attributes.get(_person(picture)))
-            if found is None:
-                unlabelled.append(image)
+            image, person = f"{folder.relative_to(base).as_posix()}/{picture}", _person(picture)
+            if person in people:
+                rows.append((image, [name in people[person] for name in known], f"{subset}/{person}"))
+                unknown.update(people[person].difference(known))
             else:
-                names.append(image)
-                identity.append(f"{subset}/{_person(picture)}")
-                labels.append([name in found for name in known])
-                unknown.update(found - set(known))
+                unlabelled.append(image)
     if unlabelled:
         notes.append(f"Left out: {len(unlabelled):,} images without a line in Label.txt, first {unlabelled[0]}.")
     if unknown:
@@ -176,50 +161,47 @@ def _of_archives(base, archives):
         notes.append(f"Left out, not among the 105 attributes (images): {counted}.")
     if len(archives) < len(SUBSETS):
         notes.append(f"Not here: {', '.join(subset for subset in SUBSETS if subset not in archives)}.")
-    return Listing(names, np.array(labels, np.int8).reshape(-1, len(known)), identity), None, notes
+    labels = np.array([row[1] for row in rows], np.int8).reshape(-1, len(known))
+    return Listing([row[0] for row in rows], labels, [row[2] for row in rows]), None, notes
 
 
-def _label_file(folder):
-    """File name, or number of a person -> set of the attributes that are 1, from the Label.txt of a sub-dataset."""
-    path = _label_path(folder)
+def _label_file(path, known):
+    """Person -> set of the attributes that are 1, from the Label.txt of a sub-dataset."""
     with reading(path, "label file of PETA", "take it from the release again"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    found: dict[str, set[str]] = {}
+    people: dict[str, set[str]] = {}
     for row, line in enumerate(lines, 1):
         key, *words = line.split() or [""]
-        if words and not set(words) & set(schema("peta105").names):
+        if words and not set(words) & set(known):
             raise BadInput(f"{path}: row {row}: {words[0]!r} is no attribute of PETA; take the file of the release")
-        for name in {key, _person(key)} if key else ():
-            if found.setdefault(name, set(words)) != set(words):
-                raise BadInput(f"{path}: row {row}: {key} has other attributes than in a row before; remove one")
-    return found
+        if key and people.setdefault(_person(key), set(words)) != set(words):
+            raise BadInput(f"{path}: row {row}: {key} has other attributes than in a row before; remove one")
+    return people
 
 
-def _partition(partition, rows, official, source):
-    """(split -> row numbers, note, expected sizes) of a partition."""
-    if str(partition).isdigit():
-        if official is None:
-            raise BadInput(
-                f"{source}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten "
-                f"folders, or use partition={WITHOUT_PARTITION!r} or a list of test images"
-            )
-        return _official(int(partition), official, len(rows.names), source)
-    ours = re.fullmatch(r"identity-disjoint-seed(\d+)", str(partition))
+def _partition(partition, whole, official, source):
+    """(split -> row numbers, what it is) of a partition."""
+    text = str(partition)
+    ours = re.fullmatch(r"identity-disjoint-seed(\d+)", text)
     if ours:
-        wanted = {split: round(len(rows.names) * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
-        indices = disjoint(rows.identity, wanted, int(ours[1]))
-        note = f"Partition {partition}, made by parlib: it is not PETA_ZS. {CUHK_CAVEAT}"
-    elif Path(partition).suffix:
-        indices, note = _index(Path(partition), rows.names, "/" in rows.names[0])
-    else:
-        raise BadInput(
-            f"peta has no partition {partition!r}; there are 0..4, 'identity-disjoint-seed0', or the path of an index"
-        )
-    names = {split: [rows.names[i] for i in index] for split, index in indices.items()}
-    return indices, f"{note} Index SHA-256 {index_hash(names)}.", {}
+        sizes = {split: round(len(whole.names) * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
+        note = f"Partition {text}, made by parlib: it is not PETA_ZS. CUHK numbers every image as a person of its own, "
+        return disjoint(whole.identity, sizes, int(ours[1])), f"{note}so people can still recur inside CUHK."
+    if text.isdigit():
+        return _official(int(text), official, len(whole.names), source)
+    if Path(text).suffix:
+        return _index(Path(text), whole.names)
+    raise BadInput(
+        f"peta has no partition {partition!r}; there are 0..4, {WITHOUT_PARTITION!r}, or the path of an index"
+    )
 
 
 def _official(number, official, total, source):
+    if official is None:
+        raise BadInput(
+            f"{source}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten folders, "
+            f"or use partition={WITHOUT_PARTITION!r} or a list of test images"
+        )
     if number >= len(official):
         raise BadInput(f"{source}: no partition {number}; there are 0..{len(official) - 1}")
     indices = {}
@@ -227,21 +209,20 @@ def _official(number, official, total, source):
         images = np.ravel(member(official[number], split, f"{source}, partition {number}")).astype(int)
         if len(images) and not 1 <= images.min() <= images.max() <= total:
             raise BadInput(f"{source}: partition {number} {split} names images outside 1..{total}")
-        indices[split] = (images - 1).tolist()
-    return indices, f"Official random partition {number}: people of its test images are in trainval.", EXPECTED
+        indices[split] = images - 1
+    return indices, f"Official random partition {number}: people of its test images are in trainval."
 
 
-def _index(path, names, archived):
-    """(split -> row numbers, note) of a published index; one of test images alone leaves the others to trainval."""
-    if not archived and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
+def _index(path, names):
+    """A published index; where it names test images alone, the others are train and val."""
+    if "/" not in names[0] and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
         raise BadInput(
             f"{path}: names images of the release by their files, which {names[0]} and so on do not tell; lay the ten "
             "folders of the release beside PETA.mat, without images/"
         )
     indices, note = read_index(path, names), f"Partition read from {path.name}."
     if set(indices) == {"test"}:
-        test = set(indices["test"])
-        others = [i for i in range(len(names)) if i not in test]
+        others = sorted(set(range(len(names))).difference(indices["test"]))
         dealt = disjoint([names[i] for i in others], {"val": round(len(others) / 6), "train": 0}, 0)
         indices = {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | indices
         note += " It names test images alone: the others are trainval, and val is one in six of them, by hash."

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -159,7 +160,9 @@ def faults(release: Release) -> list[str]:
     out: list[str] = []
     homes: dict[str, list[str]] = {}
     for split, listing in release.splits.items():
-        where, counts = f"{release.source}: {split}", Counter(listing.names)
+        # A name in NFC and one in NFD are one file.
+        where = f"{release.source}: {split}"
+        counts = Counter(unicodedata.normalize("NFC", name) for name in listing.names)
         if counts.pop("", 0):
             row = listing.names.index("") + 1
             empty = listing.names.count("")

@@ -172,7 +172,7 @@ NAMED = {half: "file cut in half", unreadable: "no right to read", closed: "no r
 # Job, fault, where, which file, and what the message must say. The file is in the tree, in the cache beside it, or in
 # the place that the job writes to ("stopped": after the job was killed, "ended": after it ended).
 FAULTS = [
-    ("extract", half, "tree", "data/000007.jpg", r"000007.jpg: cannot be decoded"),
+    ("extract", half, "tree", "data/000007.jpg", r"000007.jpg cannot be read"),
     ("extract", half, "tree", "annotation.mat", r"annotation.mat: .* fetch it again"),
     ("extract", unreadable, "tree", "data/000007.jpg", r"000007.jpg: .*Permission denied"),
     ("extract", unreadable, "tree", "annotation.mat", r"annotation.mat: .*Permission denied"),
@@ -244,7 +244,7 @@ def test_half_a_shard_is_found_and_made_again(start, tree, undisturbed, tmp_path
     survived[NAMED[half], "extract"] += 1
 
 
-@pytest.mark.parametrize("fault, words", [(half, "cannot be decoded"), (unreadable, "Permission denied")])
+@pytest.mark.parametrize("fault, words", [(half, "cannot be read"), (unreadable, "Permission denied")])
 def test_a_picture_that_cannot_be_read_is_one_error_and_the_rest_is_answered(fault, words, start, tmp_path, survived):
     for i in range(3):
         Image.effect_noise((60, 120), 50).save(tmp_path / f"{i}.jpg")
