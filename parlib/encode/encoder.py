@@ -87,8 +87,7 @@ class Encoder:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """SHA-256 of each part that determines features, as it is used: `weights`, `preprocessing`, `tokenizer`; and
-        `layer` if set."""
+        """SHA-256 of what determines features: `weights`, `preprocessing`, `tokenizer`, and `layer` if set."""
         parts = {
             "weights": hash_tensors(self.model.state_dict()),
             "preprocessing": digest(self.preprocessing),
@@ -132,10 +131,8 @@ class Encoder:
         """
         steps = {name for name, wanted in self.preprocessing.items() if name.startswith("do_") and wanted}
         size = self.preprocessing.get("size") or {}
-        if steps - {"do_convert_rgb"} != {"do_resize", "do_rescale", "do_normalize"} or set(size) != {
-            "height",
-            "width",
-        }:
+        plain = steps - {"do_convert_rgb"} == {"do_resize", "do_rescale", "do_normalize"}
+        if not plain or set(size) != {"height", "width"}:
             return None
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2))  # (1, 256, 3)
         made = self.processor.image_processor(images=[ramp], do_resize=False, return_tensors="np")["pixel_values"]

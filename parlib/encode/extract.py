@@ -40,7 +40,9 @@ def extract(
     workers: int | None = None,
     progress: bool = True,
 ) -> FeatureStore:
-    """Encode every image of a split once. Under `accelerate launch` the processes divide the shards.
+    """Encode every image of a split once; an unfinished store goes on where it stopped, a finished one is returned.
+
+    Under `accelerate launch` the processes divide the shards.
 
     Args:
         dataset: with `image` and `image_id`, such as a benchmark from `load_benchmark`. Pictures are decoded by
@@ -53,12 +55,8 @@ def extract(
         mirrored: store the features of every image with left and right swapped as well.
         batch_size, workers: see `loader`.
 
-    Returns:
-        The `FeatureStore`. A finished one is returned at once; an unfinished one goes on where it stopped.
-
     Raises:
-        BadInput: an unreadable image, a full disk (what is written stays), features that overflow the dtype, or options
-            that do not fit.
+        BadInput: an unreadable image, a full disk, features that overflow the dtype, or options that do not fit.
     """
     if dtype not in _DTYPES:
         raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(_DTYPES)}")
@@ -168,8 +166,7 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
                 written.result()
             # On its own thread: hashing and writing let go of the interpreter.
             written = writer.submit(write_shard, folder / names[index], tensors, manifest["key"])
-        if written:
-            written.result()
+        written.result()
 
 
 def _encode_span(images, loaded, encoder, manifest, bar):
