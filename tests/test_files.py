@@ -1,0 +1,23 @@
+"""What killed processes left half-written is removed, and nothing that another process still writes."""
+
+import os
+import platform
+import subprocess
+import sys
+
+from parlib.files import partial_of, sweep
+
+
+def test_only_what_processes_of_this_machine_left_is_swept(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    own = partial_of(tmp_path / "mine")
+    file, folder, elsewhere = (
+        tmp_path / name
+        for name in (f".a.{platform.node()}.{process.pid}", f".b.{platform.node()}.{process.pid}", ".c.another.1")
+    )
+    folder.mkdir()
+    for path in (own, file, folder / "part", elsewhere, tmp_path / f".d.{platform.node()}.{os.getppid()}"):
+        path.write_text("half")
+    sweep(tmp_path)
+    assert sorted(path.name[:3] for path in tmp_path.iterdir()) == [".c.", ".d.", ".mi"]
