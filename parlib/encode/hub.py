@@ -8,18 +8,12 @@ from typing import Any, NamedTuple
 from huggingface_hub import snapshot_download
 
 from parlib.errors import BadInput
-from parlib.files import one_line
+from parlib.files import one_line, read_yaml
 
 _ASSETS = Path(__file__).parents[1] / "assets"
 NANO = _ASSETS / "siglip2-nano"
 SHIPPED = {"nano": NANO, "nano-pa100k": _ASSETS / "nano-pa100k"}
 EXAMPLES = _ASSETS / "examples"  # twelve rendered people
-# Sizes of the towers as published with the checkpoints; tokens are (pixels / patch) squared.
-_WIDTHS = {"base": 768, "large": 1024, "so400m": 1152}
-_FIXED = {  # family -> size and patch of a tower, then the input sides in pixels
-    "siglip2": "base-16 224 256 384 512, large-16 256 384 512, so400m-14 224 384, so400m-16 256 384 512",
-    "siglip": "base-16 224 256 384 512, large-16 256 384, so400m-14 224 384",  # the first generation, English prompts
-}
 
 
 class Known(NamedTuple):
@@ -33,19 +27,7 @@ class Known(NamedTuple):
 
 def available_encoders() -> dict[str, Known]:
     """Encoders that `load_encoder` knows by name; any other hub id or folder of the SigLIP family works too."""
-    known = {"nano": Known("the embedded default, rendered people only", 96, 64, 128)}
-    for family, listing in _FIXED.items():
-        generation = "SigLIP 2" if family == "siglip2" else "SigLIP, first generation"
-        for entry in listing.split(", "):
-            size, *sides = entry.split()
-            size, patch = size.split("-")
-            for side in map(int, sides):
-                name = f"google/{family}-{size}-patch{patch}-{side}"
-                known[name] = Known(f"{generation} {size}/{patch}", side, (side // int(patch)) ** 2, _WIDTHS[size])
-    for size in ("base", "so400m"):
-        about = f"SigLIP 2 {size}/16 NaFlex, aspect ratio kept"
-        known[f"google/siglip2-{size}-patch16-naflex"] = Known(about, None, 256, _WIDTHS[size])
-    return known
+    return {name: Known(*row) for name, row in read_yaml(_ASSETS / "encoders.yaml", "known encoders").items()}
 
 
 def folder_of(name: str, what: str, known: Iterable[str], revision: str | None = None, **hub: Any) -> Path:

@@ -1,8 +1,4 @@
-"""A feature store: a folder of memory-mapped features with a manifest of everything that determines them.
-
-Shards `shard-00000.safetensors`, ... carry the SHA-256 of their content, of the store's key and of their own name, so
-that `check_store` finds a damaged shard and one that belongs elsewhere.
-"""
+"""A feature store: a folder of memory-mapped features with a manifest of everything that determines them."""
 
 import copy
 import json
@@ -28,11 +24,7 @@ _AGAIN = "remove it and run the same `parlib extract` again"
 
 
 class FeatureStore:
-    """Patch tokens and pooled features of one split on disk, read by memory map.
-
-    Args:
-        folder: made by `extract`.
-        mirrored: read the features of the mirrored images, where the store holds them.
+    """Patch tokens and pooled features of one split that `extract` made, or of its `mirrored` images, by memory map.
 
     Raises:
         BadInput: no manifest there, shards still missing (extraction was stopped: run it again), or no mirrored images.
@@ -127,7 +119,7 @@ def write_shard(path: Path, tensors: dict[str, torch.Tensor], key: str) -> None:
 
 
 def _shard_bytes(tensors, label):
-    """A safetensors file with the hash of `label` and the tensors in its header."""
+    """A safetensors file whose header has the hash of its tensors, the store's key and its own name."""
     return save(tensors, metadata={"sha256": hash_tensors(tensors, label)})
 
 
