@@ -166,7 +166,8 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
                 written.result()
             # On its own thread: hashing and writing let go of the interpreter.
             written = writer.submit(write_shard, folder / names[index], tensors, manifest["key"])
-        written.result()
+        if written:
+            written.result()
 
 
 def _encode_span(images, loaded, encoder, manifest, bar):
