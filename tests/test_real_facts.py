@@ -1,14 +1,24 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from parlib.schema import schema
 
 ROOT = Path(__file__).parents[1]
 STORED = ROOT / "parlib" / "assets" / "real_facts.json"
+
+
+def real_facts():
+    """The tool, which is no package."""
+    spec = importlib.util.spec_from_file_location("real_facts", ROOT / "tools" / "real_facts.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
 
 
 def test_stored_facts_hold_together():
@@ -41,9 +51,36 @@ def test_known_counts():
     )
 
 
+def test_a_public_list_is_a_sixth_random_partition():
+    """As many of its images are in each official trainval as of any random list: 11,400 of 19,000 are 60 %."""
+    facts = json.loads(STORED.read_text())["peta"]
+    public = facts["public_list"]
+    assert public["images"] == facts["partitions"]["0"]["rows"]["test"] == 7_600
+    assert public["certain"] == round((1 - public["share_with_person_outside"]) * public["images"]) == 3_099
+    assert list(public["in_trainval"]) == list("01234")
+    for inside in public["in_trainval"].values():
+        assert inside["certain"] <= inside["fewest"] < inside["expected"] < inside["most"] < public["images"]
+        assert abs(inside["certain"] / public["certain"] - 0.6) < 0.02
+        assert abs(inside["expected"] / public["images"] - 0.6) < 0.01
+
+
 @pytest.mark.real
 def test_stored_facts_are_those_of_the_files(real_data):
-    spec = importlib.util.spec_from_file_location("real_facts", ROOT / "tools" / "real_facts.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = real_facts()
     assert tool.to_json(tool.facts(real_data)) == STORED.read_text()
+
+
+def test_images_of_a_list_are_counted_by_person(tmp_path):
+    """Two people of CUHK and VIPeR with 3 and 2 images, counted by hand: one list has 2 of the first and the second."""
+    data = np.array([[1, 1, 3, 7], [2, 1, 3, 7], [3, 1, 3, 7], [4, 2, 10, 7], [5, 2, 10, 7]])
+    for folder in ("lists", "peta"):
+        (tmp_path / folder).mkdir()
+    savemat(tmp_path / "peta" / "PETA.mat", {"peta": {"data": data}})
+    listed = [f"PETA_dataset/{name} 0 1\n" for name in ("CUHK/archive/0007.png", "CUHK/archive/07_2.png")]
+    listed += [f"PETA_dataset/VIPeR/archive/007_{angle}_1.bmp 0 1\n" for angle in (0, 45)]
+    (tmp_path / "lists" / "alm_PETA_test_list.txt").write_text("".join(listed))
+    trainval = SimpleNamespace(listing=lambda split: SimpleNamespace(names=["00001.png", "00003.png", "00005.png"]))
+    found = real_facts().public_list(tmp_path, {0: trainval})
+    assert (found["images"], found["certain"], found["share_with_person_outside"]) == (4, 2, 0.5)
+    # Of the first person two of three images are listed and two in trainval: one or both, 4/3 expected.
+    assert found["in_trainval"] == {"0": {"certain": 1, "fewest": 2, "most": 3, "expected": 2}}

@@ -1,8 +1,9 @@
 """Facts about the real annotation files: `python tools/real_facts.py DATA_ROOT` writes `parlib/assets/real_facts.json`.
 
 It holds counts only: positives and rates per attribute and split, exclusive sets, co-occurrence, identities, the leak
-of PETA's partitions, and the report of `parlib audit` on each benchmark. DATA_ROOT holds `pa100k/annotation.mat`,
-`peta/PETA.mat` and `market1501/market_attribute.mat`.
+of PETA's partitions, how a public test list lies in them, and the report of `parlib audit` on each benchmark.
+DATA_ROOT holds `pa100k/annotation.mat`, `peta/PETA.mat`, `market1501/market_attribute.mat` and
+`lists/alm_PETA_test_list.txt`.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from parlib.data import audit_arrays, read_release
-from parlib.data.peta import leak
+from parlib.data.formats import member, read_mat, read_table
+from parlib.data.peta import SUBSETS, leak
 from parlib.measure.audit import audit
 
 OUT = Path(__file__).parents[1] / "parlib" / "assets" / "real_facts.json"
@@ -40,6 +42,42 @@ def describe(release, splits):
     return out
 
 
+def public_list(root, partitions):
+    """How ALM's public test list of PETA lies in the official `partitions`, number -> `Release`.
+
+    The list names files, PETA.mat numbers images by sub-dataset and person. Which rows of a person are listed is
+    certain where all of them are. Elsewhere it is bounded: by the fewest and the most of them that can be in trainval,
+    and the number expected if every choice of rows is as likely as another.
+    """
+    path, source = root / "lists" / "alm_PETA_test_list.txt", root / "peta" / "PETA.mat"
+    data = np.asarray(member(member(read_mat(source), "peta", source), "data", source)).astype(int)
+    people, person_of, rows = np.unique(data[:, 2:4], axis=0, return_inverse=True, return_counts=True)
+    place = {tuple(person): i for i, person in enumerate(people.tolist())}
+    listed = np.zeros(len(people), int)
+    for image in read_table(path)["image"]:
+        _, subset, _, name = image.split("/")
+        listed[place[SUBSETS.index(subset) + 1, int(re.match(r"\d+", name)[0])]] += 1
+    is_certain = listed == rows
+    out = {
+        "file": f"lists/{path.name}",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "images": int(listed.sum()),
+        "certain": int(listed[is_certain].sum()),
+        "share_with_person_outside": round(float(listed[~is_certain].sum() / listed.sum()), 5),
+        "in_trainval": {},
+    }
+    for number, release in partitions.items():
+        numbers = [int(name.removesuffix(".png")) for name in release.listing("trainval").names]
+        inside = np.bincount(person_of.ravel()[np.array(numbers) - 1], minlength=len(people))
+        out["in_trainval"][str(number)] = {
+            "certain": int(inside[is_certain].sum()),
+            "fewest": int(np.maximum(0, listed - (rows - inside)).sum()),
+            "most": int(np.minimum(listed, inside).sum()),
+            "expected": round(float((listed * inside / rows).sum())),
+        }
+    return out
+
+
 def facts(root):
     """Everything in `real_facts.json`, from the files below `root`."""
     files = {"pa100k": "annotation.mat", "peta": "PETA.mat", "market1501": "market_attribute.mat"}
@@ -55,11 +93,15 @@ def facts(root):
     out["pa100k"]["together"] = (labels.T @ labels).tolist()  # images of all splits that have both, (26, 26)
 
     out["peta"] = {"partitions": {}, "leak": {}}
+    official = {}
     for partition in PARTITIONS:
         peta = read_release("peta", root / "peta", images=False, partition=partition)
         out["peta"]["leak"][str(partition)] = round(leak(peta), 5)
         out["peta"]["partitions"][str(partition)] = describe(peta, ("train", "val", "trainval", "test"))
         del out["peta"]["partitions"][str(partition)]["attributes"]
+        if partition in range(5):
+            official[partition] = peta
+    out["peta"]["public_list"] = public_list(root, official)
     out["peta"]["attributes"] = peta.schema.names
     out["peta"]["identities"] = len(set(peta.listing("all").identity))
     full = read_release("peta", root / "peta", images=False, attributes="105")
