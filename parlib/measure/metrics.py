@@ -27,28 +27,20 @@ _COMPARE = {">": np.greater, ">=": np.greater_equal}
 class Scores:
     """All scores of one set of predictions; each lies in [0, 1] or is nan where nothing defines it.
 
-    Attributes:
-        mA: mean over attributes of (TPR + TNR) / 2.
-        accuracy, precision, recall: instance-based, averaged over images.
-        f1: harmonic mean of averaged precision and recall, or the mean of per-image F1.
-        plain_accuracy: share of right answers, blind to imbalance.
-        mAP: mean over attributes of average precision.
-        undefined: names of the attributes (column numbers where no names were passed) that have no positive or no
-            negative among their known labels. Their AP and AUROC are nan and they are left out of mAP; they are left
-            out of mA too, unless the protocol counts an undefined recall as 0 (`Protocol.epsilon`). They stay in the
-            instance-based scores and in plain accuracy.
-        per_attribute: DataFrame, one row per attribute.
+    `undefined` names the attributes (by column number where no names were passed) without a positive or without a
+    negative among their known labels. They are left out of mAP, and of mA unless the protocol counts an undefined
+    recall as 0 (`Protocol.epsilon`). They stay in the instance-based scores and in plain accuracy.
     """
 
-    mA: float
-    accuracy: float
+    mA: float  # mean over attributes of (TPR + TNR) / 2
+    accuracy: float  # this, precision and recall are instance-based: averaged over images
     precision: float
     recall: float
-    f1: float
-    plain_accuracy: float
-    mAP: float
+    f1: float  # harmonic mean of averaged precision and recall, or the mean of per-image F1
+    plain_accuracy: float  # share of right answers, blind to imbalance
+    mAP: float  # mean over attributes of average precision
     undefined: tuple[str | int, ...]
-    per_attribute: pd.DataFrame
+    per_attribute: pd.DataFrame  # one row per attribute
 
     def summary(self) -> dict[str, float]:
         """The seven headline scores as a plain dict."""
@@ -57,44 +49,32 @@ class Scores:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Decisions beside the truth, all bool: truth, known, decided (N, A); right, counted (N, Q).
+    """Decisions beside the truth, bool; plain accuracy counts Q questions, fewer than A where some join binaries."""
 
-    Q is the number of questions that plain accuracy counts: A, or fewer where a protocol makes one question of several
-    binaries. `counted` is False where the answer is unknown.
-    """
-
-    truth: np.ndarray
-    known: np.ndarray
-    decided: np.ndarray
-    right: np.ndarray
-    counted: np.ndarray
+    truth: np.ndarray  # (N, A)
+    known: np.ndarray  # (N, A)
+    decided: np.ndarray  # (N, A)
+    right: np.ndarray  # (N, Q)
+    counted: np.ndarray  # (N, Q); False where the answer is unknown
 
 
 @dataclass(frozen=True)
 class Protocol:
     """One way from probabilities to scores; call it with labels (N, A) and scores (N, A) for `Scores`.
 
-    Attributes:
-        threshold, comparison: positive is a score `>` or `>=` the threshold.
-        f1: `harmonic` of averaged precision and recall, or the mean of `per_image` F1.
-        epsilon: True counts an attribute's undefined recall as 0 (denominators + 1e-20), so an attribute without a
-            positive has mA 0.5 at most; False leaves that attribute out of mA.
-        drop_empty: images without a positive are left out of the instance-based scores.
-        view: of the market1501 schema. Each of its questions is answered by its highest score, and plain accuracy
-            counts questions. "No colour" is never an answer, so people without a colour are always wrong.
-        headline: the score its users print.
-        about: where it comes from.
+    Each question of `view` is answered by its highest score, and plain accuracy counts questions. "No colour" is never
+    an answer, so people without a colour are always wrong.
     """
 
     name: str
     threshold: float | np.ndarray = 0.5
-    comparison: Literal[">", ">="] = ">"
+    comparison: Literal[">", ">="] = ">"  # a score that is a positive, to the threshold
     f1: F1 = "harmonic"
-    epsilon: bool = False
-    drop_empty: bool = False
-    view: str | None = None
-    headline: str = "mA"
-    about: str = ""
+    epsilon: bool = False  # True counts an undefined recall as 0; False leaves its attribute out of mA
+    drop_empty: bool = False  # leaves images without a positive out of the instance-based scores
+    view: str | None = None  # of the market1501 schema
+    headline: str = "mA"  # the score its users print
+    about: str = ""  # where it comes from
 
     def __call__(
         self,
@@ -134,20 +114,21 @@ class Protocol:
         if threshold.shape not in ((), (labels.shape[1],)):
             raise BadInput(f"threshold has shape {threshold.shape}; expected a number or one for each attribute")
         decided = _COMPARE[self.comparison](scores, threshold)
-        right, counted = decided == (labels == 1), labels >= 0
+        truth, known = labels == 1, labels >= 0
+        right, counted = decided == truth, known
         if self.view:
             view = schema("market1501").view(self.view)
-            truth, columns = view(labels), []
+            answers, columns = view(labels), []
             for j, column in enumerate(view.columns):
                 members = [view.source.index(term) for term in column.terms]
                 if column.question:
                     best = scores[:, members].argmax(1)
                     decided[:, members] = best[:, None] == np.arange(len(members))
-                    columns.append(best == truth[:, j])
+                    columns.append(best == answers[:, j])
                 else:
                     columns.append(right[:, members[0]])
-            right, counted = np.stack(columns, axis=1), truth >= 0
-        return Decisions(labels == 1, labels >= 0, decided, right & counted, counted)
+            right, counted = np.stack(columns, axis=1), answers >= 0
+        return Decisions(truth, known, decided, right & counted, counted)
 
 
 class _Protocols(dict[str, Protocol]):
@@ -184,13 +165,12 @@ def evaluate(
         labels: (N, A) of 1, 0, -1 (unknown).
         scores: (N, A) probabilities in [0, 1].
         threshold: a number or one per attribute (A,); positive is a score **above** it, as in Rethinking-of-PAR.
-        f1: `harmonic` is the harmonic mean of the averaged precision and recall (Rethinking-of-PAR); `per_image` is
-            the mean of per-image F1 (OpenPAR). They differ by 0.2 to 0.4 points on PA-100K.
+        f1: `harmonic` mean of the averaged precision and recall (Rethinking-of-PAR), or the mean of `per_image` F1
+            (OpenPAR). They differ by 0.2 to 0.4 points on PA-100K.
         names: A attribute names for `per_attribute` and `undefined`.
 
     Raises:
-        BadInput: shapes that differ, labels other than 1, 0, -1 or all unknown, scores outside [0, 1] or NaN, unknown
-            `f1`. Single attributes without a positive or a negative are no error: see `Scores.undefined`.
+        BadInput: an unknown `f1`, and what `checked` names.
     """
     return Protocol("evaluate", threshold, f1=f1)(labels, scores, names)
 
@@ -202,7 +182,7 @@ def _per_attribute(made, labels, scores, undefined):
     negatives = known - positives
     tn = negatives - fp
     tpr, tnr = ratio(tp, positives, undefined), ratio(tn, negatives, undefined)
-    columns = list(zip(labels.T, np.ascontiguousarray(scores.T), strict=True))
+    columns = [(labels[:, a], scores[:, a]) for a in range(labels.shape[1])]
     return pd.DataFrame(
         {
             "positives": positives,
@@ -229,10 +209,7 @@ def per_image(made: Decisions, drop_empty: bool) -> np.ndarray:
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Average precision of one attribute (N,) over its known labels, from scikit-learn.
-
-    nan where known labels have no positive or no negative: then nothing is ranked, and 1.0 would be no merit.
-    """
+    """Average precision of one attribute (N,) over its known labels; nan without a positive or without a negative."""
     return _masked(average_precision_score, labels, scores)
 
 
