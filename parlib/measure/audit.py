@@ -2,16 +2,16 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from parlib.errors import BadInput
 from parlib.measure.bootstrap import persons
-from parlib.measure.metrics import F1, PROTOCOLS, evaluate, positive_rates
+from parlib.measure.metrics import PROTOCOLS, evaluate, positive_rates
 from parlib.schema import schema
 
-THRESHOLDS, FLAVOURS = (0.5, 0.45), get_args(F1)
 FIRST_TEST = 752  # the first test identity where ids are taken to be consecutive: 751 in train
 
 
@@ -29,12 +29,10 @@ def audit(
         labels: (N, A) of 1, 0, -1. PETA's are all 105; scores are of the first 35, except where a name says 105.
         partitions: pairs of (rows of trainval, rows of test), int arrays; scores are of the first pair.
         identities: N identities, or None; see `persons` for missing ones.
-        image_index: `{"train": [...], "test": [...]}`, the identities (4 digits) of market1501 in the order of their
-            labels; `labels` are then those of train followed by those of test.
+        image_index: of market1501, `{"train": [...], "test": [...]}`: identities (4 digits) in the order of `labels`.
 
     Returns:
-        dict that JSON can hold: fractions of 1 rounded to 6 digits, None where a score is undefined, and None or []
-        where the benchmark has nothing to say.
+        dict of fractions of 1 to 6 digits; None where a score is undefined, None or [] where there is nothing to say.
         `constant_predictor`: protocol -> scores on test of each attribute's majority in trainval.
         `identity_copy`: scores on the first partition of labels copied from trainval by identity (the mean over its
         images; unseen identities get trainval's rates); `protocols` and `flavours` (F1 and threshold) score the same
@@ -55,25 +53,19 @@ def audit(
     used = labels[:, : len(schema(benchmark))]
     known = [p for p in PROTOCOLS.values() if not p.view or benchmark == "market1501"]
     train, test = partitions[0]
-    out = {
-        "constant_predictor": _all(known, used[test], _constant(used[train], len(test))),
-        "identity_copy": None,
-        "identity_overlap": [],
-        "consecutive_id_mistake": None,
-    }
+    out: dict[str, Any] = {"constant_predictor": _all(known, used[test], _constant(used[train], len(test)))}
+    out |= {"identity_copy": None, "identity_overlap": [], "consecutive_id_mistake": None}
     if benchmark == "peta":
         every = PROTOCOLS["vlm-par-code"](labels[test], _constant(labels[train], len(test)))
         out["constant_predictor"]["vlm-par-code, 105 attributes"] = _rounded(every)
     if identities is not None:
         people = persons(identities, len(labels))
         out["identity_overlap"] = [round(float(np.isin(people[b], people[a]).mean()), 6) for a, b in partitions]
-        copies = [_copied(used[a], people[a], people[b]) for a, b in partitions]
-        each = [
-            _rounded(PROTOCOLS["rethinking"](used[b], copy)) for (_, b), copy in zip(partitions, copies, strict=True)
-        ]
-        protocols = _all(known, used[test], copies[0])
-        pairs = itertools.product(THRESHOLDS, FLAVOURS)
-        flavours = {f"{f1} > {t}": _rounded(evaluate(used[test], copies[0], t, f1)) for t, f1 in pairs}
+        copies = [(used[b], _copied(used[a], people[a], people[b])) for a, b in partitions]
+        each = [_rounded(PROTOCOLS["rethinking"](*copy)) for copy in copies]
+        pairs = itertools.product((0.5, 0.45), ("harmonic", "per_image"))
+        flavours = {f"{f1} > {limit}": _rounded(evaluate(*copies[0], limit, f1)) for limit, f1 in pairs}
+        protocols = _all(known, *copies[0])
         out["identity_copy"] = {**each[0], "protocols": protocols, "flavours": flavours, "partitions": each}
     if image_index is not None:
         out["consecutive_id_mistake"] = _consecutive(used, image_index, known)
@@ -81,12 +73,11 @@ def audit(
 
 
 def _consecutive(labels, image_index, protocols):
-    """What labels by position give where identities are not positions, beside those joined by `image_index`."""
+    """What labels by position give, where row i of train is taken as identity 1 + i and row i of test as 752 + i."""
     ids = {half: [int(person) for person in image_index[half]] for half in ("train", "test")}
     order = ids["train"] + ids["test"]
     if len(order) != len(labels):
         raise BadInput(f"image_index names {len(order)} identities for {len(labels)} rows of labels")
-    # Row i of train is read as identity i + 1, row i of test as identity 752 + i.
     row_of = {1 + i: i for i in range(len(ids["train"]))}
     row_of |= {FIRST_TEST + i: len(ids["train"]) + i for i in range(len(ids["test"]))}
     out, mistaken, correct = {}, {}, {}
@@ -96,13 +87,10 @@ def _consecutive(labels, image_index, protocols):
         correct[half] = [order.index(person) for person in found]
         out[f"{half}_right"] = int(np.sum(np.equal(mistaken[half], correct[half])))
         out[f"{half}_total"] = len(people)
-    agree = labels[mistaken["train"] + mistaken["test"]] == labels[correct["train"] + correct["test"]]
     train, test = labels[mistaken["train"]], labels[mistaken["test"]]
-    return {
-        **out,
-        "agreement": round(float(agree.mean()), 6),
-        "constant_predictor": _all(protocols, test, _constant(train, len(test))),
-    }
+    agree = np.concatenate([train, test]) == labels[correct["train"] + correct["test"]]
+    out["agreement"] = round(float(agree.mean()), 6)
+    return {**out, "constant_predictor": _all(protocols, test, _constant(train, len(test)))}
 
 
 def _constant(train, rows):
@@ -113,13 +101,8 @@ def _constant(train, rows):
 
 def _copied(train, train_people, test_people):
     """(N_test, A) mean known label of the same identity in trainval; trainval's rate where it has none."""
-    seen, where = np.unique(train_people, return_inverse=True)
-    yes, known = (np.zeros((len(seen), train.shape[1])) for _ in range(2))
-    np.add.at(yes, where, train == 1)
-    np.add.at(known, where, train >= 0)
-    at = np.minimum(np.searchsorted(seen, test_people), len(seen) - 1)
-    usable = (seen[at] == test_people)[:, None] & (known[at] > 0)
-    return np.where(usable, yes[at] / np.maximum(1, known[at]), positive_rates(train))
+    each = pd.DataFrame(np.where(train < 0, np.nan, train)).groupby(train_people).mean().reindex(test_people)
+    return np.where(each.isna(), positive_rates(train), each)
 
 
 def _all(protocols, labels, scores):
