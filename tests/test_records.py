@@ -102,9 +102,9 @@ def test_a_place_without_a_record_is_an_error(tmp_path):
     with pytest.raises(BadInput, match="no record at"):
         read_records(tmp_path / "nothing")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"no record in .* and 1 other JSON files"):
+    with pytest.raises(BadInput, match=r"holds no record \(JSON files read: 1\); .parlib evaluate"):
         read_records(tmp_path)
-    with pytest.raises(BadInput, match=r"x\.json is no record"):
+    with pytest.raises(BadInput, match=r"x\.json holds no record"):
         read_records(tmp_path / "x.json")
     for content in ("{", "[]", "null"):
         (tmp_path / "x.json").write_text(content)

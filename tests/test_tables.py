@@ -131,7 +131,7 @@ def test_the_command_reads_the_folder_of_a_run_and_what_lies_below(tmp_path, cap
     assert shown.err.startswith("parlib: note: 2 JSON files are no records and are left out: ")
     (tmp_path / "empty").mkdir()
     assert main(["table", str(tmp_path / "empty")]) == 2
-    assert "no record in" in capsys.readouterr().err
+    assert "holds no record" in capsys.readouterr().err
 
 
 def test_the_preset_stands_in_the_rows_name_and_seeds_are_one_row():

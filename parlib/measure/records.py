@@ -1,5 +1,6 @@
 """A record: one JSON file with the scores of a run and all that is needed to repeat it."""
 
+import glob
 import json
 import math
 import os
@@ -38,15 +39,13 @@ def make_record(
         method: row name in the tables, such as `VLM-PAR head`.
         setting: encoder, its identity, prompts, options, seed: whatever determines the scores.
         data: benchmark, kind of tree (`official`, `rendered`, `own`, `other`), split, hashes of the list and labels.
-        labels, scores: (N, A); see `evaluate`.
+        labels, scores, names: (N, A), (N, A), A; see `evaluate`.
         thresholds: (A,) tuned on val, or None where there was nothing to tune on.
-        names: the A attributes.
         identities: N people, so that intervals are of another draw of people instead of images.
 
     Returns:
-        dict: the same for the same inputs on the same machine; it holds no time. `intervals` are 95 % bootstrap
-        intervals (low, high) and `calibration` the bins of a reliability curve, as both would need the scores again.
-        Undefined scores are nan, and null in the file. `comparable` is the digest of `comparison`.
+        dict without a time, the same for the same inputs on the same machine. `intervals` are 95 % bootstrap intervals
+        (low, high). Undefined scores are nan, and null in the file. `comparable` is the digest of `comparison`.
     """
     at_half = evaluate(labels, scores, names=names)
     record = {
@@ -106,55 +105,37 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
     are null in the file are nan.
 
     Raises:
-        BadInput: no such place, no record in a place, a named file that is no record, or a record that was changed
-            since it was made (its hash tells).
+        BadInput: a place that is no record and holds none, or a record that was changed since it was made.
     """
     records: dict[str, dict[str, Any]] = {}
-    foreign: list[tuple[bool, str]] = []
+    foreign: list[str] = []
     for place in map(Path, places):
-        found = _visible(place) if place.is_dir() else [place]
+        files = [place]
+        if place.is_dir():  # glob passes over what is hidden
+            files = sorted(place / file for file in glob.glob("**/*.json", root_dir=place, recursive=True))
         others = []
-        for file in found:
+        for file in files:
             try:
-                record = _read_record(file)
-                records[record["sha256"]] = record
-            except _NoRecord as error:
+                record = read_json(file, "record")
+            except BadInput:
                 if file == place:
                     raise
-                parsed = error.__cause__ is None
-                others.append((parsed, f"{file}" if parsed else f"{file} (cannot be read)"))
-        if len(others) == len(found):
-            raise BadInput(
-                f"no record in {place} or below it, and {len(others)} other JSON files; `parlib evaluate RUN` and "
-                "`parlib baselines` write records"
-            )
+                others.insert(0, f"{file} (cannot be read)")
+                continue
+            if not isinstance(record, dict) or not set(_PARTS) <= set(record):
+                others.append(str(file))
+            elif digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
+                raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
+            else:
+                records[record["sha256"]] = _with_nan(record)
+        if len(others) == len(files):
+            hint = "`parlib evaluate RUN` and `parlib baselines` write records"
+            raise BadInput(f"{place} holds no record (JSON files read: {len(files)}); {hint}")
         foreign += others
     if foreign:
-        names = ", ".join(name for _, name in sorted(foreign)[:4]) + (", ..." if len(foreign) > 4 else "")
+        names = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")
         warnings.warn(f"{len(foreign)} JSON files are no records and are left out: {names}", stacklevel=2)
     return list(records.values())
-
-
-def _visible(folder):
-    """JSON files below a folder, sorted, without those in hidden folders."""
-    paths = (file.relative_to(folder) for file in sorted(folder.rglob("*.json")))
-    return [folder / path for path in paths if not any(part.startswith(".") for part in path.parts)]
-
-
-class _NoRecord(BadInput):
-    """The file is missing, cannot be read, or holds something else."""
-
-
-def _read_record(file):
-    try:
-        record = read_json(file, "record")
-    except BadInput as error:
-        raise _NoRecord(str(error)) from error
-    if not isinstance(record, dict) or not set(_PARTS) <= set(record):
-        raise _NoRecord(f"{file} is no record: expected what `parlib evaluate` writes")
-    if digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
-        raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
-    return _with_nan(record)
 
 
 def _with_nan(record):
@@ -177,27 +158,23 @@ def hardware() -> dict[str, str | None]:
     """The processor and accelerator in words, for records and benchmarks."""
     import torch
 
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = f"{len(lines)} x {lines[0].split(':')[1].strip()}" if lines else model
+    model, cpuinfo = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cores = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    if cores:
+        model = f"{len(cores)} x {cores[0]}"
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"cpu": model, "gpu": gpu, "system": platform.system()}
 
 
 def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> dict[str, list[float]]:
-    """A reliability curve: three lists of `bins` values, in equal bins of probability.
-
-    `count` of known labels in the bin, their mean `probability`, and the share of `yes` among them.
-    """
+    """A reliability curve in equal bins: `count` of known labels, their mean `probability`, share of `yes` in them."""
     known = np.asarray(labels) >= 0
     probability, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
     place = np.minimum((probability * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    sums = {"probability": np.bincount(place, probability, bins), "yes": np.bincount(place, yes, bins)}
-    shares = {name: (total / np.maximum(1, count)).round(6).tolist() for name, total in sums.items()}
-    return {"count": count.tolist(), **shares}
+    count, *sums = (np.bincount(place, weights, bins) for weights in (None, probability, yes))
+    means = [(total / np.maximum(1, count)).round(6).tolist() for total in sums]
+    return {"count": count.tolist(), "probability": means[0], "yes": means[1]}
 
 
 def _intervals(labels, scores, identities, threshold=None):
