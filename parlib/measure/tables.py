@@ -41,6 +41,7 @@ CROSS_NOTE = (
     "its own domain over all its shared attributes. Elsewhere: score there, and in brackets the difference from a head "
     "trained in that domain, on the same test images and over the attributes that both domains carry."
 )
+_FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
 _MARKS = {"openpar": "†", "deepmar": "†", "not stated": "‡", "market-30": "§"}
 _COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "caveat"]
 
@@ -60,12 +61,10 @@ def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str
         records: from `read_records`. Those of other benchmarks are left out; those of the benchmark's other splits, of
             shared views and of the ablation are left out with a warning.
         benchmark: `pa100k`, `peta`, `market1501` or `folder`.
-        data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`); by default all: the
-            `data` column names the kind, so that a rendered number is never read as an official one.
+        data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`), which a column names.
 
     Returns:
-        DataFrame with text cells, ready to print; `NOTE` says how to read it and its marks. A published cell of another
-        protocol than ours carries a mark. Rows of records are those of `grouped`.
+        DataFrame with text cells; `NOTE` says how to read it and its marks. Rows of records are those of `grouped`.
 
     Raises:
         BadInput: records, but none that belongs here; nothing at all to show.
@@ -87,13 +86,11 @@ def _tested_on(records, benchmark, data=None):
     of_it = [r for r in records if r["data"]["benchmark"] == benchmark and data in (None, kind_of(r))]
     kept = [r for r in of_it if _part(r) == "test"]
     if not kept:
-        have = Counter(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
-        raise BadInput(
-            f"no record is of {benchmark} test; there are {_counted(have)}; give another benchmark or records"
-        )
-    if len(kept) < len(of_it):
-        others = Counter(_part(r) for r in of_it if _part(r) != "test")
-        warnings.warn(f"the table of {benchmark} leaves out records of {_counted(others)}", stacklevel=3)
+        have = _counted(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
+        raise BadInput(f"no record is of {benchmark} test; there are {have}; give another benchmark or records")
+    others = _counted(_part(r) for r in of_it if _part(r) != "test")
+    if others:
+        warnings.warn(f"the table of {benchmark} leaves out records of {others}", stacklevel=3)
     return kept
 
 
@@ -104,8 +101,8 @@ def _part(record):
     return " in view ".join(filter(None, (record["data"]["split"], record["data"].get("view"))))
 
 
-def _counted(counts):
-    return ", ".join(f"{what}: {count}" for what, count in counts.items())
+def _counted(words):
+    return ", ".join(f"{word}: {count}" for word, count in Counter(words).items())
 
 
 def _one_each(records):
@@ -149,15 +146,12 @@ def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: s
     """A score of every attribute in percent, one column per method, and the head's lead over the best of the others.
 
     Args:
-        records: as for `benchmark_table`, of one kind of tree and one setting per method.
+        records: as for `benchmark_table`, but of one kind of tree and one setting per method.
         column: of `Scores.per_attribute`: `mA`, `AP`, `AUROC`, `F1`, ...
 
     Returns:
-        DataFrame of float: means over seeds, nan where undefined; `positives` in the test split of the first record;
-        sorted by `lead` where the head has a record.
-
-    Raises:
-        BadInput: no such record or column, several kinds of tree, several settings of one method.
+        DataFrame of float: means over seeds, nan where undefined; `positives` in the first record's test split; sorted
+        by `lead` where the head has a record.
     """
     kept = _tested_on(records, benchmark)
     kinds = sorted(set(map(kind_of, kept)))
@@ -166,14 +160,12 @@ def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: s
     first = pd.DataFrame(kept[0]["per_attribute"]).T
     if column not in first:
         raise BadInput(f"records have no {column!r} of each attribute; they have {', '.join(first)}")
-    means = {}
+    table = pd.DataFrame()
     for method, runs in _one_each(kept).items():
-        means[method] = 100 * pd.concat([pd.DataFrame(run["per_attribute"]).T[column] for run in runs], axis=1).mean(
-            axis=1
-        )
-    table = pd.DataFrame(means)
-    others = [name for name in table if name != HEAD]
-    if HEAD in table and others:
+        each = pd.DataFrame([{name: row[column] for name, row in run["per_attribute"].items()} for run in runs])
+        table[method] = 100 * each.mean()
+    others = table.columns.drop(HEAD, errors="ignore")
+    if HEAD in table and len(others):
         table["lead"] = table[HEAD] - table[others].max(axis=1)
         table = table.sort_values("lead", ascending=False)
     return table.assign(positives=first["positives"].astype(int))
@@ -182,40 +174,29 @@ def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: s
 def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row per option of the head: its scores over seeds, and the paired difference from the linear probe.
 
-    Args:
-        records: of `tools/ablations.py`; those without `setting.ablation` are left out.
-
-    Returns:
-        DataFrame with text cells, by falling mAP; differences in percentage points; `ahead in` says where the interval
-        lies above 0 (or below); `impossible` is the percentage of images whose answers at 0.5 break an exclusive set.
-
-    Raises:
-        BadInput: records of several encoders or lists of images, several settings of one option.
+    `records` are of `tools/ablations.py`; those without `setting.ablation` are left out. Text cells, by falling mAP;
+    differences in percentage points; `ahead in` says where the interval lies above 0 (or below); `impossible` is the
+    percentage of images whose answers at 0.5 break an exclusive set.
     """
     records = [record for record in records if "ablation" in record["setting"]]
     places = {(r["data"]["items_sha256"], r["setting"]["weights"]) for r in records}
     if len(places) != 1:
-        raise BadInput(
-            f"an ablation table needs records of one encoder and one list of images; these are of {len(places)}"
-        )
-    rows = {}
+        raise BadInput(f"an ablation table needs one encoder and one list of images; these records have {len(places)}")
+    rows = []
     for option, runs in _one_each(records).items():
-        compared = [run["setting"]["ablation"] for run in runs]
         scores = {name: [run["scores"][name] for run in runs] for name in ("mA", "mAP", "f1")}
-        scores = {"mA": scores["mA"], "tuned mA": [run["tuned"]["mA"] for run in runs], **scores}
+        scores["tuned mA"] = [run["tuned"]["mA"] for run in runs]
+        compared = pd.DataFrame([run["setting"]["ablation"] for run in runs])
         row = {name: spread(values) for name, values in scores.items()}
+        row |= {"option": option, "seeds": str(len(runs)), "impossible": spread([compared["impossible"].mean()])}
         ahead = []
         for name, column in (("mA", "tuned mA"), ("mAP", "mAP")) if option != REFERENCE else ():
-            gap = 100 * pd.DataFrame([each[name] for each in compared]).mean()
+            gap = 100 * pd.DataFrame(list(compared[name])).mean()
             row[f"{column} - probe"] = f"{gap['difference']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
             ahead += [column] if gap["low"] > 0 else [f"behind in {column}"] if gap["high"] < 0 else []
-        row |= {
-            "ahead in": ", ".join(ahead),
-            "impossible": spread([np.mean([each["impossible"] for each in compared])]),
-        }
-        rows[option] = {**row, "seeds": str(len(runs)), "order": -np.mean(scores["mAP"])}
+        rows.append({**row, "ahead in": ", ".join(ahead), "order": -np.mean(scores["mAP"])})
     columns = ["mA", "tuned mA", "mAP", "f1", "tuned mA - probe", "mAP - probe", "ahead in", "impossible", "seeds"]
-    table = pd.DataFrame(rows.values(), pd.Index(rows, name="option")).sort_values("order", kind="stable")
+    table = pd.DataFrame(rows).set_index("option").sort_values("order", kind="stable")
     return table.reindex(columns=columns).fillna("")
 
 
@@ -228,11 +209,7 @@ def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -
             tuned on val of the benchmark trained on.
 
     Returns:
-        DataFrame: trained_on, tested_on, seed, attribute, home, away (fractions); attributes undefined in either of the
-        two records are left out.
-
-    Raises:
-        BadInput: no such records, two of one pair and seed, or none in the test set's own domain to compare with.
+        DataFrame: trained_on, tested_on, seed, attribute, home, away (fractions), where both are defined.
     """
     found: dict[tuple[str, str, int], dict[str, float]] = {}
     for record in records:
@@ -269,27 +246,19 @@ def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") ->
 
 
 def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"] = "markdown", note: str = "") -> str:
-    """A table as text: `markdown`, `latex` (booktabs), `csv` or `html`; `note` becomes its header or caption.
-
-    Cells stay text in every format: what would be markup there is escaped.
-    """
+    """A table as text with `note` as its header or caption; what would be markup in a cell is escaped."""
     flat = table.reset_index() if table.index.name else table
     flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split()))
     if form == "csv":
         return (f"# {note}\n" if note else "") + flat.rename(columns=plain_cell).map(plain_cell).to_csv(index=False)
+    if form not in _FORMATS:
+        raise BadInput(f"unknown table format {form!r}; known: {', '.join(_FORMATS)}, csv")
     if form == "markdown":
-        text = _tabulated(flat.rename(columns=markdown_cell).map(markdown_cell), "pipe")
-        return f"{note}\n\n{text}" if note else text
-    if form == "html":
-        return _tabulated(flat, "html").replace(
-            "<table>", f"<table>\n<caption>{html.escape(note)}</caption>", bool(note)
-        )
-    if form == "latex":
+        flat = flat.rename(columns=markdown_cell).map(markdown_cell)
+    text = str(tabulate(flat, headers="keys", tablefmt=_FORMATS[form], showindex=False, disable_numparse=True))
+    if form == "html" and note:
+        return text.replace("<table>", f"<table>\n<caption>{html.escape(note)}</caption>", 1)
+    if form == "latex" and note:
         caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in note)
-        text = _tabulated(flat, "latex_booktabs")
-        return f"\\begin{{table}}\n\\caption{{{caption}}}\n{text}\n\\end{{table}}" if note else text
-    raise BadInput(f"unknown table format {form!r}; known: markdown, latex, csv, html")
-
-
-def _tabulated(flat, form):
-    return str(tabulate(flat, headers="keys", tablefmt=form, showindex=False, disable_numparse=True))
+        return f"\\begin{{table}}\n\\caption{{{caption}}}\n{text}\n\\end{{table}}"
+    return f"{note}\n\n{text}" if note else text
