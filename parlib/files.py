@@ -97,9 +97,9 @@ def reading(path: str | os.PathLike, what: str, remedy: str = "take the file as 
         yield
     except BadInput:
         raise
-    except FileNotFoundError:
-        raise BadInput(f"no {what} at {path}") from None
     except Exception as error:  # parsers of binary files raise a dozen classes
+        if isinstance(error, FileNotFoundError) and not os.path.exists(path):
+            raise BadInput(f"no {what} at {path}") from None
         if os.path.exists(path) and not os.access(path, os.R_OK):  # safetensors and pyarrow call such a file missing
             raise BadInput(f"{path} cannot be read: Permission denied; allow it and run the same again") from error
         raise BadInput(f"{what} {path} cannot be read ({type(error).__name__}: {one_line(error)}); {remedy}") from error

@@ -386,6 +386,15 @@ def test_a_damaged_or_missing_file_is_one_clear_line(folder, tmp_path, file):
         assert "\n" not in str(caught.value)
 
 
+def test_a_missing_part_of_weights_in_several_files_is_named(folder, tmp_path):
+    copy_of(folder, tmp_path, "model.safetensors")
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path, max_shard_size="100KB")
+    sorted(tmp_path.glob("model-*.safetensors"))[1].unlink()
+    with pytest.raises(BadInput, match="model-00002") as caught:
+        load_encoder(str(tmp_path))
+    assert "\n" not in str(caught.value) and "of one checkpoint" in str(caught.value)
+
+
 def test_a_folder_without_any_tokenizer_is_refused(folder, tmp_path):
     copy_of(folder, tmp_path, "tokenizer.json", "tokenizer_config.json", "processor_config.json")
     processor = json.loads((folder / "processor_config.json").read_text())["image_processor"]
