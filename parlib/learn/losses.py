@@ -1,6 +1,6 @@
 """Losses on logits (B, A) against labels (B, A) of 1, 0 and -1; unknown labels (-1) have no weight.
 
-All take `rate` (A,), each attribute's positive rate in train, though few use it. p is the probability of a yes.
+All take `rate` (A,), each attribute's positive rate in train, though few use it; p is the probability of a yes.
 """
 
 import functools
@@ -11,8 +11,6 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
-
-from parlib.errors import BadInput
 
 Rate = Tensor | None
 TEMPERATURES = (0.1, 10.0)  # the bounds of `fit_temperature`
@@ -55,9 +53,9 @@ def asymmetric(
 ) -> Tensor:
     """Asymmetric loss (ICCV 2021, eq. 7): a focal power for each answer; a no with p below `margin` has no weight."""
     p = logits.sigmoid()  # (B, A)
-    p_no = (p - margin).clamp(min=0)
-    yes = (1 - p) ** gamma_yes * F.logsigmoid(logits)
-    no = p_no**gamma_no * torch.log1p(-p_no.clamp(max=1 - 1e-6))
+    p_no = (p - margin).clamp(min=0)  # (B, A)
+    yes = (1 - p) ** gamma_yes * F.logsigmoid(logits)  # (B, A)
+    no = p_no**gamma_no * torch.log1p(-p_no.clamp(max=1 - 1e-6))  # (B, A)
     return -torch.where(labels > 0, yes, no)[labels >= 0].mean()
 
 
@@ -71,6 +69,7 @@ def adjusted(logits: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "bce": bce,
+    "ce": bce,  # with the head's `exclusive` sets this is the softmax's cross-entropy of each answer
     "smoothed": functools.partial(bce, smoothing=0.05),
     "focal": focal,
     "deepmar": deepmar,
@@ -79,25 +78,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def loss_function(name: str) -> Callable[..., Tensor]:
-    """A loss by name; `ce` is `bce`, and with the head's `exclusive` sets the softmax's cross-entropy per answer."""
-    name = "bce" if name == "ce" else name
-    if name not in LOSSES:
-        raise BadInput(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
-    return LOSSES[name]
-
-
-def positive_rates(labels: Tensor | np.ndarray) -> Tensor:
-    """Share of yes among the known labels (n, A) of each attribute, (A,); 0 where nothing is known."""
-    labels = torch.tensor(np.asarray(labels))
-    return (labels == 1).sum(0) / (labels >= 0).sum(0).clamp(min=1)
-
-
 def balanced_weights(labels: Tensor | np.ndarray) -> Tensor:
-    """Sampling weight of each image (n,), sum 1, for label-balanced sampling.
+    """Weight of each image in label-balanced sampling (n,), sum 1: the mean of 1 / count over its yes labels.
 
-    The mean over an image's yes labels of 1 / (number of images with that label). An image without a yes gets the least
-    weight of the others.
+    Count is the number of images with that label. An image without a yes has the least weight of the others.
     """
     yes = torch.as_tensor(labels) == 1  # (n, A)
     weights = (yes / yes.sum(0).clamp(min=1)).sum(1) / yes.sum(1).clamp(min=1)  # (n,)
@@ -108,18 +92,16 @@ def balanced_weights(labels: Tensor | np.ndarray) -> Tensor:
 def fit_temperature(logits: Tensor, labels: Tensor | np.ndarray) -> float | None:
     """The number t for which logits / t have the least BCE on these labels, which must not be test (ICML 2017).
 
-    It changes no ranking and no decision at 0.5; a probability of 0.8 is then right about 8 times in 10.
-
-    Returns:
-        t, or None where no t within `TEMPERATURES` lowers the BCE and has a lower one than both bounds: the logits then
-        tell too little (or the labels are too few and fit perfectly), and a number would be an artefact.
+    It changes no ranking and no decision at 0.5; a probability of 0.8 is then right about 8 times in 10. None where no
+    t within `TEMPERATURES` is better than 1 and than both bounds: the logits then tell too little, or the labels are
+    too few and fit perfectly.
     """
     logits, labels = logits.double().cpu(), torch.as_tensor(labels)  # (n, A)
+    low, high = np.log(TEMPERATURES)
 
     def loss(log_t):
         return bce(logits / np.exp(log_t), labels).item()
 
-    low, high = np.log(TEMPERATURES)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     inside = low + 0.01 < found.x < high - 0.01
     return float(np.exp(found.x)) if inside and found.fun < loss(0.0) else None
