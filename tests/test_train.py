@@ -75,7 +75,7 @@ def test_labels_that_do_not_fit_are_named(setting):
     with pytest.raises(BadInput, match="train: 40 features"):
         fit(head, (parts["train"].store, parts["train"].labels[:5]), parts["val"])
     for options, said in (
-        ({"loss": "hinge"}, "unknown loss 'hinge'; known: bce, smoothed, focal"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; known: bce, ce, smoothed, focal, deepmar, asymmetric, adjusted"),
         ({"sampling": "rare"}, "unknown sampling 'rare'; known: shuffled, balanced"),
         ({"select": "test mA"}, "unknown select 'test mA'; known: mA"),
         ({"epochs": 0}, "0 epochs"),

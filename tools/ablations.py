@@ -53,7 +53,11 @@ OPTIONS = {
     "no EMA of weights": {"training": {"ema": 0.0}},
     "mirrored views": {"training": {"mirrored": True}},
     "label-balanced sampling": {"training": {"sampling": "balanced"}},
-    **{f"loss {loss}": {"training": {"loss": loss}} for loss in LOSSES if loss != settings("small").training["loss"]},
+    **{
+        f"loss {loss}": {"training": {"loss": loss}}
+        for loss in LOSSES
+        if loss not in ("ce", settings("small").training["loss"])
+    },
     **{name: {"probe": name} for name in PROBES},
 }
 

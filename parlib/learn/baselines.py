@@ -21,9 +21,8 @@ from parlib.encode.encoder import Encoder
 from parlib.encode.prompts import load_prompts
 from parlib.encode.store import FeatureStore
 from parlib.learn.inputs import Split, encoder_setting
-from parlib.learn.losses import positive_rates
 from parlib.learn.train import Data, TrainOptions, fit, predict
-from parlib.measure.metrics import tune_thresholds
+from parlib.measure.metrics import positive_rates, tune_thresholds
 from parlib.measure.records import make_record
 
 Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, or several wordings of each
@@ -31,7 +30,7 @@ Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, o
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
     """Each attribute's positive rate in train for every image, whatever it shows: (images, A). True mA: exactly 50."""
-    return np.tile(positive_rates(train_labels).numpy(), (images, 1))
+    return np.tile(positive_rates(train_labels).astype(np.float32), (images, 1))
 
 
 def zero_shot(

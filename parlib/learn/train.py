@@ -1,13 +1,11 @@
 """Training a head on stored features: the loop, its checkpoint, prediction and calibration.
 
-Nothing is printed here: `fit` reports to a callback. It can be stopped at any moment: with a `checkpoint` path the same
-call resumes after the last whole epoch and ends with the same weights, bit for bit on one machine. Under
-`accelerate launch` each process takes its share of every batch and gradients are summed, so that any number of
-processes computes what one does.
+Nothing is printed here: `fit` reports to a callback. Stopped at any moment, the same call with a `checkpoint` resumes
+after the last whole epoch and ends with the same weights, bit for bit on one machine. Under `accelerate launch` each
+process takes its share of every batch and gradients are summed: any number of processes computes what one does.
 """
 
 import copy
-import hashlib
 import json
 import math
 import os
@@ -25,6 +23,7 @@ from accelerate.utils import broadcast_object_list, reduce
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import get_cosine_schedule_with_warmup
 
@@ -33,10 +32,9 @@ from parlib.errors import BadInput
 from parlib.files import digest, json_text, reading, write_atomic
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, two_sided
-from parlib.learn.losses import TEMPERATURES, balanced_weights, fit_temperature, loss_function, positive_rates
-from parlib.measure.metrics import SUMMARY, evaluate, tune_thresholds
+from parlib.learn.losses import LOSSES, TEMPERATURES, balanced_weights, fit_temperature
+from parlib.measure.metrics import SUMMARY, evaluate, positive_rates, tune_thresholds
 
-SAMPLING = ("shuffled", "balanced")
 Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, A)
 
 
@@ -88,25 +86,25 @@ def fit(
     AdamW, linear warm-up and cosine to 0, gradient clipping; bf16 autocast on a GPU.
 
     Args:
-        head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes and a
-            `temperature`; trained in place.
+        head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes; trained in place.
         train, val: `Split`, or `(FeatureStore, labels)` with labels (n, A) int8 of 1, 0, -1.
         seed: of the order of the images and of dropout; the head's weights were drawn when it was built.
-        callback: called after every step as `callback(epoch, step, steps, loss)` and after every epoch as
-            `callback(epoch, steps, steps, history_row)`.
+        callback: called after every step as `callback(epoch, step, steps, loss)`, and after every epoch with its row
+            of the history in the place of the loss.
         checkpoint: file written after every epoch; if it is there, training resumes from it.
 
     Raises:
-        BadInput: labels that do not fit the features or the head, or hold nothing to learn (see `two_sided`), a score
-            for `select` that is undefined on val, features that are not finite, a checkpoint of another training.
+        BadInput: unknown options, labels that do not fit the features or the head or hold nothing to learn, features
+            that are not finite, a `select` that is undefined on val, a checkpoint of another training.
     """
     options, state = options or TrainOptions(), PartialState()
     (store, train_labels), (val_store, val_labels) = train, val
     _check(head, {"train": train, "val": val}, options)
     two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
-    device, labels = next(head.parameters()).device, torch.tensor(np.asarray(train_labels))  # (n, A)
-    loss_of, rate = loss_function(options.loss), positive_rates(labels).to(device)
+    device = next(head.parameters()).device
+    labels = torch.tensor(np.asarray(train_labels))  # (n, A)
+    rate = torch.tensor(positive_rates(labels.numpy()), dtype=torch.float32, device=device)  # (A,)
     stores = with_mirrored(store, options.mirrored)
     share = slice(state.process_index, None, state.num_processes)  # of each batch, for this process
 
@@ -114,12 +112,12 @@ def fit(
     group = {"params": parameters, "initial_lr": options.lr}
     optimiser = torch.optim.AdamW([group], options.lr, weight_decay=options.weight_decay, fused=True)
     average = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(options.ema)) if options.ema else None
-    parts: dict[str, Any] = {"head": head, "optimiser": optimiser} | ({"average": average} if average else {})
     kept = average.module if average else head
-    history, best = History(), {}
+    modules = {"head": head} | ({"average": average} if average else {})
     training = _training(head, (train, val), options, seed)
+    history, best = History(), {}
     if checkpoint and Path(checkpoint).is_file():
-        history, best = _resume(checkpoint, training, parts)
+        history, best = _resume(checkpoint, training, modules, optimiser)
 
     steps = len(_batches(labels, options, state.num_processes, seed * 10_000))
     total, first = steps * options.epochs, len(history.epochs)
@@ -140,13 +138,13 @@ def fit(
                 logits = head(tokens, pooled)  # (B, A)
             # The mean over the known labels of the whole batch, whichever process holds them.
             part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1).to(device)
-            loss = loss_of(logits.float(), truth, rate=rate) * part if part else logits.float().sum() * 0
+            loss = LOSSES[options.loss](logits.float(), truth, rate=rate) * part if part else logits.float().sum() * 0
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             losses.append(_sum_over_processes(parameters, loss, state))
             if not math.isfinite(losses[-1]):
                 raise BadInput(f"loss is {losses[-1]} in epoch {epoch}, step {step}: features or labels not finite")
-            torch.nn.utils.clip_grad_norm_(parameters, options.clip)
+            clip_grad_norm_(parameters, options.clip)
             optimiser.step()
             schedule.step()
             if average:
@@ -154,16 +152,14 @@ def fit(
             if callback:
                 callback(epoch, step, steps, losses[-1])
         scores = evaluate(np.asarray(val_labels), predict(kept, val_store, mirrored=options.mirrored)).summary()
-        row = {"epoch": epoch, "loss": float(np.mean(losses)), **scores}
-        if state.num_processes > 1:
-            row = broadcast_object_list([row])[0]
+        row = broadcast_object_list([{"epoch": epoch, "loss": float(np.mean(losses)), **scores}])[0]
         if math.isnan(row[options.select]):
             raise BadInput(f"{options.select} is undefined on val, so that no epoch can be chosen by it")
         history.epochs.append(row)
         if not best or row[options.select] > history.epochs[history.best_epoch][options.select]:
             best, history.best_epoch = copy.deepcopy(kept.state_dict()), epoch
         if checkpoint and state.is_main_process:
-            _save(checkpoint, training, history, parts, best)
+            _save(checkpoint, training, history, best, modules, optimiser)
         if callback:
             callback(epoch, steps, steps, row)
     head.load_state_dict(best)
@@ -175,11 +171,8 @@ def fit(
 def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) -> list[str]:
     """Fit the head's temperature and tune one threshold per attribute on val, in place.
 
-    `head.calibrated` becomes True for attributes with a yes and a no in train and in val. Where no temperature between
-    0.1 and 10 is better than 1 (see `fit_temperature`), it stays 1 and no attribute is calibrated.
-
-    Returns:
-        Notes for the record, each also given as a warning: what is not calibrated, and why.
+    `head.calibrated` becomes True for attributes with a yes and a no in train and in val. Where `fit_temperature` finds
+    no temperature, it is 1 and no attribute is calibrated. Returns notes for the record, each also given as a warning.
     """
     (_, train_labels), (store, labels) = train, val
     complete, notes = two_sided(train_labels, labels, head.names)
@@ -225,7 +218,7 @@ def _check(head, parts, options):
             raise BadInput(
                 f"{split}: {len(store)} features, labels {np.shape(labels)}, head of {len(head.names)} attributes"
             )
-    for option, known in (("sampling", SAMPLING), ("select", SUMMARY)):
+    for option, known in {"loss": LOSSES, "sampling": ("shuffled", "balanced"), "select": SUMMARY}.items():
         if getattr(options, option) not in known:
             raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
     if options.epochs < 1:
@@ -260,51 +253,42 @@ def _sum_over_processes(parameters, loss, state):
         return loss.item()
     for p in parameters:
         p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-    total = reduce(torch.cat([loss.detach().view(1), *(p.grad.flatten() for p in parameters)]), "sum")
-    for p, part in zip(parameters, total[1:].split([p.numel() for p in parameters]), strict=True):
-        p.grad.copy_(part.view_as(p))
+    gradients = [p.grad for p in parameters]
+    total = reduce(torch.cat([loss.detach().view(1), parameters_to_vector(gradients)]), "sum")
+    vector_to_parameters(total[1:], gradients)
     return total[0].item()
 
 
 def _training(head, data, options, seed):
     """What a checkpoint belongs to, as one hash: options, seed, features, labels, prompts and the head's sizes."""
-    labels = [hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest() for _, part in data]
+    parts = [[store.folder.name, np.asarray(labels).tolist()] for store, labels in data]
     sizes = {name: list(tensor.shape) for name, tensor in head.state_dict().items()}
-    words = getattr(head, "prompts", head.names)
-    return digest([options.to_dict(), seed, [store.folder.name for store, _ in data], labels, words, sizes])
+    return digest([options.to_dict(), seed, parts, getattr(head, "prompts", head.names), sizes])
 
 
-def _save(path, training, history, parts, best):
+def _save(path, training, history, best, modules, optimiser):
     """Write all that training resumes from as one safetensors file, its JSON in the header; whole or not at all."""
-    tensors = {f"best/{name}": tensor for name, tensor in best.items()}
-    for part, module in parts.items():
-        state = module.state_dict()
-        if part == "optimiser":
-            state = {f"{i}/{name}": value for i, moments in state["state"].items() for name, value in moments.items()}
-        tensors |= {f"{part}/{name}": tensor for name, tensor in state.items()}
+    states = {"best": best} | {name: module.state_dict() for name, module in modules.items()}
+    states |= {str(i): moments for i, moments in optimiser.state_dict()["state"].items()}
+    tensors = {f"{part}/{name}": tensor for part, state in states.items() for name, tensor in state.items()}
     about = {"training": training, "history": json_text(asdict(history), indent=None)}
     write_atomic(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, about))
 
 
-def _resume(path, training, parts):
+def _resume(path, training, modules, optimiser):
     """Put a checkpoint's tensors back; returns its `History` and best weights."""
-    device = next(parts["head"].parameters()).device
-    with reading(path, "checkpoint", "remove it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+    states: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    with reading(path, "checkpoint", "remove it to start anew"), safe_open(path, "pt") as file:
         about = file.metadata()
-        states: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         if about["training"] != training:
             raise BadInput(f"checkpoint {path} is of another training (options, data or head): remove it to start anew")
         for name in file.keys():  # noqa: SIM118
             part, _, name_in_part = name.partition("/")
             states[part][name_in_part] = file.get_tensor(name)
-        moments: defaultdict[int, dict[str, torch.Tensor]] = defaultdict(dict)
-        for name, tensor in states.pop("optimiser").items():
-            i, _, moment = name.partition("/")
-            moments[int(i)][moment] = tensor.cpu() if moment == "step" else tensor
-        states["optimiser"] = {"state": dict(moments), "param_groups": parts["optimiser"].state_dict()["param_groups"]}
-        parts["head"].load_state_dict(states["best"])  # they are needed at the end; whether they fit shows here
-        for part, module in parts.items():
-            module.load_state_dict(states[part])
+        for name, module in modules.items():
+            module.load_state_dict(states[name])
+        moments = {int(part): state for part, state in states.items() if part.isdigit()}
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
         history = History(**json.loads(about["history"]))
     for row in history.epochs:
         row.update({name: math.nan for name, value in row.items() if value is None})  # JSON has no NaN
