@@ -29,7 +29,7 @@ Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, o
 
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
-    """Each attribute's positive rate in train for every image, whatever it shows: (images, A). True mA: exactly 50."""
+    """Each attribute's positive rate in train for every image, whatever it shows: (images, A). Its mA is exactly 50."""
     return np.tile(positive_rates(train_labels).astype(np.float32), (images, 1))
 
 

@@ -22,17 +22,13 @@ from parlib.schema import Schema
 
 @dataclass
 class Split:
-    """One split ready to learn from or to score; unpacks into (store, labels).
-
-    `labels` (n, A) int8; `about` for records: benchmark, kind of tree, split, hash of the list of images; `schema` of
-    the A columns; `identity`: who is in each of the n images, None where the benchmark does not say.
-    """
+    """One split ready to learn from or to score; unpacks into (store, labels)."""
 
     store: FeatureStore
-    labels: np.ndarray
-    about: dict[str, Any]
-    schema: Schema
-    identity: list[str] | None = None
+    labels: np.ndarray  # (n, A) int8
+    about: dict[str, Any]  # for records: benchmark, kind of tree, split, hashes of the list of images and of the labels
+    schema: Schema  # of the A columns
+    identity: list[str] | None = None  # who is in each of the n images, None where the benchmark does not say
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.store, self.labels))
@@ -44,23 +40,18 @@ def prepare(
     encoder: Encoder,
     cache: str | os.PathLike,
     dtype: Dtype = "fp16",
-    progress: bool = True,
     view: str | None = None,
     **options: Any,
 ) -> Split:
     """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`.
 
     Args:
-        release: from `parlib.data.read_release`.
         view: the labels in other columns, such as `upar-lite`; -1 where the benchmark does not carry one.
         options: of `extract`.
     """
     dataset = release.dataset(split)
-    place = (Path(cache) / "features", f"{release.name}-{split}")
-    store = extract(dataset, encoder, *place, dtype, progress=progress, **options)
-    labels = labels_of(dataset)
-    if view:
-        labels = release.schema.view(view)(labels)
+    store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
+    labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
     about = {
         "benchmark": release.name,
         "kind": release.kind,
@@ -90,12 +81,7 @@ def head_schema(release: Release, view: str | None = None) -> Schema:
 def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """Which attributes have a yes and a no in train and in val, (A,) bool; and notes on the others, also as a warning.
 
-    Args:
-        train, val: labels (n, A) of 1, 0, -1.
-        names: of the A attributes.
-
-    Raises:
-        BadInput: no attribute has both in train, or none in val.
+    `BadInput` where no attribute has both, in train or in val.
     """
     complete, notes, groups = np.ones(len(names), bool), [], []
     for split, labels in (("train", train), ("val", val)):

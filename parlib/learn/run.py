@@ -1,8 +1,7 @@
 """A run: from a tree on disk to a trained head in a folder, and from that folder to a record.
 
-The same functions serve the commands and the notebooks. A run's folder holds `config.json` and `model.safetensors`
-(the head), `run.json` (the arguments it was made with, what determines its scores, and its history), and one record per
-evaluation, `<split>.json`.
+The folder holds `config.json` and `model.safetensors` (the head), `run.json` (its arguments, what determines its
+scores, and its history), and one record per evaluation, `<split>.json`.
 """
 
 import contextlib
@@ -65,20 +64,16 @@ def train_run(
         head: `preset`, `language` and options of `VLMPARHead`.
 
     Raises:
-        BadInput: besides bad data or names, an `out` that already holds something.
+        BadInput: besides bad data or names, an `out` that already holds something or is being written.
     """
     out, options, state = Path(out), options or TrainOptions(), processes()
-    _must_be_free(out)
-    encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(files or {}))
-    train, val = (
-        prepare(release, split, encoder, cache, view=view, mirrored=options.mirrored) for split in ("train", "val")
-    )
-    model = new_head(train.schema, encoder, seed, **head)
-    checkpoint = out.with_name(f".{out.name}.checkpoint")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lock = out.with_name(f".{out.name}.lock")
+    checkpoint, lock = (out.with_name(f".{out.name}.{what}") for what in ("checkpoint", "lock"))
     with only_one(out, lock) if state.is_main_process else contextlib.nullcontext():
         _must_be_free(out)
+        encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(files or {}))
+        wanted = {"view": view, "mirrored": options.mirrored}
+        train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
+        model = new_head(train.schema, encoder, seed, **head)
         history = fit(model, train, val, options, seed, callback, checkpoint)
         if state.is_main_process:
             notes = calibrate(model, train, val, options.mirrored)
@@ -104,7 +99,13 @@ class Progress:
     def __init__(self, words: str, seed: int, epochs: int, logs: Path | None = None):
         self.words, self.seed, self.epochs = words, seed, epochs
         self.bar: Any = None
-        self.curves: Any = _curves(logs) if logs else None
+        self.curves: Any = None
+        if logs:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
+            self.curves = SummaryWriter(logs)
 
     def __call__(self, epoch: int, step: int, steps: int, seen: Any) -> None:
         """After a step `seen` is its loss; after an epoch a dict with `loss` and the scores on val."""
@@ -121,14 +122,6 @@ class Progress:
         """End the bar and the curves."""
         for one in filter(None, (self.bar, self.curves)):
             one.close()
-
-
-def _curves(folder):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BadInput("--tensorboard needs the tensorboard package: pip install tensorboard") from None
-    return SummaryWriter(folder)
 
 
 def save_run(
@@ -148,9 +141,8 @@ def save_run(
         notes: from `calibrate`.
         replace: put it in the place of an earlier run, as a notebook that is run again does.
     """
-    out = Path(out)
     if not replace:
-        _must_be_free(out)
+        _must_be_free(Path(out))
     setting = {
         **encoder_setting(encoder),
         "prompts": head.prompts,
@@ -163,7 +155,7 @@ def save_run(
         **({"notes": list(notes)} if notes else {}),
     }
     run = {"format": 2, "arguments": arguments, "setting": setting, "val": val.about, "history": history.epochs}
-    with whole_folder(out) as folder:
+    with whole_folder(Path(out)) as folder:
         head.save_pretrained(folder)
         write_atomic(folder / "run.json", json_text(run) + "\n")
 
@@ -200,13 +192,10 @@ def evaluate_run(
     benchmark: str | None = None,
     files: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Score a saved run on a split of the tree it was trained on (or of another `root`) and record it in its folder.
+    """Score a saved run on a split of its tree (or of another `root`); returns the record, also kept in its folder.
 
     With another `benchmark` than it was trained on, for runs trained on a view, the attributes scored are those that
     both carry; the thresholds stay those of the benchmark trained on.
-
-    Returns:
-        dict: the record, see `make_record`.
     """
     run = Path(run)
     saved, head = read_run(run)
@@ -222,9 +211,7 @@ def evaluate_run(
         )
     root, kept = root or arguments.get("root"), Path(arguments.get("cache") or "")
     if not root or not (cache or (kept / "features").is_dir()):  # the run may come from another machine
-        raise BadInput(
-            f"{run / 'run.json'} names no tree, or no cache with features, that is here: give --root, --cache"
-        )
+        raise BadInput(f"{run}/run.json names no tree, or no cache with features, that is here: give --root, --cache")
     if files is None and benchmark == trained_on:
         files = arguments.get("files")
     release = read_release(benchmark, root, **(files or {}))
