@@ -38,8 +38,7 @@ def zero_shot(
 ) -> np.ndarray:
     """The checkpoint's own probability of each prompt for each image, (n, A): nothing is trained, no label is used.
 
-    With `negatives`, phrases that say the attribute is absent, the probability is a softmax over the pair: of
-    scale * (cosine with the prompt, cosine with its negative).
+    With `negatives`, phrases that say the attribute is absent, it is a softmax over scale * cosine of the pair.
     """
     yes = embeddings(encoder, prompts)  # (A, D)
     if negatives is None:
@@ -58,15 +57,10 @@ def embeddings(encoder: Encoder, prompts: Prompts) -> Tensor:
 
 
 def linear_probe(train: Data, stores: Sequence[FeatureStore], C: float = 0.1) -> list[np.ndarray]:
-    """Logistic regression per attribute on standardised pooled features.
+    """Logistic regression per attribute on standardised pooled features: probabilities (n, A) for each of the stores.
 
-    Args:
-        train: `(FeatureStore, labels)`; unknown labels (-1) are left out.
-        stores: feature stores to predict for.
-        C: inverse strength of the L2 penalty (scikit-learn).
-
-    Returns:
-        One (n, A) array per store. An attribute with a single answer in train is predicted by its rate.
+    Unknown labels (-1) are left out; an attribute with a single answer in train is predicted by its rate. C is the
+    inverse strength of the L2 penalty.
     """
     store, labels = train
     features, out = store.pooled.numpy(), [constant(labels, len(one)) for one in stores]
@@ -128,12 +122,9 @@ def baseline_records(
     seed: int = 0,
     options: TrainOptions | None = None,
 ) -> list[dict[str, Any]]:
-    """Records of all baselines on `test`, with thresholds tuned on `val`.
+    """Records of all baselines on `test`, with thresholds tuned on `val`; seed and options are of the trained probes.
 
-    Args:
-        language: of the default prompts that zero-shot uses; several joined by commas add an ensemble of all their
-            wordings.
-        seed, options: of the probes that are trained by `fit`.
+    `language` is that of zero-shot's prompts; several, joined by commas, add an ensemble of all their wordings.
     """
     schema, (language, *others) = test.schema, language.split(",")
     options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
@@ -144,22 +135,22 @@ def baseline_records(
         scores = (test.labels, on_test, tune_thresholds(val.labels, on_val))
         records.append(make_record(method, setting, test.about, *scores, schema.names, test.identity))
 
+    def add_zero_shot(method, prompts, **negatives):
+        scores = (zero_shot(encoder, store, prompts, **negatives) for store in stores)
+        add(method, {**setting, "prompts": prompts, **negatives}, *scores)
+
     add("constant predictor", {"encoder": "none"}, *(constant(train.labels, len(store)) for store in stores))
-    add("zero-shot", {**setting, "prompts": prompts}, *(zero_shot(encoder, store, prompts) for store in stores))
+    add_zero_shot("zero-shot", prompts)
     add("linear probe", {**setting, "C": 0.1}, *linear_probe(train, stores))
     if others:
         by_language = [load_prompts(schema, code.strip(), wording="all") for code in (language, *others)]
-        wordings = [list(itertools.chain(*each)) for each in zip(*by_language, strict=True)]
-        scores = (zero_shot(encoder, store, wordings) for store in stores)
-        add("zero-shot ensemble", {**setting, "prompts": wordings}, *scores)
+        add_zero_shot("zero-shot ensemble", [list(itertools.chain(*each)) for each in zip(*by_language, strict=True)])
     if "view" not in test.about and test.about["benchmark"] != "folder":  # others have no negative prompts
-        negatives = load_prompts(schema, language, negative=True)
-        scores = (zero_shot(encoder, store, prompts, negatives) for store in stores)
-        add("zero-shot pair", {**setting, "prompts": prompts, "negatives": negatives}, *scores)
+        add_zero_shot("zero-shot pair", prompts, negatives=load_prompts(schema, language, negative=True))
     for method, probe in PROBES.items():
         torch.manual_seed(seed)
         module = probe(schema.names, encoder.width).to(encoder.device)
         fit(module, train, val, options, seed)
-        scores = (predict(module, store) for store in stores)
-        add(method, {**setting, "seed": seed, "training": options.to_dict()}, *scores)
+        trained = {"seed": seed, "training": options.to_dict()}
+        add(method, setting | trained, *(predict(module, store) for store in stores))
     return records

@@ -49,7 +49,7 @@ def prepare(
         view: the labels in other columns, such as `upar-lite`; -1 where the benchmark does not carry one.
         options: of `extract`.
     """
-    dataset = release.dataset(split)
+    schema, dataset = head_schema(release, view), release.dataset(split)
     store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
     about = {
@@ -61,7 +61,7 @@ def prepare(
         **({"view": view} if view else {}),
     }
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
-    return Split(store, labels, about, head_schema(release, view), identity)
+    return Split(store, labels, about, schema, identity)
 
 
 def head_schema(release: Release, view: str | None = None) -> Schema:
