@@ -183,25 +183,24 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
         directions = ("patches", "prompts") if queries == "both" else (queries,)
         copies = range(1 if shared else A)
-        sizes, layer = (text_width, D, heads, feedforward, dropout), (D, heads, feedforward * D, dropout, "gelu")
+        sizes = (text_width, D, heads, feedforward, dropout)
         self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *sizes) for _ in copies) for side in directions)
+        layer = (D, heads, feedforward * D, dropout, "gelu")
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
         self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
         self.bias = nn.Parameter(torch.zeros(A))
-        residual = (nn.LayerNorm(image_width), nn.Linear(image_width, A)) if pooled_residual else ()
-        self.pooled_residual = nn.Sequential(*residual) if pooled_residual else None
+        self.pooled_residual = None
+        if pooled_residual:
+            self.pooled_residual = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, A))
         self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, **options):
-        """Load a local folder without the line that the mixin prints; a hub id as the mixin does."""
-        if not Path(model_id).is_dir():
-            return super()._from_pretrained(model_id=model_id, **options)
-        head = cls(**{name: options[name] for name in cls._hub_mixin_init_parameters if name in options})
-        weights = load_file(Path(model_id) / "model.safetensors")
-        weights.setdefault("calibrated", torch.ones_like(head.calibrated))  # older files: all were
-        head.load_state_dict(weights)
-        return head.eval()
+    def _load_as_safetensor(cls, model, model_file, map_location, strict):
+        """The mixin's own passes over weights that do not fit."""
+        weights = load_file(model_file, map_location)
+        weights.setdefault("calibrated", torch.ones_like(model.calibrated))  # older files: all were
+        model.load_state_dict(weights)
+        return model.eval()
 
     @classmethod
     def for_encoder(
@@ -324,7 +323,6 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         patches = "the pooled feature" if self.image == "pooled" else f"{self.patches} patches"
         patches += f" pooled to {self.grid}x{self.grid}" if self.grid else ""
         words = f"up to {T} prompt + {self.learnable.shape[1]} learnable tokens of {len(self.prompts)} attributes"
-        h, first = self.fusions[0][0].heads, "query" if self.fusions[0][0].by_patches else "are queried by"
-        verb = "and, in turn, are queried by" if len(self.fusions) == 2 else first
+        verb = " and ".join("query" if fusion.by_patches else "are queried by" for fusion, *_ in self.fusions)
         cost = f"{trained:,} trained parameters, {self.flops() / 1e9:.3g} GFLOP per image"
-        return f"{patches} {verb} {words}; width {D}, {h} heads, {cost}"
+        return f"{patches} {verb} {words}; width {D}, {self.fusions[0][0].heads} heads, {cost}"

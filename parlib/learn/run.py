@@ -71,7 +71,7 @@ def train_run(
     with only_one(out, lock) if state.is_main_process else contextlib.nullcontext():
         _must_be_free(out)
         encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(files or {}))
-        wanted = {"view": view, "mirrored": options.mirrored}
+        wanted: dict[str, Any] = {"view": view, "mirrored": options.mirrored}
         train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
         model = new_head(train.schema, encoder, seed, **head)
         history = fit(model, train, val, options, seed, callback, checkpoint)
@@ -178,7 +178,7 @@ def read_run(folder: str | os.PathLike) -> tuple[dict[str, Any], VLMPARHead]:
         run["arguments"] = run.get("arguments") or run.pop("asked", {})  # its name before format 2
         setting = run["setting"]
         setting.setdefault("identity", {part: setting[part] for part in ("weights", "layer") if part in setting})
-    with reading(folder, "model", _REMEDY):
+    with reading(folder, "model", _REMEDY), contextlib.redirect_stdout(None):  # the mixin of the head prints a line
         head = VLMPARHead.from_pretrained(str(folder))
     head.encoder_identity = setting["identity"]
     return run, head
