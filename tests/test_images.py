@@ -223,9 +223,10 @@ def test_a_name_in_another_unicode_form_is_the_same_file(tmp_path):
 
 def test_a_name_in_two_unicode_forms_is_an_image_named_twice(tmp_path):
     (tmp_path / "Björn.jpg").write_bytes(jpeg())
-    rows = [f"{unicodedata.normalize(form, 'Björn.jpg')},1,{split}" for form, split in (("NFC", "train"), ("NFD", "val"))]
+    names = [unicodedata.normalize(form, "Björn.jpg") for form in ("NFC", "NFD")]
+    rows = [f"{name},1,{split}" for name, split in zip(names, ("train", "val"), strict=True)]
     (tmp_path / "metadata.csv").write_text("\n".join(["image,hat,split", *rows]), encoding="utf-8")
-    with pytest.raises(BadInput, match="1 image.s. are in two splits"):
+    with pytest.raises(BadInput, match="are in two splits, first"):
         load_benchmark("folder", tmp_path, "train")
 
 

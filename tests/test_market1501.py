@@ -166,9 +166,7 @@ def test_swapped_folders_are_named_only_where_they_are(tmp_path):
     (tmp_path / "other" / "bounding_box_train").rename(tmp_path / "other" / "kept")
     (tmp_path / "other" / "bounding_box_test").rename(tmp_path / "other" / "bounding_box_train")
     (tmp_path / "other" / "kept").rename(tmp_path / "other" / "bounding_box_test")
-    with pytest.raises(
-        BadInput, match=r"none of 13 files is of this half, and 9 show people of the other half .* folders swapped"
-    ):
+    with pytest.raises(BadInput, match=r"shows people of the other half of .* and none of this one; .*swapped"):
         load_benchmark("market1501", tmp_path / "other", "train")
 
 

@@ -48,23 +48,14 @@ def files_in(folder: Path) -> list[str]:
 
 @dataclass
 class Survey:
-    """Where a list of image names lies below a root.
-
-    Attributes:
-        root: the resolved root.
-        folder: the image folder that holds most of the names, None where there is none.
-        paths: name -> absolute path, for what is there.
-        missing: names that are not there.
-        outside: names that lead out of the root by what they say: `..` or another absolute path.
-        linked: names that lead out of the root by a symbolic link, each with the place it leads to.
-    """
+    """Where a list of image names lies below a resolved `root`, in the image `folder` that holds most of them."""
 
     root: Path
     folder: Path | None
-    paths: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)  # name -> absolute path, of what is there
     missing: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
-    linked: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # by what they say: with `..`, or another absolute path
+    linked: list[str] = field(default_factory=list)  # by a symbolic link out of the root, with the place it leads to
 
     def faults(self, folders: tuple[str, ...]) -> list[str]:
         """Why the images cannot be used, one line for each kind of fault; `folders` are those that were searched."""

@@ -56,10 +56,7 @@ def read(root, images=True, seed=0):
 
 
 def find(root, depth=2):
-    """The annotation file of the tree at `root` or up to `depth` levels down, or else its folder of training images.
-
-    None where there is neither.
-    """
+    """The annotation file in `root` or up to `depth` levels down, or else the folder of training images, or None."""
     folders = list(folders_below(root, depth))
     files = [folder / ANNOTATIONS for folder in folders] + [Path(root) / "attribute" / ANNOTATIONS]
     images = [folder / FOLDERS["train"] for folder in folders if (folder / FOLDERS["train"]).is_dir()]
@@ -90,9 +87,9 @@ def _half(struct, where):
         values = np.ravel(member(struct, name, where))
         if len(values) != len(ids):
             raise BadInput(f"{where}: {name} has {len(values)} values for {len(ids)} identities; take an intact copy")
-        wrong = np.flatnonzero(~np.isin(values, range(1, codes + 1)))
-        if len(wrong):
-            raise BadInput(f"{where}: {name} of identity {ids[wrong[0]]} is {values[wrong[0]]}, expected 1..{codes}")
+        for person, value in zip(ids, values.tolist(), strict=True):
+            if value not in range(1, codes + 1):
+                raise BadInput(f"{where}: {name} of identity {person} is {value}, expected 1..{codes}")
         coded[name] = values
     columns = [coded["age"] == ages.index(name) + 1 if name in ages else coded[name] == 2 for name in names]
     return dict(zip(ids, np.stack(columns, axis=1).astype(np.int8), strict=True))
@@ -111,13 +108,15 @@ def _images(base, half, people, source, notes):
     matches = [_NAME.fullmatch(path.name) for path in found]
     whose = [match[1] if match else "" for match in matches]
     rows = [i for i, person in enumerate(whose) if person in people[half]]
+    if not rows and any(person in labels for labels in people.values() for person in whose):
+        raise BadInput(
+            f"{folder}: shows people of the other half of {source} and none of this one; are the two folders swapped?"
+        )
     if not rows:
-        others = sum(any(person in labels for labels in people.values()) for person in whose)
-        first = found[0] if found else "not there"
-        fault = f"is named after a person of {source}, as {EXAMPLE} is; the first is {first}"
-        if others:
-            fault = f"is of this half, and {others:,} show people of the other half of {source}; are the two image folders swapped?"
-        raise BadInput(f"{folder}: none of {len(found):,} files {fault}")
+        raise BadInput(
+            f"{folder}: none of {len(found):,} files is named after a person of {source}, as {EXAMPLE} is; "
+            f"the first is {found[0] if found else 'not there'}"
+        )
     left = Counter(LEFT_OUT.get(person, "without labels") for person in whose if person not in people[half])
     if left:
         notes.append(f"Left out of {folder.name}: {', '.join(f'{count:,} {kind}' for kind, count in left.items())}.")

@@ -22,14 +22,14 @@ def read(root, images=True):
     """Splits `train`, `val`, `test` of the tree at `root`, or of an annotation file.
 
     `annotation.mat` (or another .mat with "annotation" in its name) or `train.csv`, `val.csv`, `test.csv` lie in the
-    root, in `annotation/` or `annotations/`, or in either of these one folder further down. Columns are joined by the
-    names in the file, so a copy in "group order", with another attribute or in other capitals reads right. A file
-    with other codes than 1 and 0 needs them in a `schema.yaml` in the root, such as `codes: {yes: 1, no: -1}`.
+    root, in `annotation/` or `annotations/`, or one folder further down. Columns are joined by their names, so another
+    order, an attribute more or other capitals read right. Codes other than 1 and 0 stand in a `schema.yaml` in the
+    root, such as `codes: {yes: 1, no: -1}`.
     """
     source = Path(root) if Path(root).is_file() else find(root)
     if source is None:
         raise BadInput(
-            f"{root}: no PA-100K here: looked for annotation.mat or train.csv with its attributes, found {holds(root)}"
+            f"{root}: no PA-100K: looked for annotation.mat or train.csv with its labels, found {holds(root)}"
         )
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder

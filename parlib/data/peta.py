@@ -28,35 +28,29 @@ def read(root, images=True, partition=None, attributes="35"):
 
     The tree is one of these, or lies one folder further down:
 
-    - the ten folders of the release, each with images and `Label.txt` in `archive/`. Identity is the sub-dataset and
-      the number before the first `_` of a file name.
-    - `PETA.mat` and `images/00001.png` ...: the form that most programs use.
-    - `PETA.mat` beside the ten folders. Rows of `PETA.mat` are the files of a sub-dataset in the order of their names;
-      its person numbers must agree.
+    - the ten folders of the release, with images and `Label.txt` in `archive/`. Identity is the sub-dataset and the
+      number before the first `_` of a file name.
+    - `PETA.mat` and `images/00001.png` ..., as most programs have it.
+    - `PETA.mat` beside the ten folders: its rows are their files in the order of names, and person numbers must agree.
 
     Args:
-        partition: 0..4, the official random ones of `PETA.mat`, in which more than half of the test images show a
-            person of trainval; `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole people are dealt out by hash into
-            the official sizes; or the path of a published index (`parlib.data.partition.read_index`). Where it has test
-            alone, one in six of the other images, by the hash of their names, is val. None is 0 where there is a
-            `PETA.mat`, and `"identity-disjoint-seed0"` without.
+        partition: 0..4, the official random ones of `PETA.mat`; `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole
+            people are dealt out by hash into the official sizes; or the path of a published index (`read_index`). Where
+            it has test alone, one in six of the other images, by the hash of their names, is val. None is 0 where there
+            is a `PETA.mat`, and `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
     """
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
-    base = Path(root).parent if Path(root).is_file() else find(root)
-    if base is None:
-        raise BadInput(
-            f"{root}: no PETA here: looked for PETA.mat, or for folders such as CUHK with Label.txt in them, found "
-            f"{holds(root)}"
-        )
-    source = Path(root) if Path(root).is_file() else base / "PETA.mat"
-    archives = {} if source.is_file() and (base / "images").is_dir() else _archives(base)
+    source = Path(root) if Path(root).is_file() else find(root)
+    if source is None:
+        raise BadInput(f"{root}: no PETA: looked for PETA.mat, or folders as CUHK with Label.txt, found {holds(root)}")
     if source.is_file():
-        whole, official, notes = _of_mat(source, archives)
+        base = source.parent
+        whole, official, notes = _of_mat(source, {} if (base / "images").is_dir() else _archives(base))
     else:
-        whole, official, notes = _of_archives(base, archives)
-        source = base
+        base = source
+        whole, official, notes = _of_archives(base, _archives(base))
     if partition is None:
         partition = WITHOUT_PARTITION if official is None else 0
     indices, note = _partition(partition, whole, official, source)
@@ -70,10 +64,10 @@ def read(root, images=True, partition=None, attributes="35"):
 
 
 def find(root, depth=1):
-    """The folder of PETA.mat or of the ten folders, `root` or `depth` levels down; None where there is none."""
+    """PETA.mat, or else the folder of the ten folders, in `root` or `depth` levels down, or None."""
     folders = list(folders_below(root, min(depth, 1)))
-    with_mat = [folder for folder in folders if (folder / "PETA.mat").is_file()]
-    return next(iter(with_mat or filter(_archives, folders)), None)
+    files = [folder / "PETA.mat" for folder in folders if (folder / "PETA.mat").is_file()]
+    return next(iter(files or filter(_archives, folders)), None)
 
 
 def _archives(base):
@@ -128,15 +122,12 @@ def _original_names(source, subset, people, archives):
     """The paths of a sub-dataset's pictures in the order of PETA.mat, in which their `people` have these numbers."""
     folder, _ = archives.get(subset, (source.parent / subset, None))
     names = _pictures(folder) if subset in archives else []
-    pairs = itertools.zip_longest(map(_person, names), map(str, people))
-    other = next((i for i, (found, expected) in enumerate(pairs) if found != expected), None)
-    if other is not None:
-        first = names[other] if other < len(names) else "no picture"
-        expected = f"person {people[other]}" if other < len(people) else "none"
-        raise BadInput(
-            f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {other + 1} is "
-            f"{first}, expected {expected}; lay the ten folders as the release has them, or images/00001.png ..."
-        )
+    for i, (name, person) in enumerate(itertools.zip_longest(names, map(str, people), fillvalue="none"), 1):
+        if _person(name) != person:
+            raise BadInput(
+                f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {i} is {name}, "
+                f"expected person {person}; lay the ten folders as the release has them, or images/00001.png ..."
+            )
     return [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
 
 
@@ -215,7 +206,8 @@ def _official(number, official, total, source):
 
 def _index(path, names):
     """A published index; where it names test images alone, the others are train and val."""
-    if "/" not in names[0] and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
+    is_repacked = bool(names) and "/" not in names[0]
+    if is_repacked and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
         raise BadInput(
             f"{path}: names images of the release by their files, which {names[0]} and so on do not tell; lay the ten "
             "folders of the release beside PETA.mat, without images/"
