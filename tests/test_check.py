@@ -95,6 +95,7 @@ def test_unrecognised(tmp_path):
     assert "no such folder" in check(tmp_path / "gone").to_text()
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_real_trees(real_data):
     sample = check(real_data / "pa100k-sample")

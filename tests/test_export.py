@@ -45,6 +45,7 @@ def test_onnx_equals_torch_for_any_batch(model, tmp_path):
         np.testing.assert_allclose(answers(path, pixels), expected, atol=TOLERANCE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [
@@ -82,6 +83,7 @@ def computed_from_constants(path):
     return found
 
 
+@pytest.mark.long
 def test_the_file_says_what_goes_in_and_comes_out_and_holds_no_text_tower(model, tmp_path):
     path = export_onnx(model, tmp_path / "model.onnx")
     file = onnx.load(path)
@@ -97,6 +99,7 @@ def test_the_file_says_what_goes_in_and_comes_out_and_holds_no_text_tower(model,
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.long
 def test_export_as_a_command_and_what_it_refuses(capsys, model, tmp_path):
     assert main(["export", "nano-pa100k", str(tmp_path / "model.onnx")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "model.onnx")

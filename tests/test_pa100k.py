@@ -317,6 +317,7 @@ def test_matlab_73_is_named(tmp_path):
         load_benchmark("pa100k", tmp_path, "train")
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_real_labels_equal_an_independent_reading(real_data):
     mat = loadmat(real_data / "pa100k" / "annotation.mat", squeeze_me=True)

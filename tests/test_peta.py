@@ -330,6 +330,7 @@ def test_a_public_test_list_is_a_sixth_partition(real_data):
     assert shares == [(2645, 1870), (2636, 1860), (2606, 1857), (2613, 1852), (2629, 1896)]
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_real_rows_equal_an_independent_reading(real_data):
     """Row by row from the file, through another way of reading it."""

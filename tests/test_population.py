@@ -38,6 +38,7 @@ def stored_rates(domain, split):
     return FACTS[domain]["rates"]["trainval" if (domain, split) == ("market1501", "train") else split]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("domain", "split"), CASES)
 def test_rates_drawn_are_the_rates_asked(domain, split):
     asked = stored_rates(domain, split)
@@ -88,6 +89,7 @@ def test_the_strongest_co_occurrences_are_those_of_the_real_file(domain, split, 
     assert np.corrcoef(asked[strongest], mine[strongest])[0, 1] > 0.95
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_the_stored_populations_are_those_of_the_files(real_data, monkeypatch):
     tools = Path(__file__).parents[1] / "tools"
@@ -111,6 +113,7 @@ def test_decks_keep_the_rates_of_few_people_nearer():
     assert spread(decks=True) < 0.5 * spread(decks=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_nothing_is_hidden_or_impossible(domain):
     for person in drawn(domain, "test")[:4000]:

@@ -203,6 +203,7 @@ os.stat = stat_elsewhere
 """
 
 
+@pytest.mark.long
 def test_a_small_job_runs_without_what_only_linux_has(tmp_path):
     """No fcntl, no sched_getaffinity, no /proc: as on macOS and Windows."""
     code = f"""{ELSEWHERE}

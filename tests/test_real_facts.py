@@ -64,6 +64,7 @@ def test_a_public_list_is_a_sixth_random_partition():
         assert abs(inside["expected"] / public["images"] - 0.6) < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_stored_facts_are_those_of_the_files(real_data):
     tool = real_facts()

@@ -99,6 +99,7 @@ def test_upar_lite_table():
         schema("upar-lite").view("upar-lite")
 
 
+@pytest.mark.long
 @settings(deadline=None)  # a busy machine is no finding
 @given(st.data())
 def test_views_never_invent_an_answer(data):

@@ -141,6 +141,7 @@ def test_training_stopped_anywhere_goes_on_to_the_same_bits(setting, tmp_path, o
         assert torch.equal(a, b), name
 
 
+@pytest.mark.long
 def test_a_killed_command_goes_on_to_the_same_files(rendered, tmp_path, monkeypatch):
     monkeypatch.setenv("PARLIB_CACHE", str(tmp_path / "cache"))
     command = [sys.executable, "-m", "parlib", "train", "--root", str(rendered), "--epochs", "12", "--out"]
@@ -163,6 +164,7 @@ def test_a_killed_command_goes_on_to_the_same_files(rendered, tmp_path, monkeypa
     assert one["history"] == two["history"]
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_trains(rendered, tmp_path, monkeypatch):
     monkeypatch.setenv("PARLIB_CACHE", str(tmp_path / "cache"))
     train = ["train", "--root", str(rendered), "--epochs", "3", "--batch-size", "8", "--out"]

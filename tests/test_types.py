@@ -63,6 +63,7 @@ def errors_in(tmp_path, programs):
     return found
 
 
+@pytest.mark.long
 def test_types_reach_a_users_program_through_the_lazy_names(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MYPYPATH", str(ROOT))
