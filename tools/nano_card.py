@@ -29,9 +29,9 @@ real checkpoints use.
   layers, 32 positions, byte-level BPE of {vocabulary} tokens, lower-cased, padded to the full length; the pooled text
   is the last position. {size:.1f} MB with everything, weights in fp16.
 - Trained on {rendered_images:,} rendered people (renderer version {renderer}, seeds used for nothing else) and on
-  phrases about them in six languages; none of the prompts below is among the phrases. Loss: SigLIP's sigmoid loss with
-  exact targets, every phrase of a step against every image of that step, plus helper heads that read traits from the
-  patches and from the pooled feature and are dropped afterwards.
+  phrases about them in six languages; no default prompt is among the phrases. Loss: SigLIP's sigmoid loss with exact
+  targets, every phrase of a step against every image of that step, plus helper heads that read traits from the patches
+  and from the pooled feature and are dropped afterwards.
 - {steps:,} of {planned:,} planned steps of {batch} images and {phrases_per_step} phrases: {cpu_minutes:.0f} minutes of
   CPU time ({threads} thread) after rendering.
 - Made by `tools/pretrain_nano.py`; no pickle, no remote code.
@@ -48,7 +48,8 @@ with the default prompts of `parlib.load_prompts`. Thresholds are tuned on {val:
 
 {attributes}
 
-One run and one seed. Attributes with few positives in a test set of this size vary by several points.
+One run and one seed. Attributes with few positives in a test set of this size vary by several points;
+`nan` means that the test set has no positive.
 {heads}
 """
 
