@@ -102,6 +102,16 @@ def test_layouts_people_have(tmp_path, layout):
     assert report.usable and report.kind == "pa100k", report.to_text()
 
 
+def test_csv_files_written_on_windows(tmp_path):
+    mat = tree(tmp_path)
+    for split in SPLITS:
+        names = [f"data\\{name}" for name in mat[f"{split}_images_name"][:, 0]]
+        mat[f"{split}_images_name"] = cells(names)
+    as_csv(tmp_path, mat)
+    assert check(tmp_path).usable
+    assert load_benchmark("pa100k", tmp_path, "val")[0]["image"].size == (8, 20)
+
+
 @pytest.mark.parametrize("folder", ["annotations", "annotation", "PA-100K"])
 def test_csv_files_in_a_folder_of_their_own(tmp_path, folder):
     mat = tree(tmp_path, "data" if folder.startswith("annotation") else f"{folder}/data")

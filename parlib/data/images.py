@@ -96,8 +96,9 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
 def _survey_one(root, folder, names):
     out, scans = Survey(root, folder), {}
     for name in names:
-        parent, _, last = name.rpartition("/")
-        if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
+        plain = name.replace("\\", "/")  # a table written on Windows
+        parent, _, last = plain.rpartition("/")
+        if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
             out.outside.append(name)
             continue
         if parent not in scans:
