@@ -68,7 +68,7 @@ class Protocol:
 
     name: str
     threshold: float | np.ndarray = 0.5
-    comparison: Literal[">", ">="] = ">"  # a score that is a positive, to the threshold
+    comparison: Literal[">", ">="] = ">"  # of the score of a positive with the threshold
     f1: F1 = "harmonic"
     epsilon: bool = False  # True counts an undefined recall as 0; False leaves its attribute out of mA
     drop_empty: bool = False  # leaves images without a positive out of the instance-based scores
