@@ -12,10 +12,11 @@ RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(0, 2, (60, 3)), RNG.random((60, 3))
 
 
-def record(method=HEAD, trained=None, benchmark="pa100k", scores=SCORES):
-    setting = {"encoder": "nano", "seed": 0, "trained_on": {"benchmark": trained, "view": trained and "upar-lite"}}
+def record(method=HEAD, trained=None, benchmark="pa100k", scores=SCORES, labels=LABELS, **setting):
+    trained_on = {"benchmark": trained, "view": trained and "upar-lite"}
+    setting = {"encoder": "nano", "seed": 0, "trained_on": trained_on, **setting}
     data = {"benchmark": benchmark, "kind": "rendered", "split": "test"} | ({"view": "upar-lite"} if trained else {})
-    return make_record(method, setting, data, LABELS, scores, None, list("abc"))
+    return make_record(method, setting, data, labels, scores, None, list("abc"))
 
 
 def points(ax, label):
@@ -44,12 +45,23 @@ def test_flavours_draws_the_first_convention_on_top():
 def test_calibration_of_labels_drawn_from_the_probabilities_lies_on_the_diagonal():
     scores = RNG.random((4000, 3))
     labels = (RNG.random(scores.shape) < scores).astype(int)
-    good = make_record("good", {}, {}, labels, scores, None, list("abc"))
-    bad = make_record("bad", {}, {}, labels, 1 - scores, None, list("abc"))
+    good, bad = (record(name, scores=p, labels=labels) for name, p in (("good", scores), ("bad", 1 - scores)))
     ax = figures.calibration([good, bad]).axes[0]
     assert np.abs(np.diff(points(ax, "good"))).max() < 0.05
     errors = [float(t.get_text().split()[-1]) for t in ax.get_legend().get_texts()]
     assert errors[0] < 2 and errors[1] == pytest.approx(50, abs=2)
+
+
+def test_calibration_draws_a_curve_for_each_setting_over_its_seeds():
+    runs = [record("probe", seed=0), record("probe", seed=1), record("probe", C=0.1), record("probe", weights="other")]
+    texts = [t.get_text() for t in figures.calibration(runs).axes[0].get_legend().get_texts()]
+    assert [text.split(", error")[0] for text in texts] == [
+        "probe (C none), rendered, 60 images, nano (weights none)",
+        "probe (C 0.1)",
+        "probe (C none), rendered, 60 images, nano (weights other)",
+    ]
+    of_two = figures.calibration([record("probe"), record("probe", benchmark="peta")]).axes[0].get_legend().get_texts()
+    assert [text.get_text().split(",")[0] for text in of_two] == ["probe (benchmark pa100k)", "probe (benchmark peta)"]
 
 
 def test_strengths_draws_every_attribute_once_with_its_positives():

@@ -14,18 +14,13 @@ def published(benchmark: str) -> list[dict[str, Any]]:
 
     `scores` holds what was printed and nothing else; `protocol` is "not stated" where no code says it.
     """
-    unstated = {"protocol": "not stated", "caveat": ""}
     rows = []
     for entry in _PRINTED["methods"]:
-        numbers = entry.get(benchmark, {})
-        if isinstance(numbers, list):
-            numbers = dict(zip(_PRINTED["columns"], numbers, strict=True))
-        about = {name: value for name, value in entry.items() if name not in ("pa100k", "peta", "market1501")}
-        if numbers:
-            printed = {name: value for name, value in numbers.items() if value != "-"}
-            rows.append({**unstated, **about, "scores": printed})
+        printed = zip(_PRINTED["columns"], entry.get(benchmark, []), strict=False)
+        scores = {name: value for name, value in printed if value != "-"}
+        if scores:
+            rows.append({"protocol": "not stated", "caveat": "", **entry, "scores": scores})
     if benchmark in VLM_PAR_CLAIM:
-        claim = {name: value for name, value in _PRINTED["claim"].items() if name != "printed"}
-        caveat = f'printed as "mA" {VLM_PAR_CLAIM[benchmark]}; {claim["caveat"]}'
-        rows.append({**unstated, **claim, "scores": {}, "caveat": caveat})
+        caveat = f'printed as "mA" {VLM_PAR_CLAIM[benchmark]}; {_PRINTED["claim"]["caveat"]}'
+        rows.append({**_PRINTED["claim"], "protocol": "not stated", "caveat": caveat, "scores": {}})
     return rows

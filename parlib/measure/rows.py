@@ -16,29 +16,27 @@ _OF_ENCODER = ("weights", "identity", "revision", "layer")
 class Group:
     """Records that differ in nothing but the seed, and the texts of their row.
 
-    `name` is the method with the head's preset. Where rows would read alike, brackets say in what they differ: options
-    in `name`, list of images and labels in `data`, parts of the encoder's identity in `backbone`.
+    Where rows would read alike, brackets say in what they differ.
     """
 
     method: str
-    name: str
-    data: str
-    backbone: str
+    name: str  # the method with the head's preset, and options
+    data: str  # kind and number of images, and hashes of their list and labels
+    backbone: str  # encoder, and parts of its identity
     records: list[dict[str, Any]]
 
 
 def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
     """One `Group` for each setting and each list of images.
 
-    A rendered tree is drawn by the seed as the weights are: trees of several seeds are one group, and `data` says how
-    many trees it holds. They are groups of their own where one seed has several trees.
+    A rendered tree is drawn by the seed, so trees of several seeds are one group, unless one seed has several trees.
     """
     if not records:
         return []
     flat = pd.DataFrame([_shared(record) for record in records]).fillna("none")
     tree, rendered = flat["list"] + flat["labels"], flat["kind"] == "rendered"
     seeds = pd.Series([record["setting"].get("seed") for record in records], dtype=float)
-    if (tree[rendered].groupby([seeds[rendered], flat["images"][rendered]]).nunique() < 2).all():
+    if (tree[rendered].groupby([seeds, flat["benchmark"], flat["images"]]).nunique() < 2).all():
         flat.loc[rendered, ["list", "labels"]] = ""
     places = flat.groupby(list(flat), sort=False).groups
     rows = pd.DataFrame(list(places), columns=flat.columns)
@@ -65,6 +63,7 @@ def _shared(record):
     data, setting = record["data"], record["setting"]
     needed = dict.fromkeys(("encoder", "weights", "head.preset"))
     about = {
+        **{name: data.get(name) for name in ("benchmark", "split", "view")},
         "method": record["method"],
         "kind": kind_of(record),
         "images": f"{data['images']:,}",
@@ -72,17 +71,9 @@ def _shared(record):
         "labels": data.get("labels_sha256"),
         "protocol": record["protocol"],
     }
-    return _flat({**needed, **{name: value for name, value in setting.items() if name not in _OUTCOMES}, **about})
-
-
-def _flat(content, prefix=""):
-    flat: dict[str, str] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = "none" if value is None else str(value)
-    return flat
+    chosen = {name: value for name, value in setting.items() if name not in _OUTCOMES}
+    [flat] = pd.json_normalize({**needed, **chosen, **about}).to_dict("records")  # {"head": {"width": 64}}: head.width
+    return {name: "none" if value is None else str(value) for name, value in flat.items()}
 
 
 def _marked(words, columns, first=None):

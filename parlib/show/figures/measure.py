@@ -1,5 +1,6 @@
 """Figures of what numbers mean, from records, tables and the audit. Where no title is given, it states the finding."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
 from parlib.show.figures.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, figure, names_on_y
 
@@ -76,15 +78,19 @@ def flavours(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     return made
 
 
-def calibration(records: Sequence[Mapping[str, Any]], title: str = "", caption: str = "") -> Figure:
-    """Reliability of each method from the bins of its records: share of yes against mean probability, over all seeds.
+def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str = "") -> Figure:
+    """Reliability from the bins of records: share of yes against mean probability, a curve for each row of a table.
 
-    The legend gives the expected calibration error: the mean gap between the two over labels, in percentage points.
+    A curve is over all seeds. The legend gives its expected calibration error: the mean gap over labels, in points.
     """
     made, ax = figure(5.2, 3.6, title, caption)
     ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
-    for method, colour in zip(dict.fromkeys(r["method"] for r in records), COLOURS, strict=False):
-        bins = [record["calibration"] for record in records if record["method"] == method]
+    groups = grouped(records)
+    names = [group.name for group in groups]
+    for group, colour in zip(groups, itertools.cycle(COLOURS), strict=False):
+        several = names.count(group.name) > 1
+        label = f"{group.name}, {group.data}, {group.backbone}" if several else group.name
+        bins = [record["calibration"] for record in group.records]
         count = np.array([b["count"] for b in bins], float)  # (seeds, bins)
         total = count.sum(0)
         probability, yes = (
@@ -92,7 +98,7 @@ def calibration(records: Sequence[Mapping[str, Any]], title: str = "", caption: 
         )
         error = (total * abs(probability - yes)).sum() / total.sum()
         filled = total > 0
-        ax.plot(probability[filled], yes[filled], "o-", color=colour, ms=4, label=f"{method}, error {100 * error:.1f}")
+        ax.plot(probability[filled], yes[filled], "o-", color=colour, ms=4, label=f"{label}, error {100 * error:.1f}")
     ax.set(xlabel="probability predicted", ylabel="share that is yes")
     ax.legend(frameon=False, fontsize=8)
     return made
