@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
@@ -29,6 +30,11 @@ _IMAGE = ("image", "file_name", "filename", "file", "path", "image_path", "image
 _SCORE = ("score", "confidence", "conf", "probability")
 _CLASS = ("name", "class_name", "category_name", "label", "category", "class", "category_id", "class_id", "cls")
 _CROWD = ("iscrowd", "ignore", "isgroupof")
+_BARE = re.compile(r"-?[\d.]+([,\s]+-?[\d.]+){4,}")  # a line of a text file without names
+_COCO = (
+    "expected images: [{id, file_name}] and annotations: [{image_id, bbox: [left, top, width, height]}], or a list of "
+    "results [{image_id, category_id, bbox, score}]"
+)
 
 
 class Box(NamedTuple):
@@ -77,7 +83,12 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
     found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path), [])
     kept = _left_out(path, found, found["crowd"], "crowds, not one person")
     kept = _of_people(path, kept, category, declared)
-    kept = _sure(path, kept, min_score)
+    strange = kept[(kept["score"] < 0) | (kept["score"] > 1)]
+    if min_score is None and len(strange):
+        row, score = strange.iloc[0][["row", "score"]]
+        raise BadInput(f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take in its own unit")
+    least = MIN_SCORE if min_score is None else min_score
+    kept = _left_out(path, kept, kept["score"] < least, f"score below {least:g} (--min-score)")
     if kept.empty:
         raise BadInput(f"{path} holds no box" + (f" of a person: {len(found)} were left out" if len(found) else ""))
     boxes = [Box(*row) for row in kept[list(Box._fields)].itertuples(index=False)]
@@ -109,9 +120,8 @@ def _of_people(path, frame, category, declared):
     if category is not None:
         raise BadInput(f"{path} has no box of class {category!r}{listed('; it has', names)}")
     if len(names) > 1 and all(name.isdecimal() for name in names):
-        raise BadInput(
-            f"{path}: its classes have numbers{listed('', names)} and no names: --category says which to take"
-        )
+        numbers = listed("", names)
+        raise BadInput(f"{path}: its classes have numbers{numbers} and no names: --category says which to take")
     if names:
         what = f"no category is called person{listed(', only', names)}"
         warnings.warn(f"{path}: {what}: all {len(frame)} boxes taken (--category says which to take)", stacklevel=3)
@@ -122,52 +132,47 @@ def _folded(name):
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
-def _sure(path, frame, min_score):
-    strange = frame[(frame["score"] < 0) | (frame["score"] > 1)]
-    if min_score is None and len(strange):
-        row, score = strange.iloc[0][["row", "score"]]
-        raise BadInput(
-            f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take, in its own unit"
-        )
-    least = MIN_SCORE if min_score is None else min_score
-    return _left_out(path, frame, frame["score"] < least, f"score below {least:g} (--min-score)")
-
-
 def _table(path):
     """Boxes of a table: columns of `Box`, and score (NaN where there is none), category ("" for none), crowd."""
-    _refuse_bare_numbers(path)
+    with open(path, encoding="utf-8", errors="replace") as file:
+        line = file.readline(1000).strip()
+    if _BARE.fullmatch(line):
+        kind = (
+            "MOT text (frame, id, left, top, width, height, ...)" if "," in line else "YOLO text (class, centre, size)"
+        )
+        raise BadInput(
+            f"{path} looks like {kind}, which names no image: write one CSV for all frames whose first line is "
+            "image,x,y,width,height,score with file names and pixels"
+        )
     frame = read_table(path)
     columns = {str(name).strip().lstrip("# ").lower(): frame[name] for name in frame.columns}
-    image = next((name for name in _IMAGE if name in columns), None)
+    image, score = (next((name for name in known if name in columns), None) for known in (_IMAGE, _SCORE))
     corners = next((names for names in _CORNERS if set(names) <= set(columns)), None)
     if image is None or corners is None:
         raise BadInput(
             f"{path}{listed(': found columns', list(frame.columns))}; expected image and x, y, width, height (left, "
             "top and size in pixels), or x1, y1, x2, y2"
         )
-    x, y, right, bottom = (_numbers(columns[name]) for name in corners)
-    sized = corners[2] in ("width", "w")
-    score = next((name for name in _SCORE if name in columns), None)
-    classes = [columns[name].map(_text) for name in _CLASS if name in columns]
-    named = [texts for texts in classes if not texts.str.fullmatch(r"\d*").all()] or classes
-    crowds = [columns[name].map(_text).str.lower().isin(("1", "true")) for name in _CROWD if name in columns]
     unused = [name for name in columns if name not in (image, *corners, score, *_CLASS, *_CROWD)]
     if unused:
         warnings.warn(f"{path}{listed(': columns not used:', unused)}", stacklevel=3)
+    numbers = {c: pd.to_numeric(columns[c], errors="coerce").astype(float) for c in (*corners, score) if c}
+    x, y, right, bottom = (numbers[name] for name in corners)
+    if corners[2] not in ("width", "w"):
+        right, bottom = right - x, bottom - y
+    classes = [columns[name].map(_text) for name in _CLASS if name in columns]
+    named = [texts for texts in classes if not texts.str.fullmatch(r"\d*").all()] or classes
+    crowds = [columns[name].map(_text).str.lower().isin(("1", "true")) for name in _CROWD if name in columns]
     return pd.DataFrame(
         {
             "image": columns[image].map(_text),
-            **{"x": x, "y": y, "width": right if sized else right - x, "height": bottom if sized else bottom - y},
+            **{"x": x, "y": y, "width": right, "height": bottom},
             "row": [f"{path}: row {i + 1}" for i in range(len(frame))],
-            "score": _numbers(columns[score]) if score else float("nan"),
+            "score": numbers[score] if score else float("nan"),
             "category": named[0] if named else "",
             "crowd": pd.concat(crowds, axis=1).any(axis=1) if crowds else False,
         }
     )
-
-
-def _numbers(column):
-    return pd.to_numeric(column, errors="coerce").astype(float)
 
 
 def _text(cell):
@@ -177,38 +182,23 @@ def _text(cell):
     return "" if pd.isna(cell) else str(cell)
 
 
-def _refuse_bare_numbers(path):
-    """BadInput that calls MOT and YOLO text, a line of numbers without names of columns or images, by name."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        line = file.readline(1000)
-    cells = line.replace(",", " ").split()
-    if len(cells) < 5 or not all(cell.lstrip("-").replace(".", "", 1).isdecimal() for cell in cells):
-        return
-    kind = "MOT text (frame, id, left, top, width, height, ...)" if "," in line else "YOLO text (class, centre, size)"
-    raise BadInput(
-        f"{path} looks like {kind}, which names no image: write one CSV for all frames whose first line is "
-        "image,x,y,width,height,score with file names and pixels"
-    )
-
-
 def _coco(path):
     """Boxes of COCO's JSON, annotations or results, as `_table` has them, and the names of its categories."""
-    remedy = "expected images: [{id, file_name}] and annotations: [{image_id, bbox: [left, top, width, height]}]"
-    with reading(
-        path, "COCO file of boxes", f"{remedy}, or a list of results [{{image_id, category_id, bbox, score}}]"
-    ):
+    with reading(path, "COCO file of boxes", _COCO):
         content, rows = json.loads(path.read_text(encoding="utf-8")), []
         results = isinstance(content, list)
         files = {} if results else {image["id"]: image["file_name"] for image in content["images"]}
         names = {} if results else {kind["id"]: str(kind["name"]) for kind in content.get("categories", ())}
         for number, box in enumerate(content if results else content["annotations"], 1):
+            row, kind = f"annotation {box.get('id', number)}", box.get("category_id", "")
+            if not all(isinstance(side, int | float) for side in box["bbox"]):  # "1234" has four characters, too
+                raise TypeError(f"{row}: bbox {box['bbox']!r} is not four numbers")
             left, top, width, height = map(float, box["bbox"])
-            kind = box.get("category_id", "")
             rows.append(
                 {
                     "image": str(box["image_id"] if results else files[box["image_id"]]),
                     **{"x": left, "y": top, "width": width, "height": height},
-                    "row": f"{path}: annotation {box.get('id', number)}",
+                    "row": f"{path}: {row}",
                     "score": float(box.get("score", "nan")),
                     "category": names.get(kind, str(kind)),
                     "crowd": any(box.get(flag) for flag in _CROWD),

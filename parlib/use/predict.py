@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from parlib.encode.extract import loader
 from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
-from parlib.files import digest, json_text, only_one, partial_of, plain_cell, read_json, sweep, write_atomic
+from parlib.files import digest, json_text, only_one, plain_cell, read_json, sweep, write_atomic
 from parlib.use.crops import Crop, Images, gather
 
 if TYPE_CHECKING:
@@ -75,10 +75,7 @@ def predict_images(
 
 
 class Job:
-    """A prediction of many crops in parts of `PART` crops, computed or, with a folder, found again.
-
-    Args: as `predict_images`; `crops` from `gather`.
-    """
+    """A prediction of the crops of `gather`, in parts of `PART` crops; the arguments are those of `predict_images`."""
 
     def __init__(
         self,
@@ -99,7 +96,7 @@ class Job:
         self.schema = model.schema.subset(model.schema.name, list(dict.fromkeys(wanted)))
         self.columns = [model.schema.index(name) for name in self.schema.names]
         thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
-        self.thresholds = thresholds[self.columns]
+        self.thresholds, self.calibrated = thresholds[self.columns], model.calibrated[self.columns]
         folders = {None if isinstance(c.source, Image.Image) else os.path.dirname(c.source) for c in crops}
         if model.kind == "rendered" and not all(folder is not None and _is_rendered(folder) for folder in folders):
             words = "this model was trained on rendered people: its answers about photographs mean nothing"
@@ -119,59 +116,50 @@ class Job:
         `error`, or `attributes`: name -> `probability`, `decision`, `threshold`, `calibrated`, `conflict`.
         """
         spans = [range(i, min(i + PART, len(self.crops))) for i in range(0, len(self.crops), PART)]
-        paths = [folder and folder / f"part-{i:06d}.json" for i in range(len(spans))]
-        kept = [path is not None and path.is_file() for path in paths]
-        missing = [span for span, there in zip(spans, kept, strict=True) if not there]
+        parts = [(span, folder and folder / f"part-{i:06d}.json") for i, span in enumerate(spans)]
+        missing = [span for span, path in parts if not (path and path.is_file())]
         encoder = self.model.encoder
         loaded = iter(loader(_Pixels(self.crops, encoder), missing, encoder, workers=self.workers))
         hidden = None if self.progress else True  # None: shown on a terminal only
         done = len(self.crops) - sum(map(len, missing))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
-            for span, path, there in zip(spans, paths, kept, strict=True):
-                if path and there:
+            for span, path in parts:
+                if span not in missing:
                     yield read_json(path, "part of a prediction, remove it to compute it again:")
                     continue
-                people = self._answers(span, *self._scores(span, loaded, bar))
+                people: list[Person] = []
+                while len(people) < len(span):
+                    batch = self._answers(*next(loaded))
+                    bar.update(len(batch))
+                    people += batch
                 if path:
                     write_atomic(path, json_text(people, indent=None))
                 yield people
 
-    def _scores(self, span, loaded, bar):
-        """Probabilities (len(span), asked attributes), and row -> error of what could not be read."""
-        scores, done = np.full((len(span), len(self.columns)), np.nan), 0
-        errors: dict[int, str] = {}
-        while done < len(span):
-            rows, inputs, failed = next(loaded)
-            if rows:
-                with torch.autocast("cuda", enabled=self.model.encoder.device.type == "cuda"):
-                    features = self.model.encoder.encode_images(inputs)
-                scores[[row - span[0] for row in rows]] = self.model.scores(*features).cpu().numpy()[:, self.columns]
-            errors |= failed
-            done += len(rows) + len(failed)
-            bar.update(len(rows) + len(failed))
-        return scores, errors
-
-    def _answers(self, span, scores, errors):
-        decisions, calibrated = scores > self.thresholds, self.model.calibrated[self.columns]
-        conflicts, people = self._conflicts(decisions), []
-        for i, row in enumerate(span):
-            crop = self.crops[row]
-            person: Person = {"image": crop.name, **({"box": list(crop.box[1:5])} if crop.box else {})}
-            if row in errors:
-                person["error"] = errors[row]
-            else:
-                person["attributes"] = {
-                    name: {
-                        "probability": round(float(scores[i, a]), 6),
-                        "decision": bool(decisions[i, a]),
-                        "threshold": round(float(self.thresholds[a]), 6),
-                        "calibrated": bool(calibrated[a]),
-                        "conflict": conflicts[i].get(name),
+    def _answers(self, rows, inputs, errors):
+        """The people of one batch of `_Pixels`."""
+        answers = {row: {"error": error} for row, error in errors.items()}
+        if rows:
+            with torch.autocast("cuda", enabled=self.model.encoder.device.type == "cuda"):
+                features = self.model.encoder.encode_images(inputs)
+            scores = self.model.scores(*features).cpu().numpy()[:, self.columns]
+            decisions = scores > self.thresholds
+            for i, conflicts in enumerate(self._conflicts(decisions)):
+                answers[rows[i]] = {
+                    "attributes": {
+                        name: {
+                            "probability": round(float(scores[i, a]), 6),
+                            "decision": bool(decisions[i, a]),
+                            "threshold": round(float(self.thresholds[a]), 6),
+                            "calibrated": bool(self.calibrated[a]),
+                            "conflict": conflicts.get(name),
+                        }
+                        for a, name in enumerate(self.schema.names)
                     }
-                    for a, name in enumerate(self.schema.names)
                 }
-            people.append(person)
-        return people
+        crops = {row: self.crops[row] for row in sorted(answers)}
+        places = {row: {"image": c.name, **({"box": list(c.box[1:5])} if c.box else {})} for row, c in crops.items()}
+        return [{**place, **answers[row]} for row, place in places.items()]
 
     def _conflicts(self, decisions):
         """One dict per row of decisions (n, A): attribute -> name of the exclusive set that it breaks."""
@@ -255,20 +243,16 @@ def write_predictions(
     out = Path(out)
     if out.exists():
         raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
-    folder, partial = out.with_name(f".{out.name}.{job.key[:12]}.parts"), partial_of(out)
+    folder = out.with_name(f".{out.name}.{job.key[:12]}.parts")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with only_one(out, folder / "lock"):
             sweep(folder)
-            sweep(out.parent)
-            try:
-                with open(partial, "wb") as file:
-                    counts = write_people(watch(job.people(folder)), file, format, job.boxed)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(out)
-            finally:
-                partial.unlink(missing_ok=True)
+            with open(folder / "whole", "wb") as file:
+                counts = write_people(watch(job.people(folder)), file, format, job.boxed)
+                file.flush()
+                os.fsync(file.fileno())
+            (folder / "whole").replace(out)
             for left in out.parent.glob(f".{glob.escape(out.name)}.*.parts"):  # those of other options as well
                 shutil.rmtree(left, ignore_errors=True)
         return counts
@@ -284,19 +268,17 @@ def write_people(
     """Write the parts of a `Job` to an open binary file as they come: (people answered, [(image, error)])."""
     answered, unreadable, writer = 0, [], None
     for number, people in enumerate(parts):
-        failed = [(person["image"], person["error"]) for person in people if "error" in person]
-        unreadable += failed
-        answered += len(people) - len(failed)
+        unreadable += [(person["image"], person["error"]) for person in people if "error" in person]
+        answered += sum("error" not in person for person in people)
         if format == "json":
             objects = ",\n".join(json_text(person, indent=None) for person in people)
             file.write((("[\n" if number == 0 else ",\n") + objects).encode())
             continue
         table = to_table(people, boxed)
         if format == "csv":
-            safe = {
-                c: table[c].map(plain_cell, na_action="ignore") for c in ("image", "attribute", "conflict", "error")
-            }
-            file.write(table.assign(**safe).to_csv(index=False, header=number == 0).encode())
+            texts = ["image", "attribute", "conflict", "error"]
+            table[texts] = table[texts].map(plain_cell, na_action="ignore")
+            file.write(table.to_csv(index=False, header=number == 0).encode())
         else:
             part = pa.Table.from_pandas(table, preserve_index=False)
             writer = writer or pyarrow.parquet.ParquetWriter(file, part.schema)
