@@ -51,7 +51,21 @@ def gather(
         named += find_images([image for image in images if not isinstance(image, Image.Image)])
     if not named:
         raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
-    return crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
+    crops = crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
+    animated = sum(_is_animated(source) for source in {crop.name: crop.source for crop in crops}.values())
+    if animated:
+        warnings.warn(f"only the first frame of {animated} picture{'s' * (animated > 1)} was used", stacklevel=2)
+    return crops
+
+
+def _is_animated(source):
+    if isinstance(source, Image.Image):
+        return getattr(source, "n_frames", 1) > 1
+    try:  # from the header alone; a JPEG's further pictures are previews and depth maps
+        with Image.open(source, formats=set(FORMATS) - {"JPEG"}) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # reported with the others, when it is predicted
+        return False
 
 
 def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
@@ -64,26 +78,26 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
         BadInput: nothing there, or a folder or pattern without an image.
     """
     found: dict[str, str] = {}
-    others: list[str] = []
+    others: dict[str, None] = {}
     for source in map(str, sources):
-        if os.path.isdir(source):
-            inside = {path: os.path.relpath(path, source) for path in _below(source)}
-        elif os.path.exists(source):
+        is_folder = os.path.isdir(source)
+        if os.path.exists(source) and not is_folder:
             found.setdefault(source, source)
             continue
-        else:
-            inside = {path: path for match in glob.glob(source, recursive=True) for path in _below(match)}
-        new = {path: inside[path] for path in sorted(inside) if _is_image(path)}
-        left_out = [inside[path] for path in sorted(inside) if path not in new]
-        if not new and not os.path.isdir(source):
-            raise BadInput(f"no image {source!r}: no such file or folder, and as a pattern it matches no image")
-        if not new:
+        tops = [source] if is_folder else glob.glob(source, recursive=True)
+        paths = sorted({path for top in tops for path in _below(top)})
+        names = {path: os.path.relpath(path, source) if is_folder else path for path in paths}
+        new = {path: name for path, name in names.items() if _is_image(path)}
+        left_out = [name for path, name in names.items() if path not in new]
+        if not new and is_folder:
             raise BadInput(f"{source}: no image in this folder or below{listed('; it has', left_out)}")
+        if not new:
+            raise BadInput(f"no image {source!r}: no such file or folder, and as a pattern it matches no image")
         found |= {path: name for path, name in new.items() if path not in found}
-        others += [name for name in left_out if name not in others]
+        others |= dict.fromkeys(left_out)
     if others:
         verb = "file is no picture and was" if len(others) == 1 else "files are no pictures and were"
-        warnings.warn(f"{len(others)} {verb} left out{listed(':', others)}", stacklevel=2)
+        warnings.warn(f"{len(others)} {verb} left out{listed(':', list(others))}", stacklevel=2)
     return [(name, path) for path, name in found.items()]
 
 
@@ -147,14 +161,12 @@ def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None 
         for box in its_boxes:
             left, top, right, bottom = box.within(*size)
             cut += right - left < round(box.width) - 1 or bottom - top < round(box.height) - 1
-        out += [Crop(name, source, box) for box in its_boxes]
-    if len(inside) < len(images):
-        empty = len(images) - len(inside)
+            out.append(Crop(name, source, box))
+    if empty := len(images) - len(inside):
         warnings.warn(f"{empty} of {len(images)} images have no box and were left out", stacklevel=2)
     if cut:
-        warnings.warn(
-            f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there", stacklevel=2
-        )
+        message = f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there"
+        warnings.warn(message, stacklevel=2)
     return out
 
 

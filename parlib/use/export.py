@@ -8,6 +8,7 @@ import math
 import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -62,25 +63,22 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
         assert made is not None  # it is a program, as no file is named
         limit = math.prod(model.head.prompt_tokens.shape) * 64
         onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
+    about = {
+        "attributes": model.names,
+        "thresholds": model.thresholds.round(6),
+        "calibrated": model.calibrated,
+        "preprocessing": encoder.preprocessing,
+        "encoder": encoder.name,
+        "weights": encoder.identity["weights"],
+        "identity": encoder.identity,
+        "made_by": "parlib export",
+    }
+    texts = {key: one if isinstance(one, str) else json_text(one, indent=None) for key, one in about.items()}
     written = made.model_proto
-    onnx.helper.set_model_props(written, _about(model))
+    onnx.helper.set_model_props(written, texts)
     onnx.checker.check_model(written)
     write_atomic(path, written.SerializeToString())
     return path
-
-
-def _about(model):
-    encoder = model.encoder
-    return {
-        "attributes": json_text(model.names, indent=None),
-        "thresholds": json_text(model.thresholds.round(6), indent=None),
-        "calibrated": json_text(model.calibrated, indent=None),
-        "preprocessing": json_text(encoder.preprocessing, indent=None),
-        "encoder": encoder.name,
-        "weights": encoder.identity["weights"],
-        "identity": json_text(encoder.identity, indent=None),
-        "made_by": "parlib export",
-    }
 
 
 class _Fused(nn.Module):
@@ -97,17 +95,11 @@ class _Fused(nn.Module):
         return self.model.scores(features.last_hidden_state, features.pooler_output)
 
 
-class _Parts(list):
-    """A tensor that is split already: a Split in the graph would keep constants behind it from being folded."""
-
-    def split(self, size):
-        return self
-
-
 def _with_constant_words(head):
-    """A copy of a head whose words and mask are constants."""
+    """A copy of a head whose words and mask are constants, split beforehand: a Split would keep them from folding."""
     head = copy.deepcopy(head).eval()
     with torch.no_grad():
-        parts = [_Parts(t.clone() for t in whole.split(head.at_once)) for whole in head.words(torch.float32)]
-    head.words = lambda dtype: parts
+        parts = [[part.clone() for part in whole.split(head.at_once)] for whole in head.words(torch.float32)]
+    constants = [SimpleNamespace(split=lambda size, parts=each: parts) for each in parts]
+    head.words = lambda dtype: constants
     return head

@@ -60,11 +60,8 @@ class Model(ModelHubMixin):
         self.new_attributes, self.language, self.heads = tuple(new_attributes), language, [self.head]
         self.schema  # noqa: B018 (two attributes of one name are found here)
         if language:
-            self.heads = [self._in_language(code.strip()) for code in language.split(",")]
-
-    def _in_language(self, language):
-        head, prompts = copy.deepcopy(self.head), load_prompts(self.head.schema, language)
-        return head.set_prompts(self.encoder.encode_prompts(prompts))
+            prompts = [load_prompts(head.schema, code.strip()) for code in language.split(",")]
+            self.heads = [copy.deepcopy(self.head).set_prompts(encoder.encode_prompts(each)) for each in prompts]
 
     @cached_property
     def schema(self) -> Schema:
@@ -149,21 +146,17 @@ class Model(ModelHubMixin):
         write_atomic(folder / "run.json", json_text(run) + "\n")
         for name, record in self.records.items():
             write_record(record, folder / name)
-        write_atomic(folder / "prompts.json", json_text(self._prompts()) + "\n")
+        prompts = {"trained with": self.head.prompts}
+        for language in languages():
+            with contextlib.suppress(BadInput):  # a user's own attributes, for which this language has no phrases
+                prompts[language] = load_prompts(self.head.schema, language)
+        write_atomic(folder / "prompts.json", json_text(prompts) + "\n")
         if self.new_attributes:
             about = [{key: value for key, value in vars(a).items() if key != "weight"} for a in self.new_attributes]
             write_atomic(folder / "added.json", json_text(about) + "\n")
             weight = torch.stack([a.weight for a in self.new_attributes])
             write_atomic(folder / "added.safetensors", save({"weight": weight}))
         write_atomic(folder / "README.md", str(card(self)))  # over the head's own card
-
-    def _prompts(self):
-        """Language -> the head's prompts in it; only those trained with where its schema is a user's own."""
-        out, schema = {"trained with": self.head.prompts}, self.head.schema
-        for language in languages():
-            with contextlib.suppress(BadInput):  # a user's own attributes, for which this language has no phrases
-                out[language] = load_prompts(schema, language)
-        return out
 
     @classmethod
     def _from_pretrained(cls, *, model_id, revision=None, encoder=None, device=None, language=None, **hub):
@@ -204,18 +197,11 @@ def load(
     own = ("config.json", "run.json", "prompts.json", "added.json")
     names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
     records = {file: read_records(folder / file)[0] for file in names}
-    return Model(encoder, head.to(encoder.device), run, records, (), language).with_attributes(
-        *_read_new_attributes(folder)
-    )
-
-
-def _read_new_attributes(folder):
-    if not (folder / "added.json").is_file():
-        return []
-    entries = read_json(folder / "added.json", "new attributes")
-    with reading(folder / "added.safetensors", "weights of new attributes", "fetch the model again"):
-        weights = load_file(folder / "added.safetensors")["weight"].float()
-        return [
-            NewAttribute(**{**entry, "phrases": tuple(entry["phrases"])}, weight=weight)
-            for entry, weight in zip(entries, weights, strict=True)
-        ]
+    new = []
+    if (folder / "added.json").is_file():
+        entries = read_json(folder / "added.json", "new attributes")
+        with reading(folder / "added.safetensors", "weights of new attributes", "fetch the model again"):
+            weights = load_file(folder / "added.safetensors")["weight"].float()
+            for entry, weight in zip(entries, weights, strict=True):
+                new.append(NewAttribute(**{**entry, "phrases": tuple(entry["phrases"])}, weight=weight))
+    return Model(encoder, head.to(encoder.device), run, records, (), language).with_attributes(*new)
