@@ -63,7 +63,7 @@ def _write(crop, path, rows):
 
 
 def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
-    """A picture with the rows of its people (see `predict_images`) beside it, as one RGB picture."""
+    """A picture with the rows of its people (see `Model`) beside it, as one RGB picture."""
     scale = HEIGHT / frame.height
     shown = frame.resize((max(1, round(frame.width * scale)), HEIGHT))
     corners = [c for c in ("x", "y", "width", "height") if c in rows]

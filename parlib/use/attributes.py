@@ -56,8 +56,7 @@ def zero_shot_attribute(
     Raises:
         BadInput: no phrase, labels that do not fit, or no yes or no no among them.
     """
-    words = _checked(name, phrases)
-    weight, bias = _direction(encoder, words)
+    words, weight, bias = _direction(encoder, name, phrases)
     if labels is None:
         return NewAttribute(name, words, weight, bias)
     pooled, labels = _known(name, pooled, labels)
@@ -80,9 +79,9 @@ def few_shot_attribute(
 
     Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
     """
-    words = _checked(name, phrases) if phrases else ()
+    words, weight, _ = _direction(encoder, name, phrases) if phrases else ((), torch.zeros(encoder.width), 0)
     pooled, labels = _known(name, pooled, labels, least=2)
-    direction = F.normalize(_direction(encoder, words)[0] if words else torch.zeros(encoder.width), dim=0)
+    direction = F.normalize(weight, dim=0)
     centre, spread = pooled.mean(0), pooled.std(0).mean().clamp(min=1e-6)
     x = (pooled - centre) / spread  # (n, D)
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
@@ -140,17 +139,13 @@ def few_shot_curve(
     return pd.DataFrame(rows, columns=["attribute", "labels", "start", "draw", "AP"])
 
 
-def _checked(name, phrases):
+def _direction(encoder, name, phrases):
+    """The phrases as a tuple; weight (D,) and bias of the checkpoint's own zero-shot logit for the mean of them."""
     phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
     if not phrases or not all(isinstance(phrase, str) and phrase.strip() for phrase in phrases):
         raise BadInput(f"attribute {name!r} needs a phrase, such as 'a person with a red scarf'")
-    return phrases
-
-
-def _direction(encoder, phrases):
-    """Weight (D,) and bias of the checkpoint's own zero-shot logit for the mean of several phrases."""
     scale, bias = encoder.model.logit_scale.float().exp(), encoder.model.logit_bias.float()
-    return (scale * F.normalize(embeddings(encoder, [phrases])[0], dim=0)).cpu(), float(bias)
+    return phrases, (scale * F.normalize(embeddings(encoder, [phrases])[0], dim=0)).cpu(), float(bias)
 
 
 def _known(name, pooled, labels, least=1):

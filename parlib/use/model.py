@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,8 @@ from parlib.measure.records import read_records, write_record
 from parlib.schema import Attribute, Schema
 from parlib.use.attributes import NewAttribute, zero_shot_attribute
 from parlib.use.card import card
-from parlib.use.crops import Images
-from parlib.use.predict import predict_images
+from parlib.use.crops import Images, gather
+from parlib.use.predict import Job, to_table
 
 
 class Model(ModelHubMixin):
@@ -109,21 +109,46 @@ class Model(ModelHubMixin):
             out = torch.cat([out, (F.normalize(pooled, dim=-1) @ weight.T + bias).sigmoid()], 1)
         return out
 
-    def __call__(self, images: Images, **options: Any) -> pd.DataFrame:
-        """Predictions of images, a DataFrame; see `predict_images`, which takes the options."""
-        return predict_images(self, images, **options)
+    def __call__(
+        self,
+        images: Images,
+        boxes: str | os.PathLike | None = None,
+        attributes: Sequence[str] | None = None,
+        threshold: float | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+        min_score: float | None = None,
+        category: str | None = None,
+    ) -> pd.DataFrame:
+        """What the model answers about images.
+
+        Args:
+            images: a PIL image, a file, a folder, a glob pattern, or a list of these.
+            boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
+            attributes: names to answer; all by default.
+            threshold: one for all attributes in place of each one's own.
+            workers: processes that decode; default is one per core but one, none for a handful of images.
+
+        Returns:
+            DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels,
+            `attribute`, `probability` in [0, 1], `decision` (probability > threshold), `threshold`, `calibrated`
+            (fitted to labels), `conflict` (the exclusive set that the decisions break, missing where none), and
+            `error`, which a row without an attribute has where an image could not be read.
+
+        Raises:
+            BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
+        """
+        job = Job(self, gather(images, boxes, min_score, category), attributes, threshold, workers, progress)
+        return pd.concat([to_table(people, job.boxed) for people in job.people()], ignore_index=True)
 
     def with_attributes(self, *attributes: NewAttribute) -> "Model":
         """The same model with more attributes."""
+        width = self.encoder.width
         for one in attributes:
-            if one.weight.shape != (self.encoder.width,):
-                raise BadInput(
-                    f"{one.name!r} was made for features of width {len(one.weight)}, this encoder's is "
-                    f"{self.encoder.width}: make it with the model's own encoder"
-                )
-        return Model(
-            self.encoder, self.head, self.run, self.records, (*self.new_attributes, *attributes), self.language
-        )
+            if len(one.weight) != width:
+                raise BadInput(f"{one.name!r} is for features of width {len(one.weight)}, the encoder's have {width}")
+        every = (*self.new_attributes, *attributes)
+        return Model(self.encoder, self.head, self.run, self.records, every, self.language)
 
     def with_phrases(self, phrases: Mapping[str, str]) -> "Model":
         """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""

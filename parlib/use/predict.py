@@ -25,7 +25,7 @@ from parlib.encode.extract import loader
 from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, plain_cell, read_json, sweep, write_atomic
-from parlib.use.crops import Crop, Images, gather
+from parlib.use.crops import Crop
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
@@ -40,42 +40,8 @@ _TYPES = {
 Person = dict[str, Any]  # see `Job.people`
 
 
-def predict_images(
-    model: "Model",
-    images: Images,
-    boxes: str | os.PathLike | None = None,
-    attributes: Sequence[str] | None = None,
-    threshold: float | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-    min_score: float | None = None,
-    category: str | None = None,
-) -> pd.DataFrame:
-    """What a model answers about images.
-
-    Args:
-        model: `Model`.
-        images: a PIL image, a file, a folder, a glob pattern, or a list of these.
-        boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
-        attributes: names to answer; all by default.
-        threshold: one for all attributes in place of each one's own.
-        workers: processes that decode; default is one per core but one, none for a handful of images.
-
-    Returns:
-        DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels, `attribute`,
-        `probability` in [0, 1], `decision` (probability > threshold), `threshold`, `calibrated` (fitted to labels),
-        `conflict` (the exclusive set that the decisions break, missing where none), and `error`, which a row without an
-        attribute has where an image could not be read.
-
-    Raises:
-        BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
-    """
-    job = Job(model, gather(images, boxes, min_score, category), attributes, threshold, workers, progress)
-    return pd.concat([to_table(people, job.boxed) for people in job.people()], ignore_index=True)
-
-
 class Job:
-    """A prediction of the crops of `gather`, in parts of `PART` crops; the arguments are those of `predict_images`."""
+    """A prediction of the crops of `gather`, in parts of `PART` crops; the other arguments are those of a `Model`."""
 
     def __init__(
         self,
@@ -206,7 +172,7 @@ def _is_rendered(folder):
 
 
 def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
-    """People of a `Job` as the rows of `predict_images`; `boxed` puts the columns of boxes in."""
+    """People of a `Job` as the rows that a `Model` gives; `boxed` puts the columns of boxes in."""
     rows = []
     for person in people:
         place = {"image": person["image"], **dict(zip(_CORNERS, person.get("box", ()), strict=False))}
