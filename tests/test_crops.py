@@ -256,3 +256,18 @@ def test_every_file_of_a_folder_is_taken_or_named(tmp_path):
         assert taken == ["a.png", "b.jfif", "c.JPE", "damaged.jpg", "plain", "sub/d.dat"]
         assert len(notes) == 1 and all(name in str(notes[0].message) for name in ("notes.txt", "sub/labels.csv"))
     assert find_images([tmp_path / "people" / "notes.txt"]), "a file that is named itself is always answered"
+
+
+def test_of_animated_pictures_the_first_frame_is_used_and_a_note_counts_them(capsys, tmp_path):
+    frames = [Image.new("RGB", (40, 80), colour) for colour in ("red", "green", "blue")]
+    for name in ("a.gif", "b.webp", "c.png", "sub/d.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=50)
+    for name in ("e.gif", "f.webp", "g.jpg"):
+        frames[0].save(tmp_path / name)
+    code, out, err = say(capsys, "nano-pa100k", tmp_path, "--attributes", "Hat")
+    assert code == 0 and len(json.loads(out)) == 7
+    assert err.count("only the first frame of 4 pictures was used") == 1
+    with pytest.warns(UserWarning, match="only the first frame of 1 picture was used"):
+        (crop,) = gather(Image.open(tmp_path / "a.gif"))
+    assert crop.open().getpixel((5, 5)) == (255, 0, 0)

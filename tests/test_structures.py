@@ -92,7 +92,17 @@ def test_coco_of_any_values(tmp_path, annotations, image):
 
 @pytest.mark.parametrize(
     "bbox",
-    [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, 10**400], [1, 2, -3, 4], [1, 2, 3, "x"], {"a": 1}, [None] * 4],
+    [
+        [1, 2, 3],
+        [1, 2, 3, 4, 5],
+        [1, 2, 3, 10**400],
+        [1, 2, -3, 4],
+        [1, 2, 3, "x"],
+        {"a": 1},
+        [None] * 4,
+        "1234",
+        ["1"] * 4,
+    ],
 )
 def test_a_box_that_is_none_is_refused_beside_good_ones(bbox, tmp_path):
     people = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}

@@ -5,6 +5,7 @@ A long job is done in parts that are kept, so that one that was stopped resumes;
 
 import copy
 import glob
+import json
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm
 from parlib.encode.extract import loader
 from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
-from parlib.files import digest, json_text, only_one, plain_cell, read_json, sweep, write_atomic
+from parlib.files import digest, json_text, only_one, plain_cell, reading, sweep, write_atomic
 from parlib.use.crops import Crop
 
 if TYPE_CHECKING:
@@ -90,16 +91,17 @@ class Job:
         done = len(self.crops) - sum(map(len, missing))
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for span, path in parts:
-                if span not in missing:
-                    yield read_json(path, "part of a prediction, remove it to compute it again:")
-                    continue
                 people: list[Person] = []
-                while len(people) < len(span):
-                    batch = self._answers(*next(loaded))
-                    bar.update(len(batch))
-                    people += batch
-                if path:
-                    write_atomic(path, json_text(people, indent=None))
+                if span in missing:
+                    while len(people) < len(span):
+                        batch = self._answers(*next(loaded))
+                        bar.update(len(batch))
+                        people += batch
+                    if path:
+                        write_atomic(path, json_text(people, indent=None))
+                else:
+                    with reading(path, "part of a prediction", "remove it and run the same again"):
+                        people = json.loads(path.read_text(encoding="utf-8"))
                 yield people
 
     def _answers(self, rows, inputs, errors):
