@@ -62,7 +62,7 @@ def _is_animated(source):
     if isinstance(source, Image.Image):
         return getattr(source, "n_frames", 1) > 1
     try:  # from the header alone; a JPEG's further pictures are previews and depth maps
-        with Image.open(source, formats=set(FORMATS) - {"JPEG"}) as image:
+        with Image.open(source, formats=[f for f in FORMATS if f != "JPEG"]) as image:
             return getattr(image, "n_frames", 1) > 1
     except Exception:  # reported with the others, when it is predicted
         return False

@@ -92,16 +92,15 @@ class Job:
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for span, path in parts:
                 people: list[Person] = []
-                if span in missing:
-                    while len(people) < len(span):
-                        batch = self._answers(*next(loaded))
-                        bar.update(len(batch))
-                        people += batch
-                    if path:
-                        write_atomic(path, json_text(people, indent=None))
-                else:
+                if path and path.is_file():
                     with reading(path, "part of a prediction", "remove it and run the same again"):
                         people = json.loads(path.read_text(encoding="utf-8"))
+                while len(people) < len(span):
+                    batch = self._answers(*next(loaded))
+                    bar.update(len(batch))
+                    people += batch
+                if path and span in missing:
+                    write_atomic(path, json_text(people, indent=None))
                 yield people
 
     def _answers(self, rows, inputs, errors):
