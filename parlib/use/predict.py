@@ -95,12 +95,13 @@ class Job:
                 if path and path.is_file():
                     with reading(path, "part of a prediction", "remove it and run the same again"):
                         people = json.loads(path.read_text(encoding="utf-8"))
-                while len(people) < len(span):
-                    batch = self._answers(*next(loaded))
-                    bar.update(len(batch))
-                    people += batch
-                if path and span in missing:
-                    write_atomic(path, json_text(people, indent=None))
+                else:
+                    while len(people) < len(span):
+                        batch = self._answers(*next(loaded))
+                        bar.update(len(batch))
+                        people += batch
+                    if path:
+                        write_atomic(path, json_text(people, indent=None))
                 yield people
 
     def _answers(self, rows, inputs, errors):
