@@ -129,9 +129,9 @@ def extract(
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
     used = load_encoder(encoder, revision=revision)
     release = read_release(benchmark, root, **_files(table=table, schema=schema))
-    folder = prepare(release, split, used, _cache(cache), **options).store.folder
+    part = prepare(release, split, used, _cache(cache), **options)
     if processes().is_main_process:
-        print(folder)
+        print(part.store.folder)
 
 
 @app.command()
@@ -165,8 +165,8 @@ def train(
 
     chosen, is_main = settings(profile), processes().is_main_process
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
-    options = TrainOptions(**{**chosen.training, **{key: value for key, value in wanted.items() if value is not None}})
-    head: dict[str, Any] = {"preset": preset} if preset else {"preset": "paper", **chosen.head}
+    options = TrainOptions(**chosen.training | {key: value for key, value in wanted.items() if value is not None})
+    head: dict[str, Any] = {"preset": "paper", **chosen.head, **({"preset": preset} if preset else {})}
     head |= {"language": language} if language else {}
     used = encoder or chosen.encoder
     commit = revision or (chosen.revision if used == chosen.encoder else None)
@@ -208,8 +208,7 @@ def baselines(
 
     release = read_release(benchmark, root, **_files(table=table, schema=schema))
     used = load_encoder(encoder, revision=revision)
-    names = ("train", "val", "test")
-    train, val, test = (prepare(release, split, used, _cache(cache), view=view) for split in names)
+    train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
     for record in baseline_records(train, val, test, used, language):
         path = out / f"{record['method'].replace(' ', '-')}.json"
         write_record(record, path)
@@ -232,9 +231,8 @@ def evaluate(
 
     files = _files(table=table, schema=schema) or None
     record = evaluate_run(run, split, root, cache, benchmark, files)
-    shown = {"data": record["data"], **record["scores"], "tuned": record["tuned"]}
-    shown |= {name: record[name] for name in ("undefined_attributes", "undefined")}
-    print(json_text({**shown, "unit": "fraction"}))
+    shown = {name: record[name] for name in ("data", "tuned", "undefined_attributes", "undefined")}
+    print(json_text({**shown, **record["scores"], "unit": "fraction"}))
 
 
 @app.command()
