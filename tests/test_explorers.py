@@ -289,6 +289,12 @@ def test_prompts_are_ranked_by_average_precision(encoder, store, splits):
     assert "empty wording" in explorer.message.value
 
 
+@pytest.mark.parametrize(("label", "why"), [(1, "every known image has it"), (0, "no known image has it")])
+def test_no_wording_wins_where_average_precision_is_undefined(encoder, store, label, why):
+    explorer = PromptExplorer(encoder, PA100K, store.pooled, np.full((24, 26), label), ["en"])
+    assert f"Undefined, so no wording wins: {why}" in explorer.table.value and " wins</b>" not in explorer.table.value
+
+
 def test_a_sweep_gives_what_evaluate_gives(scored):
     labels, scores = scored
     tuned = np.linspace(0.3, 0.7, 26)

@@ -7,11 +7,4 @@ from parlib.show.explorers.page import tabs
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
 
-__all__ = [
-    "AttributeExplorer",
-    "DatasetExplorer",
-    "ErrorExplorer",
-    "PromptExplorer",
-    "ThresholdExplorer",
-    "tabs",
-]
+__all__ = ["AttributeExplorer", "DatasetExplorer", "ErrorExplorer", "PromptExplorer", "ThresholdExplorer", "tabs"]

@@ -137,23 +137,24 @@ class AttributeExplorer(Explorer):
         yes = self.scores > self.thresholds
         truth = np.full(len(yes), -1) if self.truth is None else np.asarray(self.truth)
         wrong = (truth >= 0) & (yes != (truth == 1))
-        contradictions, marked = self._contradictions(yes)
+        broken, contradictions, marked = self.schema.contradictions(yes[None]), [], set[str]()
+        for group in self.schema.exclusive:
+            if broken[group.name][0]:
+                claimed = [name for name in group.members if yes[self.schema.index(name)]]
+                contradictions.append(f"{group.name}: {' and '.join(claimed) or 'none of ' + ', '.join(group.members)}")
+                marked.update(claimed or group.members)
         known = int((truth >= 0).sum())
         right = f"{known - wrong.sum()} of {known} answers are right." if known else "No truth is known for this image."
-        impossible = (
-            f"<b>⚠ Impossible together: {text('; '.join(contradictions))}.</b>"
-            if contradictions
-            else "No impossible combination."
-        )
+        impossible = "No impossible combination."
+        if contradictions:
+            impossible = f"<b>⚠ Impossible together: {text('; '.join(contradictions))}.</b>"
         self.verdict.value = (
             f"<small>{right} {impossible}<br>Bar: score; tick: threshold; ● has it, ○ has not, ✗ wrong.</small>"
         )
         first = {names[0]: group for group, names in self.schema.groups.items()}
         rules = []
         for a, name in enumerate(self.schema.names):
-            signs = (
-                ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("" if truth[a] < 0 else "○●"[truth[a]])
-            )
+            signs = ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("○", "●", "")[truth[a]]
             colour = ORANGE if wrong[a] else BLUE if yes[a] else GREY
             group = f"--above: 22px; --group: {_quoted(first[name])}" if name in first else ""
             rules.append(
@@ -162,16 +163,6 @@ class AttributeExplorer(Explorer):
                 f'--words: "{signs} {self.scores[a]:.2f}"; {group}}}'
             )
         self.bars.value = f"<style>{''.join(rules)}</style>"
-
-    def _contradictions(self, yes):
-        """What is wrong with each exclusive set that the answers (A,) break, in words; the names of its attributes."""
-        broken, lines, marked = self.schema.contradictions(yes[None]), [], set()
-        for group in self.schema.exclusive:
-            if broken[group.name][0]:
-                said = [name for name in group.members if yes[self.schema.index(name)]]
-                lines.append(f"{group.name}: {' and '.join(said) or 'none of ' + ', '.join(group.members)}")
-                marked |= set(said or group.members)
-        return lines, marked
 
     def _ask(self):
         phrase = self.prompt.value.strip()

@@ -82,13 +82,12 @@ class ErrorExplorer(Explorer):
             groups = {name: self.labels[:, self.schema.index(name)] == 1 for name in others}
         found = []
         for name, members in groups.items():
-            wrong, asked = rows[members[rows]], (members & candidates).sum()
+            wrong, possible = rows[members[rows]], (members & candidates).sum()
             if len(wrong):
-                share = len(wrong) / asked
-                found.append(
-                    (-share, name, f"{name}: {len(wrong):,} of {asked:,} wrong ({100 * share:.0f} %)", wrong[:4])
-                )
-        return [(title, wrong) for _, _, title, wrong in sorted(found, key=lambda each: each[:2])[:6]]
+                share = len(wrong) / possible
+                title = f"{name}: {len(wrong):,} of {possible:,} wrong ({100 * share:.0f} %)"
+                found.append((-share, name, (title, wrong[:4])))
+        return [section for _, _, section in sorted(found, key=lambda each: each[:2])[:6]]
 
     def _draw(self):
         a, rows = self.schema.index(self.attribute.value), self.errors()

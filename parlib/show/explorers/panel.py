@@ -23,14 +23,9 @@ from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 
 _BUSY = '<progress aria-label="at work"></progress>'
-# Sliders and their readouts have no name for screen readers; only a script can give them their label's, also later on.
-_NAMES = (
-    "const box = this.closest('.par'), name = () => box.querySelectorAll('[role=slider], .widget-readout').forEach("
-    "e => {e.role ??= 'textbox'; e.ariaLabel = e.closest('.widget-slider').querySelector('label').textContent});"
-    "new MutationObserver(name).observe(box, {childList: true, subtree: true}); name()"
-)
-_STYLE = f'<style onload="{_NAMES}">{Path(__file__).with_name("panel.css").read_text(encoding="utf-8")}</style>'
 text = html.escape
+_SCRIPT, _CSS = (Path(__file__).with_name(f"panel.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+_STYLE = f'<style onload="{text(_SCRIPT)}">{_CSS}</style>'
 
 
 class Explorer(widgets.VBox):
@@ -95,10 +90,8 @@ def picture(image: Image.Image, caption: str = "", height: int = 120, beside: Im
     if beside is not None:
         image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(beside)]))
     image.save(buffer := io.BytesIO(), "JPEG", quality=88)
-    data, caption = base64.b64encode(buffer.getvalue()).decode(), text(caption)
-    return (
-        f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-    )
+    source, caption = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", text(caption)
+    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
 
 
 def overlay(

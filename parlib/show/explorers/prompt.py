@@ -60,9 +60,8 @@ class PromptExplorer(Explorer):
     def _choose(self):
         self.a = self.schema.index(self.attribute.value)
         scores = self.encoder.zero_shot(self.pooled, self.words[self.a]).T.cpu().numpy()
-        self.found = {
-            name: (phrase, scores[i]) for i, (name, phrase) in enumerate(self.phrases[self.a].items())
-        }  # name -> (phrase, scores (n,))
+        # name -> (phrase, scores (n,))
+        self.found = {name: (phrase, scores[i]) for i, (name, phrase) in enumerate(self.phrases[self.a].items())}
         self.wording.options = list(self.found)
         self._start()
         self._draw()
@@ -87,7 +86,9 @@ class PromptExplorer(Explorer):
         table = pd.DataFrame(rows, columns=["wording", "phrase", "AP, %", "mean score"]).sort_values(
             "AP, %", ascending=False, kind="stable"
         )
-        best = f"{text(table['wording'].iloc[0])} wins" if yes else "Nobody here has it, so no wording can win"
+        best = f"{text(table['wording'].iloc[0])} wins"
+        if yes in (0, known):
+            best = "Undefined, so no wording wins: " + ("every known image has it" if yes else "no known image has it")
         formats = {"AP, %": "{:.1f}".format, "mean score": "{:.3f}".format}
         cells = table.to_html(border=0, index=False, formatters=formats, na_rep="undefined")
         self.table.value = (

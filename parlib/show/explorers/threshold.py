@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from parlib.measure.metrics import evaluate, ratio
+from parlib.measure.metrics import Decisions, evaluate, per_image, ratio
 from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, row, text
 from parlib.show.figures.style import COLOURS
@@ -45,39 +45,32 @@ class ThresholdExplorer(Explorer):
         Returns dict of (G,): TPR, TNR, precision and own plain accuracy of the attribute; mA, F1 and plain accuracy
         (`plain`) of the whole model.
         """
-        scores = self.scores[:, a]
-        order = np.argsort(scores)
-        cut = np.searchsorted(scores[order], at, side="right")
-
-        def total(above, below=0.0):
-            """(G,) sum over images of `above` where the score is above the threshold and of `below` elsewhere."""
-            gain = np.append(np.cumsum((above - below)[order][::-1])[::-1], 0)
-            return np.sum(below) + gain[cut]
-
-        truth, known = self.labels == 1, self.labels >= 0
-        others = known & (self.scores > self.thresholds)  # decisions, those of `a` left out
-        others[:, a] = False
-        yes, no = truth[:, a].astype(float), (known & ~truth)[:, a].astype(float)
-        tp, fp, positives, negatives = total(yes), total(no), yes.sum(), no.sum()
-        tpr, tnr = ratio(tp, np.full(len(at), positives)), ratio(negatives - fp, np.full(len(at), negatives))
-        rates = (
-            ratio((truth & others).sum(0), truth.sum(0)),
-            ratio((known & ~truth & ~others).sum(0), (known & ~truth).sum(0)),
+        truth, known, decided = self.labels == 1, self.labels >= 0, self.scores > self.thresholds
+        yes, no, right = truth[:, a], (known & ~truth)[:, a], (decided == truth) & known
+        rates = ratio((truth & right).sum(0), truth.sum(0)), ratio((~truth & right).sum(0), (known & ~truth).sum(0))
+        # Precision and recall of each image with a "no" and with a "yes" to the attribute, (N, 2).
+        never, always = (
+            per_image(Decisions(truth, known, answers, right, known), drop_empty=False)[:, 1:3]
+            for answers in (np.insert(np.delete(decided, a, 1), a, answer, 1) for answer in (False, True))
         )
-        each = np.repeat(np.mean(rates, axis=0)[:, None], len(at), axis=1)  # (A, G)
-        each[a] = (tpr + tnr) / 2
-        both, said, true = (truth & others).sum(1), others.sum(1), truth.sum(1)
-        precision = total(ratio(both + yes, said + yes + no, 0.0), ratio(both, said, 0.0)) / len(scores)
-        recall = total(ratio(both + yes, true, 0.0), ratio(both, true, 0.0)) / len(scores)
-        right = ((others == truth) & known).sum() - ((others == truth) & known)[:, a].sum()
+        gains = np.column_stack([yes, no, always - never])
+        # Sums of the gains over the images above each threshold, (4, G).
+        order = np.argsort(self.scores[:, a])
+        cut = np.searchsorted(self.scores[order, a], at, side="right")
+        tp, fp, *gained = np.vstack([gains[order][::-1].cumsum(0)[::-1], np.zeros(4)])[cut].T
+        tpr, tnr = ratio(tp, np.full(len(at), yes.sum())), ratio(no.sum() - fp, np.full(len(at), no.sum()))
+        each = pd.DataFrame(np.repeat(np.mean(rates, axis=0)[:, None], len(at), axis=1))  # (A, G)
+        each.loc[a] = (tpr + tnr) / 2
+        precision, recall = (np.asarray(gained) + never.sum(0)[:, None]) / len(truth)
+        own = tp + no.sum() - fp
         return {
             "TPR": tpr,
             "TNR": tnr,
             "precision": ratio(tp, tp + fp),
-            "own": (tp + negatives - fp) / (positives + negatives),
-            "mA": np.nanmean(each, axis=0) if np.isfinite(each).any() else each[a],
+            "own": own / known[:, a].sum(),
+            "mA": each.mean().to_numpy(),
             "F1": ratio(2 * precision * recall, precision + recall, 0.0),
-            "plain": (right + tp + negatives - fp) / known.sum(),
+            "plain": (right.sum() - right[:, a].sum() + own) / known.sum(),
         }
 
     def _choose(self):
@@ -93,11 +86,11 @@ class ThresholdExplorer(Explorer):
         here = {key: float(values[at == now][0]) for key, values in found.items()}
         change = {key: (at, found[key] - here[key]) for key in ("mA", "F1", "plain")}
         ring = here["TPR"], here["precision"]
+        precision = {"precision": (found["TPR"], found["precision"])}
+        rates = {key: (at, found[key]) for key in ("TPR", "TNR")}
         self.curves.value = '<div class="flow">{}{}{}</div>'.format(
-            _plot(
-                f"{name}: precision, %", {"precision": (found["TPR"], found["precision"])}, "recall (TPR)", ring=ring
-            ),
-            _plot(f"{name}: TPR and TNR, %", {key: (at, found[key]) for key in ("TPR", "TNR")}, "threshold", now),
+            _plot(f"{name}: precision, %", precision, "recall (TPR)", ring=ring),
+            _plot(f"{name}: TPR and TNR, %", rates, "threshold", now),
             _plot("Whole model: change from here, points", change, "threshold", now),
         )
         yes, known = int((self.labels[:, a] == 1).sum()), int((self.labels[:, a] >= 0).sum())
@@ -110,9 +103,8 @@ class ThresholdExplorer(Explorer):
         table = 100 * pd.DataFrame(lines, index=["mA", "F1", "plain accuracy"]).T
         table = table.to_html(border=0, float_format="{:.1f}".format, na_rep="undefined")
         self.effect.value = (
-            f"{table}<small>{yes:,} of {known:,} images have "
-            f"{text(name)}: answering without looking at the image gets {100 * majority:.1f} % in plain accuracy and "
-            "50 % in mA.</small>"
+            f"{table}<small>{yes:,} of {known:,} images have {text(name)}: answering without looking at the image gets "
+            f"{100 * majority:.1f} % in plain accuracy and 50 % in mA.</small>"
         )
 
 

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
+from parlib.measure.metrics import positive_rates
 from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure, names_on_y
 
 
@@ -37,12 +38,10 @@ def domains(
 ) -> Figure:
     """A strip of crops of each benchmark beside its label rates against those of the release it imitates.
 
-    Args:
-        by_name: benchmark -> (PIL images, rates here, rates of the release); rates are fractions in one order.
+    `by_name`: benchmark -> (PIL images, rates here, rates of the release); rates are fractions in one order.
     """
-    made, axes = figure(
-        10, 2.1 * len(by_name) + 0.8, title, caption, len(by_name), 2, squeeze=False, width_ratios=(4, 1)
-    )
+    n = len(by_name)
+    made, axes = figure(10, 2.1 * n + 0.8, title, caption, n, 2, squeeze=False, width_ratios=(4, 1))
     for (sheet, dots), (name, (images, here, release)) in zip(axes, by_name.items(), strict=True):
         height = 100  # px: enlarged or reduced to one height, widths in proportion
         sized = [image.resize((round(image.width * height / image.height), height)) for image in images]
@@ -62,16 +61,12 @@ def domains(
 def label_rates(
     train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
-    """Positive rate of every attribute in train and test on a log scale, with the number of positives in test.
+    """Positive rate of A attributes in train and test labels (N, A) on a log scale, and the positives in test.
 
     The bar behind each test point is twice the standard error of a rate that rests on so few positives.
-
-    Args:
-        train, test: labels (N, A) of 1, 0, -1.
-        names: A names.
     """
-    (train_rate, _), (rate, known) = (_rates(np.asarray(labels)) for labels in (train, test))
-    error, positives = 2 * np.sqrt(rate * (1 - rate) / known), (np.asarray(test) == 1).sum(0)
+    train_rate, rate, test = positive_rates(train), positive_rates(test), np.asarray(test)
+    error, positives = 2 * np.sqrt(rate * (1 - rate) / np.maximum(1, (test >= 0).sum(0))), (test == 1).sum(0)
     order, y = np.argsort(rate), np.arange(len(names))
     made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
     ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
@@ -84,12 +79,6 @@ def label_rates(
     names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
     ax.legend(loc="upper left", frameon=False)
     return made
-
-
-def _rates(labels):
-    """(A,) share of the known labels that are 1, and (A,) number of known labels, at least 1."""
-    known = np.maximum(1, (labels >= 0).sum(0))
-    return (labels == 1).sum(0) / known, known
 
 
 def cooccurrence(labels: np.ndarray, names: Sequence[str], title: str = "", caption: str = "") -> Figure:
@@ -106,12 +95,9 @@ def cooccurrence(labels: np.ndarray, names: Sequence[str], title: str = "", capt
 
 
 def aspect_ratios(image: Image.Image, sizes: np.ndarray, resolution: int, title: str = "", caption: str = "") -> Figure:
-    """A crop as it is and as a square encoder sees it, beside the benchmark's height / width ratios.
+    """A crop as it is and as a square encoder of `resolution` px sees it, beside all height / width ratios.
 
-    Args:
-        image: PIL image.
-        sizes: (N, 2) widths and heights in px.
-        resolution: side of the encoder's square input in px.
+    `sizes`: (N, 2) widths and heights in px.
     """
     made, axes = figure(8, 3, title, caption, 1, 3, width_ratios=(1, 1.6, 3))
     axes[0].imshow(image)

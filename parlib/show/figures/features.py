@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from parlib.show.figures.style import COLOURS, MARKERS, ORANGE, figure, names_on_y
+from parlib.show.figures.style import COLOURS, ORANGE, dots, figure, patches
 
 
 def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str = "", caption: str = "") -> Figure:
@@ -24,12 +24,11 @@ def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str =
         tokens: (B, N, D) patch tokens; N must be a square number.
     """
     tokens = np.asarray(tokens, dtype=np.float32)
-    side = math.isqrt(tokens.shape[1])
     pca = PCA(3, random_state=0)
     components = pca.fit_transform(tokens.reshape(-1, tokens.shape[-1]))  # (B * N, 3)
     low, high = np.percentile(components, [2, 98], axis=0)
-    maps = ((components - low) / (high - low)).clip(0, 1).reshape(len(images), side, side, 3)
-    height = np.tile(np.repeat(np.arange(side), side), len(images))  # row of each patch
+    maps = ((components - low) / (high - low)).clip(0, 1).reshape(*tokens.shape[:2], 3)
+    height = np.tile(np.arange(tokens.shape[1]) // math.isqrt(tokens.shape[1]), len(images))  # row of each patch
     correlation = max(abs(np.corrcoef(component, height)[0, 1]) for component in components.T)
     title = title or (
         f"Three directions hold {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance of all patch tokens; "
@@ -38,8 +37,7 @@ def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str =
     made, axes = figure(1.05 * len(images), 4.2, title, caption, 2, len(images), squeeze=False)
     for column, (image, colours) in enumerate(zip(images, maps, strict=True)):
         axes[0, column].imshow(image)
-        # Drawn in the shape of the crop: the encoder saw a square.
-        axes[1, column].imshow(colours, extent=(0, image.width, image.height, 0), interpolation="nearest")
+        patches(axes[1, column], image, colours, interpolation="nearest")
     for ax in axes.flat:
         ax.axis("off")
     return made
@@ -72,8 +70,7 @@ def similarity_maps(
     for row, phrase in enumerate(phrases, 1):
         each = maps[:, row - 1]  # (B, N)
         for ax, image, cosines in zip(axes[row], images, each, strict=True):
-            limits = {"vmin": each.min(), "vmax": each.max(), "extent": (0, image.width, image.height, 0)}
-            shown = ax.imshow(cosines.reshape(side, side), "viridis", **limits)
+            shown = patches(ax, image, cosines, cmap="viridis", vmin=each.min(), vmax=each.max())
             y, x = divmod(int(cosines.argmax()), side)
             ax.plot((x + 0.5) / side * image.width, (y + 0.5) / side * image.height, "o", color=ORANGE, ms=4)
             ax.set(xticks=[], yticks=[])
@@ -105,9 +102,7 @@ def languages(
     )
     table = table.loc[table.mean(axis=1).sort_values().index]
     made, (left, right) = figure(8.6, 0.18 * len(table) + 1.6, title, caption, 1, 2, width_ratios=(3, 2))
-    for code, colour, marker in zip(codes, COLOURS, MARKERS, strict=False):
-        left.plot(table[code], range(len(table)), marker, color=colour, ms=4, label=code)
-    names_on_y(left, table.index, "mA of the attribute, %")
+    dots(left, table, "mA of the attribute, %")
     left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=len(codes))
     shown = right.imshow(agreement, "viridis", vmin=min(0, agreement.min()), vmax=1)
     right.set_xticks(range(len(codes)), codes)
@@ -178,10 +173,8 @@ def attribute_scores(
         f"{gain.min():+.1f} ({gain.idxmin()}) to {gain.max():+.1f} ({gain.idxmax()}), mean {gain.mean():+.1f}"
     )
     made, ax = figure(8, 0.21 * len(table) + 1.4, title, caption)
-    for (method, values), colour, marker in zip(table.items(), COLOURS, MARKERS, strict=False):
-        ax.plot(values, range(len(table)), marker, color=colour, ms=4.5, label=method)
+    dots(ax, table, f"{column} of the attribute, %")
     if chance is not None:
         ax.axvline(100 * chance, color="black", lw=0.8, ls=":")
-    names_on_y(ax, table.index, f"{column} of the attribute, %")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=4)
     return made

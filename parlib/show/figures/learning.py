@@ -1,6 +1,5 @@
 """Figures of a head in training and at work."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from parlib.learn.train import History
-from parlib.show.figures.style import BLUE, GREY, ORANGE, figure
+from parlib.show.figures.style import BLUE, GREY, ORANGE, figure, patches
 
 
 def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
@@ -34,22 +33,13 @@ def attention_overlay(
     caption: str = "",
     rows: int = 1,
 ) -> Figure:
-    """Where an attribute looks: the attention on each patch over the darkened crop.
-
-    Args:
-        images: K PIL images.
-        maps: (K, N) attention on each patch; N must be a square number.
-        titles: K lines.
-        rows: number of rows over which the K pictures are spread.
-    """
+    """Attention `maps` (K, N), N a square number, over K darkened crops with a title each, spread over some rows."""
     maps = np.asarray(maps, dtype=np.float32)
-    side = math.isqrt(maps.shape[1])
     columns = -(-len(images) // rows)
     made, axes = figure(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns, squeeze=False)
     for ax, image, weights, line in zip(axes.flat, images, maps, titles, strict=False):
         ax.imshow(image.convert("L"), cmap="gray", vmax=330)
-        grid, extent = weights.reshape(side, side), (0, image.width, image.height, 0)
-        ax.imshow(grid, extent=extent, cmap="inferno", alpha=0.55, interpolation="bicubic")
+        patches(ax, image, weights, cmap="inferno", alpha=0.55, interpolation="bicubic")
         ax.set_title(line, fontsize=7)
     for ax in axes.flat:
         ax.axis("off")

@@ -1,12 +1,17 @@
 """The one style of all figures."""
 
+import math
 import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from PIL import Image
 
 # Okabe and Ito's colours: they can be told apart in every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
@@ -36,3 +41,16 @@ def names_on_y(ax: Axes, names: Iterable[str], xlabel: str) -> None:
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.set_xlabel(xlabel)
     ax.grid(axis="x", alpha=0.25)
+
+
+def dots(ax: Axes, table: pd.DataFrame, xlabel: str) -> None:
+    """One row per index of `table`, from the bottom; one colour and marker per column."""
+    for (name, values), colour, marker in zip(table.items(), COLOURS, MARKERS, strict=False):
+        ax.plot(values, range(len(table)), marker, color=colour, ms=4.5, label=name)
+    names_on_y(ax, table.index, xlabel)
+
+
+def patches(ax: Axes, image: Image.Image, values: np.ndarray, **drawn: Any) -> AxesImage:
+    """Patch values (N,) or colours (N, 3) in the shape of the crop; N must be a square number."""
+    side, extent = math.isqrt(len(values)), (0, image.width, image.height, 0)
+    return ax.imshow(values.reshape(side, side, *values.shape[1:]), extent=extent, **drawn)
