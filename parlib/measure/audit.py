@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from parlib.errors import BadInput
 from parlib.measure.bootstrap import persons
-from parlib.measure.metrics import PROTOCOLS, evaluate, positive_rates
+from parlib.measure.metrics import F1, PROTOCOLS, evaluate, positive_rates
 from parlib.schema import schema
 
 FIRST_TEST = 752  # the first test identity where ids are taken to be consecutive: 751 in train
@@ -63,7 +63,7 @@ def audit(
         out["identity_overlap"] = [round(float(np.isin(people[b], people[a]).mean()), 6) for a, b in partitions]
         copies = [(used[b], _copied(used[a], people[a], people[b])) for a, b in partitions]
         each = [_rounded(PROTOCOLS["rethinking"](*copy)) for copy in copies]
-        pairs = itertools.product((0.5, 0.45), ("harmonic", "per_image"))
+        pairs = itertools.product((0.5, 0.45), get_args(F1))
         flavours = {f"{f1} > {limit}": _rounded(evaluate(*copies[0], limit, f1)) for limit, f1 in pairs}
         protocols = _all(known, *copies[0])
         out["identity_copy"] = {**each[0], "protocols": protocols, "flavours": flavours, "partitions": each}
@@ -80,7 +80,8 @@ def _consecutive(labels, image_index, protocols):
         raise BadInput(f"image_index names {len(order)} identities for {len(labels)} rows of labels")
     row_of = {1 + i: i for i in range(len(ids["train"]))}
     row_of |= {FIRST_TEST + i: len(ids["train"]) + i for i in range(len(ids["test"]))}
-    out, mistaken, correct = {}, {}, {}
+    out: dict[str, Any] = {}
+    mistaken, correct = {}, {}
     for half, people in ids.items():
         found = [person for person in people if person in row_of]
         mistaken[half] = [row_of[person] for person in found]

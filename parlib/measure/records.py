@@ -113,7 +113,7 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
         files = [place]
         if place.is_dir():  # glob passes over what is hidden
             files = sorted(place / file for file in glob.glob("**/*.json", root_dir=place, recursive=True))
-        others = []
+        others: list[str] = []
         for file in files:
             try:
                 record = read_json(file, "record")
