@@ -156,11 +156,11 @@ class AttributeExplorer(Explorer):
         for a, name in enumerate(self.schema.names):
             signs = ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("○", "●", "")[truth[a]]
             colour = ORANGE if wrong[a] else BLUE if yes[a] else GREY
-            group = f"--above: 22px; --group: {_quoted(first[name])}" if name in first else ""
+            heading = f"--above: 22px; --group: {_quoted(first[name])}" if name in first else ""
             rules.append(
                 f".{self.mark} button:nth-of-type({a + 1}) {{--value: {100 * self.scores[a]:.1f}%;"
                 f"--tick: {100 * self.thresholds[a]:.1f}%; --colour: {colour};"
-                f'--words: "{signs} {self.scores[a]:.2f}"; {group}}}'
+                f'--words: "{signs} {self.scores[a]:.2f}"; {heading}}}'
             )
         self.bars.value = f"<style>{''.join(rules)}</style>"
 
