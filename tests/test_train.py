@@ -72,7 +72,9 @@ def test_the_callback_sees_every_step_and_every_epoch(setting):
 def test_labels_that_do_not_fit_are_named(setting):
     encoder, _, parts = setting
     head = new_head(PA100K, encoder, **SMALL)
-    with pytest.raises(BadInput, match="train: 40 features"):
+    with pytest.raises(
+        BadInput, match=r"train: labels are \(5, 26\), but features and the head's attributes \(40, 26\)"
+    ):
         fit(head, (parts["train"].store, parts["train"].labels[:5]), parts["val"])
     for options, said in (
         ({"loss": "hinge"}, "unknown loss 'hinge'; known: bce, ce, smoothed, focal, deepmar, asymmetric, adjusted"),

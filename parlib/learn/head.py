@@ -103,57 +103,35 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
     """Patch tokens, pooled features and encoded prompts -> one logit per attribute.
 
     Everything needed to use a trained head is saved with it: the constructor's arguments in `config.json`; the encoded
-    prompts, thresholds, temperature and `calibrated` as buffers in `model.safetensors`.
-
-    Args:
-        schema: `Schema.to_dict()` of the benchmark; A is its number of attributes. The head's own `schema` is a Schema.
-        prompts: A phrases, in the schema's order.
-        encoder: name of the encoder whose features it takes.
-        image_width, text_width: width of the encoder's patch and prompt tokens.
-        prompt_length: stored positions per prompt; T, the positions in use, is that of the longest prompt.
-        patches: N, for which `describe` counts; the head accepts any number.
-        width: D; None is the encoder's own width, as in the paper. Another one projects the patches first.
-        heads: h; 8 in the paper.
-        learnable_tokens: trained tokens beside each prompt's frozen ones.
-        grid: None keeps every patch; g averages the square patch map to g x g first.
-        feedforward: hidden width of the feed-forward in units of D; 4 in the paper.
-        dropout: after attention and inside the feed-forward.
-        queries: `patches` as in the paper, `prompts`, or `both` (two fusions, their outputs added).
-        image: `patches`, or `pooled` to use the pooled feature in their place.
-        shared: one fusion for all attributes, or False for one fusion per attribute (A times the parameters).
-        mixer: layers of self-attention over attributes before the classifiers.
-        exclusive: softmax within the schema's exclusive sets; logits stay log-odds.
-        pooled_residual: adds a linear classifier of the layer-normalised pooled feature to the logits.
-        norm_tokens, norm_logits: LayerNorm on the input tokens, BatchNorm on the logits.
-        at_once: attributes fused at a time; fewer need less memory, also in training, where they are computed twice.
+    prompts, thresholds, temperature and `calibrated` as buffers in `model.safetensors`. Defaults are the paper's.
     """
 
     encoder_identity: dict[str, str] | None = None  # of the encoder it was trained on; set by `read_run`
 
     def __init__(
         self,
-        schema: dict[str, Any],
-        prompts: Sequence[str],
-        encoder: str,
-        image_width: int,
-        text_width: int,
-        prompt_length: int,
-        patches: int = 196,
-        width: int | None = None,
-        heads: int = 8,
-        learnable_tokens: int = 4,
-        grid: int | None = None,
-        feedforward: int = 4,
-        dropout: float = 0.1,
-        queries: Literal["patches", "prompts", "both"] = "patches",
-        image: Literal["patches", "pooled"] = "patches",
-        shared: bool = True,
-        mixer: int = 0,
-        exclusive: bool = False,
-        pooled_residual: bool = False,
-        norm_tokens: bool = False,
-        norm_logits: bool = False,
-        at_once: int | None = None,
+        schema: dict[str, Any],  # `Schema.to_dict()`, of A attributes; the head's own `schema` is a Schema
+        prompts: Sequence[str],  # A phrases, in the schema's order
+        encoder: str,  # name of the encoder whose features it takes
+        image_width: int,  # of the encoder's patch tokens
+        text_width: int,  # of its prompt tokens
+        prompt_length: int,  # stored positions per prompt; T, the positions in use, is that of the longest prompt
+        patches: int = 196,  # N, for which `describe` counts; the head accepts any number
+        width: int | None = None,  # D; None is the encoder's own width; another one projects the patches first
+        heads: int = 8,  # h
+        learnable_tokens: int = 4,  # trained tokens beside each prompt's frozen ones
+        grid: int | None = None,  # None keeps every patch; g averages the square patch map to g x g first
+        feedforward: int = 4,  # hidden width of the feed-forward in units of D
+        dropout: float = 0.1,  # after attention and inside the feed-forward
+        queries: Literal["patches", "prompts", "both"] = "patches",  # both: two fusions, their outputs added
+        image: Literal["patches", "pooled"] = "patches",  # pooled: the pooled feature in the place of the patches
+        shared: bool = True,  # one fusion for all attributes, or one per attribute (A times the parameters)
+        mixer: int = 0,  # layers of self-attention over attributes before the classifiers
+        exclusive: bool = False,  # softmax within the schema's exclusive sets; logits stay log-odds
+        pooled_residual: bool = False,  # adds a linear classifier of the layer-normalised pooled feature to the logits
+        norm_tokens: bool = False,  # LayerNorm on the input tokens
+        norm_logits: bool = False,  # BatchNorm on the logits
+        at_once: int | None = None,  # attributes fused at a time; fewer need less memory, and in training more time
     ):
         super().__init__()
         self.schema, self.prompts, self.encoder = Schema.from_dict(schema), list(prompts), encoder

@@ -40,15 +40,10 @@ def prepare(
     encoder: Encoder,
     cache: str | os.PathLike,
     dtype: Dtype = "fp16",
-    view: str | None = None,
-    **options: Any,
+    view: str | None = None,  # the labels in other columns, such as `upar-lite`; -1 where the release has none
+    **options: Any,  # of `extract`
 ) -> Split:
-    """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`.
-
-    Args:
-        view: the labels in other columns, such as `upar-lite`; -1 where the benchmark does not carry one.
-        options: of `extract`.
-    """
+    """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`."""
     schema, dataset = head_schema(release, view), release.dataset(split)
     store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)

@@ -16,9 +16,7 @@ Rate = Tensor | None
 TEMPERATURES = (0.1, 10.0)  # the bounds of `fit_temperature`
 
 
-def bce(
-    logits: Tensor, labels: Tensor, smoothing: float = 0.0, weight: float | Tensor = 1.0, rate: Rate = None
-) -> Tensor:
+def bce(logits: Tensor, labels: Tensor, smoothing: float = 0, weight: Tensor | float = 1, rate: Rate = None) -> Tensor:
     """Binary cross-entropy: the mean over known labels of -weight * log(p of the true answer).
 
     The target is smoothed towards 1/2 by `smoothing`; `weight` broadcasts over (B, A).
@@ -44,12 +42,7 @@ def deepmar(logits: Tensor, labels: Tensor, rate: Tensor) -> Tensor:
 
 
 def asymmetric(
-    logits: Tensor,
-    labels: Tensor,
-    gamma_yes: float = 0.0,
-    gamma_no: float = 4.0,
-    margin: float = 0.05,
-    rate: Rate = None,
+    logits: Tensor, labels: Tensor, gamma_yes: float = 0, gamma_no: float = 4, margin: float = 0.05, rate: Rate = None
 ) -> Tensor:
     """Asymmetric loss (ICCV 2021, eq. 7): a focal power for each answer; a no with p below `margin` has no weight."""
     p = logits.sigmoid()  # (B, A)

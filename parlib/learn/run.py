@@ -49,22 +49,15 @@ def train_run(
     options: TrainOptions | None = None,
     revision: str | None = None,
     callback: Callable[[int, int, int, Any], object] | None = None,
-    view: str | None = None,
-    files: Mapping[str, Any] | None = None,
-    **head: Any,
+    view: str | None = None,  # train on the columns of a view of the schema, such as `upar-lite`
+    files: Mapping[str, Any] | None = None,  # `table` and `schema` of a folder of one's own, see `read_release`
+    **head: Any,  # `preset`, `language` and options of `VLMPARHead`
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.
 
     A run that was killed resumes after its last whole epoch when the same call is made again: its checkpoint lies
-    beside `out` until that is written. Under `accelerate launch` one process writes.
-
-    Args:
-        view: train on the columns of a view of the schema, such as `upar-lite`.
-        files: `table` and `schema` of a folder of one's own, see `read_release`.
-        head: `preset`, `language` and options of `VLMPARHead`.
-
-    Raises:
-        BadInput: besides bad data or names, an `out` that already holds something or is being written.
+    beside `out` until that is written. Under `accelerate launch` one process writes. `BadInput` where `out` exists or
+    another process is writing it.
     """
     out, options, state = Path(out), options or TrainOptions(), processes()
     checkpoint, lock = (out.with_name(f".{out.name}.{what}") for what in ("checkpoint", "lock"))
@@ -89,11 +82,8 @@ def train_run(
 class Progress:
     """Called by `train_run` after each step and epoch: one line of what is trained, a bar, and curves.
 
-    The line and the bar are made at the first step, so that an error before it is the only line on stderr.
-
-    Args:
-        words: of the line, after `parlib: `.
-        logs: folder for TensorBoard's files; BadInput where its package is not installed.
+    The line and the bar are made at the first step, so that an error before it is the only line on stderr. `logs` is a
+    folder for TensorBoard's files; `BadInput` where its package is not installed.
     """
 
     def __init__(self, words: str, seed: int, epochs: int, logs: Path | None = None):
@@ -129,18 +119,12 @@ def save_run(
     head: VLMPARHead,
     encoder: Encoder,
     val: Split,
-    arguments: dict[str, Any],
+    arguments: dict[str, Any],  # `benchmark`, `root`, `cache`, `seed`, `view`, and the dicts `training` and `head`
     history: History,
-    notes: Sequence[str] = (),
-    replace: bool = False,
+    notes: Sequence[str] = (),  # from `calibrate`
+    replace: bool = False,  # put it in the place of an earlier run, as a notebook that is run again does
 ) -> None:
-    """Write the folder of a run, whole or not at all.
-
-    Args:
-        arguments: of `train_run`: `benchmark`, `root`, `cache`, `seed`, `view`, and the dicts `training` and `head`.
-        notes: from `calibrate`.
-        replace: put it in the place of an earlier run, as a notebook that is run again does.
-    """
+    """Write the folder of a run, whole or not at all."""
     if not replace:
         _must_be_free(Path(out))
     setting = {

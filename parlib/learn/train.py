@@ -130,7 +130,8 @@ def fit(
         head.train()
         # Seeded by epoch: a resumed training draws what the whole one would have drawn.
         torch.manual_seed(seed * 10_000 + epoch)
-        batches, losses = _batches(labels, options, state.num_processes, seed * 10_000 + epoch), []
+        batches = _batches(labels, options, state.num_processes, seed * 10_000 + epoch)
+        losses: list[float] = []
         for step, (rows, flip) in enumerate(batches, start=1):
             tokens, pooled = (part.to(device).float() for part in _features(stores, rows[share], flip[share]))
             truth = labels[rows[share]].to(device)  # (B, A)
@@ -214,10 +215,9 @@ def with_mirrored(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
 
 def _check(head, parts, options):
     for split, (store, labels) in parts.items():
-        if len(store) != len(labels) or np.shape(labels)[1] != len(head.names):
-            raise BadInput(
-                f"{split}: {len(store)} features, labels {np.shape(labels)}, head of {len(head.names)} attributes"
-            )
+        expected = (len(store), len(head.names))
+        if np.shape(labels) != expected:
+            raise BadInput(f"{split}: labels are {np.shape(labels)}, but features and the head's attributes {expected}")
     for option, known in {"loss": LOSSES, "sampling": ("shuffled", "balanced"), "select": SUMMARY}.items():
         if getattr(options, option) not in known:
             raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
