@@ -63,7 +63,8 @@ def train_run(
     checkpoint, lock = (out.with_name(f".{out.name}.{what}") for what in ("checkpoint", "lock"))
     with only_one(out, lock) if state.is_main_process else contextlib.nullcontext():
         _must_be_free(out)
-        encoder, release = load_encoder(encoder_name, revision=revision), read_release(benchmark, root, **(files or {}))
+        encoder = load_encoder(encoder_name, revision=revision)
+        release = read_release(benchmark, root, **(files or {}))
         wanted: dict[str, Any] = {"view": view, "mirrored": options.mirrored}
         train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
         model = new_head(train.schema, encoder, seed, **head)
