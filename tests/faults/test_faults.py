@@ -186,7 +186,7 @@ FAULTS = [
     ("train", closed, "started", ".", r"cannot be written: Permission denied"),
     ("train", half, "ended", "run/model.safetensors", r"model .*a/run cannot be read"),
     ("train", half, "ended", "run/run.json", r"run\.json cannot be read"),
-    ("train", unreadable, "ended", "run/config.json", r"config\.json.*Permission denied"),
+    ("train", unreadable, "ended", "run/config.json", r"Permission denied.*config\.json"),
     ("predict", half, "stopped", ".out.csv.*.parts/part-000000.json", r"part-000000\.json cannot be read .*remove it"),
     ("predict", unreadable, "stopped", ".out.csv.*.parts/part-000000.json", r"part-000000\.json .*Permission denied"),
     ("predict", closed, "started", ".", r"cannot be written: Permission denied"),
