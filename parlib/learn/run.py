@@ -108,6 +108,8 @@ class Progress:
             self.bar.set_postfix({name: f"{seen[name]:.3f}" for name in ("loss", "mAP", "mA")})
             for name in ("loss", "mA", "f1", "mAP") if self.curves else ():
                 self.curves.add_scalar(name, seen[name], epoch)
+            if epoch + 1 == self.epochs:
+                self.bar.close()  # its line ends before the notes of `calibrate`
 
     def close(self) -> None:
         """End the bar and the curves."""
