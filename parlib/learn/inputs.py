@@ -73,10 +73,12 @@ def head_schema(release: Release, view: str | None = None) -> Schema:
     return replace(target, attributes=tuple(attributes))
 
 
-def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """Which attributes have a yes and a no in train and in val, (A,) bool; and notes on the others, also as a warning.
+def two_sided(
+    train: np.ndarray, val: np.ndarray, names: Sequence[str], warn: bool = True
+) -> tuple[np.ndarray, list[str]]:
+    """Which attributes have a yes and a no in train and in val, (A,) bool; and notes on the others.
 
-    `BadInput` where no attribute has both, in train or in val.
+    `warn` also gives the notes as one warning. `BadInput` where no attribute has both, in train or in val.
     """
     complete, notes, groups = np.ones(len(names), bool), [], []
     for split, labels in (("train", train), ("val", val)):
@@ -88,9 +90,9 @@ def two_sided(train: np.ndarray, val: np.ndarray, names: Sequence[str]) -> tuple
             found = [name for name, missing in zip(names, where, strict=True) if missing]
             notes += [f"{name}: {gap} in {split}" for name in found]
             groups += [f"{gap} in {split}: {', '.join(found)}"] if found else []
-    if notes and processes().is_main_process:
+    if notes and warn and processes().is_main_process:
         text = f"{(~complete).sum()} of {len(names)} attributes cannot be learned or calibrated ({'; '.join(groups)})"
-        warnings.warn(text, stacklevel=1)  # always from this line, so that Python shows the same note once
+        warnings.warn(text, stacklevel=1)
     return complete, notes
 
 

@@ -173,10 +173,10 @@ def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) 
     """Fit the head's temperature and tune one threshold per attribute on val, in place.
 
     `head.calibrated` becomes True for attributes with a yes and a no in train and in val. Where `fit_temperature` finds
-    no temperature, it is 1 and no attribute is calibrated. Returns notes for the record, each also given as a warning.
+    no temperature, it is 1 and no attribute is calibrated, which a warning says. Returns notes for the record.
     """
     (_, train_labels), (store, labels) = train, val
-    complete, notes = two_sided(train_labels, labels, head.names)
+    complete, notes = two_sided(train_labels, labels, head.names, warn=False)  # `fit` has said it
     logits = logits_of(head, store, mirrored=mirrored)  # (n, A)
     temperature = fit_temperature(logits, np.where(complete, labels, -1))
     if temperature is None:
