@@ -179,7 +179,7 @@ FAULTS = [
     ("extract", half, "ended", "t-*/manifest.json", r"manifest.json .*cannot be read"),
     ("extract", unreadable, "ended", "t-*/manifest.json", r"manifest.json .*Permission denied"),
     ("extract", closed, "started", ".", r"cannot be written: Permission denied"),
-    ("train", half, "cache", "features/*train*/shard-00000.safetensors", r"shard .*shard-00000.* cannot be read .*remove it"),
+    ("train", half, "cache", "features/*train*/shard-00000.safetensors", r"shard-00000.* cannot be read .*remove it"),
     ("train", unreadable, "cache", "features/*train*/shard-00000.safetensors", r"shard-00000.*Permission denied"),
     ("train", half, "stopped", ".run.checkpoint", r"checkpoint .*\.run\.checkpoint cannot be read .*remove it"),
     ("train", unreadable, "stopped", ".run.checkpoint", r"\.run\.checkpoint cannot be read: Permission denied"),
