@@ -342,3 +342,19 @@ def test_check_and_the_reader_agree_on_every_case(real_data):
         assert report.usable == loaded, folder
         seen += 1
     assert seen >= 6
+
+
+def test_a_row_that_ends_too_soon_is_named(tmp_path):
+    tree(tmp_path, "image,hat,bag\na.jpg,1,0\nb.jpg,1\n")
+    with pytest.raises(BadInput, match=r"metadata\.csv: row 2 has 2 cells, the header 3"):
+        read_table(tmp_path / "metadata.csv")
+
+
+def test_a_list_of_celeba_asks_for_its_codes_and_reads_with_them(tmp_path):
+    tree(tmp_path, "3\nhat bag\na.jpg -1  1\nb.jpg  1 -1\nsub/c.jpg 1 1\n", table="list_attr.txt")
+    with pytest.raises(BadInput, match=r"list_attr\.txt: column hat .*-1, first in row 1.*codes"):
+        load_benchmark("folder", tmp_path)
+    (tmp_path / "schema.yaml").write_text("codes: {yes: 1, no: -1}\n")
+    data = load_benchmark("folder", tmp_path)
+    by_name = dict(zip(data["image_id"], labels_of(data).tolist(), strict=True))
+    assert by_name == {"a.jpg": [0, 1], "b.jpg": [1, 0], "sub/c.jpg": [1, 1]}

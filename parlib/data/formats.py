@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,8 @@ def read_table(path):
     """A table of labels, boxes or splits as a DataFrame.
 
     Text files (CSV with commas, semicolons or tabs, UTF-8 or UTF-16) give text in every cell, so that "NA" and "007"
-    stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2.
+    stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2. A list
+    as CelebA has it, a count and a header of attributes alone before the rows, is read too.
     Parquet and JSON lines give the types they hold, whole numbers as int. An index column as pandas writes it is named
     "Unnamed: 0".
 
@@ -74,7 +77,7 @@ def read_table(path):
             lines = _text(path.read_bytes()).split("\n")
             frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
         else:
-            frame = _delimited(_text(path.read_bytes()))
+            frame = _delimited(_text(path.read_bytes()), path)
         names = [str(name) for name in frame.columns]
         if len(set(names)) < len(names):
             raise ValueError("two columns have one name")
@@ -90,11 +93,11 @@ def header(path):
 
             return pq.read_schema(path).names
         with open(path, "rb") as file:
-            first = _text(file.read(2**16), "ignore").lstrip("\n").split("\n", 1)[0]
+            lines = _text(file.read(2**16), "ignore").lstrip("\n").split("\n")
         if path.suffix.lower() == ".jsonl":
-            return list(json.loads(first))
-        listed = _LISTED.fullmatch(first.strip())
-        return ["image", "attribute-1"][: 2 if listed[2] else 1] if listed else _cells(first)
+            return list(json.loads(lines[0]))
+        listed = _LISTED.fullmatch(lines[0].strip())
+        return ["image", "attribute-1"][: 2 if listed[2] else 1] if listed else _headed(lines)[0]
     except (OSError, ValueError):
         return []
 
@@ -118,17 +121,29 @@ def _delimiter(line):
     return found if found in line else None
 
 
-def _delimited(text):
+def _headed(lines):
+    """(column names, lines from the header on); CelebA's count before the header goes, its pictures get a name."""
+    if not lines[0].strip().isdigit() or len(lines) < 2:
+        return _cells(lines[0]), lines
+    return ["image", *_cells(lines[1])], lines[1:]
+
+
+def _delimited(text, path):
     """A table from text with a header, or from a list without one."""
     lines = text.lstrip("\n").split("\n")
     if not _LISTED.fullmatch(lines[0].strip()):
-        body = io.StringIO("\n".join(lines))
-        names, options = _cells(lines[0]), {"dtype": str, "keep_default_na": False, "header": 0}
-        separator = _delimiter(lines[0]) or r"\s+"
-        frame = pd.read_csv(body, sep=separator, names=names, skipinitialspace=True, **options)
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise ValueError("a row has more cells than the header")
-        return frame
+        names, lines = _headed(lines)
+        separator = _delimiter(lines[0])
+        if separator is None:
+            lines, separator = [" ".join(line.split()) for line in lines], " "
+        # pandas would fill a short row with empty cells, which mean unknown.
+        rows = csv.reader(io.StringIO("\n".join(lines[1:])), delimiter=separator, skipinitialspace=True)
+        for row, cells in enumerate((cells for cells in rows if cells not in ([], [""])), 1):
+            if len(cells) != len(names):
+                count = f"row {row} has {len(cells)} cells, the header {len(names)}"
+                raise BadInput(f"{path}: {count}; write one for each column, empty where it is unknown")
+        options = {"dtype": str, "keep_default_na": False, "header": 0, "skipinitialspace": True}
+        return pd.read_csv(io.StringIO("\n".join(lines)), sep=separator, names=names, **options)
     rows = []
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -144,10 +159,16 @@ def _delimited(text):
 
 def read_mat(path):
     """Variables of a MATLAB file, as `scipy.io.loadmat` gives them; BadInput where it is none or is damaged."""
+    with reading(path, "MATLAB file", "fetch it again; a MATLAB 7.3 (HDF5) file has to be saved with `save -v7`"):
+        about = os.stat(path)
+        return _loaded(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=1)  # the audit of PETA reads its one file for each of five partitions
+def _loaded(path, modified, size):
     from scipy.io import loadmat
 
-    with reading(path, "MATLAB file", "fetch it again; a MATLAB 7.3 (HDF5) file has to be saved with `save -v7`"):
-        return loadmat(path)
+    return loadmat(path)
 
 
 def member(container, key, where):

@@ -1,6 +1,7 @@
 """A feature store: a folder of memory-mapped features with a manifest of everything that determines them."""
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -124,14 +125,18 @@ def _shard_bytes(tensors, label):
 
 
 def images_of(dataset: datasets.Dataset) -> dict[str, str]:
-    """What tells one list of images from another: hashes of their ids, and of their files' sizes in bytes."""
+    """What tells one list of images from another: hashes of their ids, and of their files' sizes or embedded bytes."""
     files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
-    return {"items_sha256": digest(list(dataset["image_id"])), "files_sha256": digest([_size(file) for file in files])}
+    return {
+        "items_sha256": digest(list(dataset["image_id"])),
+        "files_sha256": digest([_content(file) for file in files]),
+    }
 
 
-def _size(file):
+def _content(file):
+    """SHA-256 of a picture that a table holds, or the size in bytes of a file, which is not read for it."""
     if file["bytes"] is not None:
-        return len(file["bytes"])
+        return hashlib.sha256(file["bytes"]).hexdigest()
     try:
         return os.path.getsize(file["path"])
     except OSError:  # whoever opens it says what is wrong
