@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from parlib import BadInput, FeatureStore, extract, load_benchmark, load_encoder
 from parlib.cli import main
 from parlib.encode import extract as extraction
-from parlib.encode.store import check_store
+from parlib.encode.store import check_store, images_of
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,12 @@ def test_images_that_changed_under_a_store_make_another_store(encoder, rendered,
     image = root / "data" / dataset()[0]["image_id"]
     image.write_bytes(image.read_bytes() + b"\0\xff\xd9")
     assert extract(dataset(), encoder, tmp_path, "t", layout="pooled", progress=False).folder != before.folder
+
+
+def test_pictures_in_a_table_are_told_apart_by_content():
+    features = datasets.Features({"image_id": datasets.Value("string"), "image": datasets.Image(decode=False)})
+    one, other = (
+        datasets.Dataset.from_dict({"image_id": ["a"], "image": [{"bytes": content, "path": None}]}, features)
+        for content in (b"same size", b"size same")
+    )
+    assert images_of(one) != images_of(other)
