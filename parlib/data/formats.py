@@ -137,8 +137,8 @@ def _delimited(text, path):
         if separator is None:
             lines, separator = [" ".join(line.split()) for line in lines], " "
         # pandas would fill a short row with empty cells, which mean unknown.
-        rows = csv.reader(io.StringIO("\n".join(lines[1:])), delimiter=separator, skipinitialspace=True)
-        for row, cells in enumerate((cells for cells in rows if cells not in ([], [""])), 1):
+        parsed = csv.reader(io.StringIO("\n".join(lines[1:])), delimiter=separator, skipinitialspace=True)
+        for row, cells in enumerate((cells for cells in parsed if cells not in ([], [""])), 1):
             if len(cells) != len(names):
                 count = f"row {row} has {len(cells)} cells, the header {len(names)}"
                 raise BadInput(f"{path}: {count}; write one for each column, empty where it is unknown")
