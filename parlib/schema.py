@@ -140,7 +140,7 @@ class Schema:
                 self.index(member)
         for name, order in self.permutations.items():
             if sorted(order) != list(range(len(names))):
-                raise BadInput(f"schema {self.name!r}: {name!r} is no permutation of 0..{len(names) - 1}")
+                raise BadInput(f"schema {self.name!r}: {name!r} is not a valid permutation of 0..{len(names) - 1}")
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -249,7 +249,7 @@ class Schema:
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike) -> "Schema":
-        """A schema from a YAML file; the layout is that of `parlib/assets/schemas/`."""
+        """A schema from a YAML file laid out as in `parlib/assets/schemas/`."""
         return cls.from_dict(read_yaml(path, "schema"), where=path)
 
 
@@ -289,7 +289,7 @@ def _only(item, known, where):
 def _name(value, where):
     if type(value) not in (str, int, float) or not str(value).strip():
         hint = 'quote it: "yes", "no"' if isinstance(value, bool) else "give a text"
-        raise BadInput(f"{where} is no schema: {value!r} is no name; {hint}")
+        raise BadInput(f"{where} is no schema: {value!r} is not a valid name; {hint}")
     return str(value)
 
 
@@ -308,7 +308,7 @@ def _codes(declared, where):
     if declared is None:
         return None
     if not isinstance(declared, Mapping):
-        raise BadInput(f"{where}: {declared!r} are no codes; write codes: {{yes: 2, no: 1, unknown: 0}}")
+        raise BadInput(f"{where}: {declared!r} is not a valid code mapping; write codes: {{yes: 2, no: 1, unknown: 0}}")
     codes = {("no", "yes")[key] if isinstance(key, bool) else key: value for key, value in declared.items()}
     _only(codes, ("yes", "no", "unknown"), f"{where}, codes")
     return codes

@@ -123,7 +123,7 @@ def test_bad_input_is_named(tmp_path, capsys):
         audit("pa100k", np.zeros((3, 26)), [(np.arange(3), np.arange(0))])
     with pytest.raises(BadInput, match="1 identities for 3 images"):
         audit("peta", np.zeros((3, 105)), [(np.arange(2), np.arange(2, 3))], ["a"])
-    with pytest.raises(BadInput, match="no audit of 'folder'"):
+    with pytest.raises(BadInput, match="unknown benchmark 'folder'"):
         audit_arrays("folder", tmp_path)
     assert main(["audit", "--benchmark", "peta", "--root", str(tmp_path)]) == 2
     assert "PETA.mat" in capsys.readouterr().err

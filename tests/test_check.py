@@ -63,7 +63,7 @@ def test_every_bad_image_is_found_whatever_is_sampled(tmp_path):
     assert unreadable == ["7.jpg", "21.jpg", "33.jpg", "50.jpg"]
     assert any("1 of 60 images are missing" in text and "first 41.jpg" in text for text in report.problems)
     assert "NOT usable: 2 problem(s)" in report.to_text()
-    assert "never 1 cap" in report.to_text() and "always 1 hat" in report.to_text()
+    assert "never 1: cap" in report.to_text() and "always 1: hat" in report.to_text()
 
 
 def test_a_bad_picture_in_a_dataset_is_an_error_on_access(tmp_path):

@@ -221,7 +221,7 @@ def test_explorers_refuse_a_head_or_features_of_another_encoder(encoder, splits,
     assert shipped.encoder_identity["weights"] == encoder.identity["weights"], "a head that was read knows its encoder"
     other = copy.copy(head)
     other.encoder_identity = {**encoder.identity, "tokenizer": "0" * 64}
-    with pytest.raises(BadInput, match="the head was made with another encoder: tokenizer of"):
+    with pytest.raises(BadInput, match="the head was made with another encoder: different tokenizer"):
         AttributeExplorer(encoder, PA100K, splits["test"], head=other)
     with pytest.raises(BadInput, match="tokenizer of the store's encoder"):
         ErrorExplorer(PA100K, splits["test"], *scored, head=other, store=store)

@@ -179,7 +179,7 @@ def test_features_that_overflow_are_refused(make, encoder, monkeypatch):
         return ImageFeatures(torch.full((images, 64, 128), 1e6), torch.ones(images, 128))
 
     monkeypatch.setattr(type(encoder), "encode_images", large)
-    with pytest.raises(BadInput, match="overflow the stored dtype; use bf16 or fp32"):
+    with pytest.raises(BadInput, match="values too large for fp16; use --dtype bf16 or fp32"):
         make(workers=0)
 
 
@@ -201,7 +201,7 @@ def test_options_that_do_not_fit_are_named(dataset, make):
     for layout in ("mean", "grid:", "grid:0", "grid:x"):
         with pytest.raises(BadInput, match=f"unknown layout '{layout}'.*tokens, pooled, grid:7"):
             make(layout=layout)
-    with pytest.raises(BadInput, match="which has a 8 x 8 patch map"):
+    with pytest.raises(BadInput, match="has a patch map of 8 x 8; use tokens or pooled"):
         make(layout="grid:3")
     with pytest.raises(BadInput, match="no image"):
         make(dataset.select(np.arange(0)))

@@ -54,7 +54,7 @@ def test_parquet(tmp_path):
 
 def test_yaml_schema_chooses_columns(tmp_path):
     tree(tmp_path, "image,hat,note\na.jpg,1,dark\nb.jpg,0,\n")
-    with pytest.raises(BadInput, match=r"column note holds dark: 'dark' in row 1 is neither yes nor no"):
+    with pytest.raises(BadInput, match=r"column note, row 1: 'dark' is neither yes nor no"):
         load_benchmark("folder", tmp_path)
     (tmp_path / "schema.yaml").write_text("name: shop\nattributes: [{name: hat, prompt: a hat, group: head}]\n")
     data = load_benchmark("folder", tmp_path)
@@ -78,8 +78,8 @@ def test_without_split_people_stay_together(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("image,hat\na.jpg,3\n", r"column hat holds 3: what 3, first in row 1.*codes: \{yes: 2"),
-        ("image,hat\na.jpg,yes\nb.jpg,maybe\n", "'maybe' in row 2 is neither yes nor no"),
+        ("image,hat\na.jpg,3\n", r"column hat, row 1: the meaning of 3.*codes: \{yes: 2"),
+        ("image,hat\na.jpg,yes\nb.jpg,maybe\n", "row 2: 'maybe' is neither yes nor no"),
         ("name,hat\na.jpg,1\n", r"looked for a column image \(or file_name, filename\), found name, hat"),
         ("image\na.jpg\n", "no column of labels"),
         ("image,hat\n", "has no rows"),
@@ -101,7 +101,7 @@ def test_bad_tables(tmp_path, text, match):
 def test_which_table(tmp_path):
     tree(tmp_path, "image,hat\na.jpg,1\n", table="one.csv")
     (tmp_path / "two.csv").write_text("image,hat\nb.jpg,0\n")
-    with pytest.raises(BadInput, match=r"found one\.csv, two\.csv; name it"):
+    with pytest.raises(BadInput, match=r"found one\.csv, two\.csv; choose one with --table FILE"):
         load_benchmark("folder", tmp_path)
     assert labels_of(load_benchmark("folder", tmp_path, table="two.csv")).tolist() == [[0]]
     assert labels_of(load_benchmark("folder", tmp_path / "one.csv")).tolist() == [[1]]
@@ -210,7 +210,7 @@ def test_names_for_a_list_without_a_header(tmp_path):
 
 def test_codes_alone_in_a_schema_file(tmp_path):
     tree(tmp_path, "image,hat\na.jpg,2\nb.jpg,1\nsub/c.jpg,0\n")
-    with pytest.raises(BadInput, match=r"column hat holds 2, 1, 0: .*codes: \{yes: 2, no: 1, unknown: 0\}"):
+    with pytest.raises(BadInput, match=r"column hat, row 1: .*2, 1, 0.*codes: \{yes: 2, no: 1, unknown: 0\}"):
         load_benchmark("folder", tmp_path)
     (tmp_path / "schema.yaml").write_text("codes: {yes: 2, no: 1, unknown: 0}\n")
     data = load_benchmark("folder", tmp_path)

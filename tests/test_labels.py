@@ -38,17 +38,17 @@ def test_what_cannot_be_mistaken_is_read(cells, labels):
 @pytest.mark.parametrize(
     ("cells", "match"),
     [
-        (["1", "-1"], "column hat holds 1, -1: what -1, first in row 2, means is not declared; .*codes: {yes: 2"),
-        (["1", "2", "1"], "column hat holds 1, 2: what 2, first in row 2"),
+        (["1", "-1"], "column hat, row 2: the meaning of -1 is not declared \\(values: 1, -1\\); .*codes: {yes: 2"),
+        (["1", "2", "1"], "column hat, row 2: the meaning of 2"),
         (["-1", "-1"], "what -1, first in row 1"),
-        (["0", "1", "2"], "column hat holds 0, 1, 2: what 2, first in row 3"),
+        (["0", "1", "2"], "column hat, row 3: the meaning of 2"),
         ([2, 2, 2], "what 2, first in row 1"),
-        (["0", "1", "0.7"], r"soft labels, first 0\.7 in row 3; choose a limit"),
-        ([0.25, 0.75], r"soft labels, first 0\.25 in row 1"),
-        (["0", "55", "100"], "first 55 in row 2: percentages or counts"),
-        (["12.5", "0"], r"percentages or measures, first 12\.5 in row 1"),
-        (["yes", "no", "maybe"], "'maybe' in row 3 is neither yes nor no"),
-        (["1", "0", "none"], "'none' in row 3 is neither yes nor no"),
+        (["0", "1", "0.7"], r"row 3: 0\.7 is a soft label; choose a limit"),
+        ([0.25, 0.75], r"row 1: 0\.25 is a soft label"),
+        (["0", "55", "100"], "row 2: 55 is a percentage or a count"),
+        (["12.5", "0"], r"row 1: 12\.5 is a percentage or a measure"),
+        (["yes", "no", "maybe"], "row 3: 'maybe' is neither yes nor no"),
+        (["1", "0", "none"], "row 3: 'none' is neither yes nor no"),
         (["1", "0", "inf"], "inf"),
     ],
 )
@@ -84,11 +84,11 @@ def test_codes_of_one_attribute_go_before_those_of_all():
 @pytest.mark.parametrize(
     ("cells", "codes", "match"),
     [
-        (["2", "1", "3"], {"yes": 2, "no": 1}, "column hat holds '3' in row 3, which its codes do not declare"),
-        (["2", "1", "0"], {"yes": 2, "no": 1}, "holds '0' in row 3"),
-        (["1", "-1"], {"unknown": 2}, "holds '-1' in row 2"),
-        (["1"], {"yes": 1, "no": 1}, "codes give 1 to yes and to no"),
-        (["1"], {"unknown": 0}, "codes give 0 to no and to unknown"),
+        (["2", "1", "3"], {"yes": 2, "no": 1}, "column hat, row 3: its codes do not declare '3'"),
+        (["2", "1", "0"], {"yes": 2, "no": 1}, "row 3: its codes do not declare '0'"),
+        (["1", "-1"], {"unknown": 2}, "row 2: its codes do not declare '-1'"),
+        (["1"], {"yes": 1, "no": 1}, "code 1 means both yes and no"),
+        (["1"], {"unknown": 0}, "code 0 means both no and unknown"),
     ],
 )
 def test_codes_that_do_not_fit_are_refused(cells, codes, match):
@@ -105,7 +105,7 @@ def test_minus_one_beside_0_is_said_to_be_unknown():
 def test_arrays_of_matlab():
     values = np.array([[1, 0], [0, 1]], np.uint8)
     assert to_labels(values, ["a", "b"], "x.mat").tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(BadInput, match=r"x\.mat: column a holds 1, -1"):
+    with pytest.raises(BadInput, match=r"x\.mat: column a, row \d+: .*1, -1"):
         to_labels(values.astype(np.int8) * 2 - 1, ["a", "b"], "x.mat")
     with pytest.raises(BadInput, match=r"labels are \(2, 2\), expected one row per image and 3 columns"):
         to_labels(values, ["a", "b", "c"], "x.mat")

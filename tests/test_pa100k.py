@@ -257,7 +257,7 @@ def test_what_is_not_there_is_named(tmp_path):
         load_benchmark("pa100k", tmp_path, "train")
     with pytest.raises(BadInput, match="no such folder"):
         load_benchmark("pa100k", tmp_path / "gone", "train")
-    with pytest.raises(BadInput, match="no benchmark 'pa100'; there are pa100k"):
+    with pytest.raises(BadInput, match="unknown benchmark 'pa100'; known: pa100k"):
         load_benchmark("pa100", tmp_path, "train")
     tree(tmp_path)
     with pytest.raises(BadInput, match="no split 'dev'; it has train, val, test"):

@@ -48,7 +48,7 @@ def test_rows_come_in_the_order_of_the_indices(stored):
 
 def test_every_flipped_byte_is_found_by_check(folder, capsys):
     assert main(["check", str(folder)]) == 0
-    assert "40 rows, shards 3" in capsys.readouterr().out
+    assert "40 rows; shards 3" in capsys.readouterr().out
     rng = np.random.default_rng(0)
     for file in sorted(folder.glob("shard-*")):
         whole = file.read_bytes()

@@ -353,7 +353,7 @@ def test_a_run_holds_its_encoders_identity_and_evaluate_refuses_another(setting,
     assert evaluate_run(tmp_path / "run")["setting"]["identity"] == encoder.identity
     run["setting"]["identity"]["preprocessing"] = "another"
     path.write_text(json.dumps(run))
-    with pytest.raises(BadInput, match=r"run .*/run was made with another encoder: preprocessing of encoder 'nano'"):
+    with pytest.raises(BadInput, match=r"run .*/run was made with another encoder: different preprocessing"):
         evaluate_run(tmp_path / "run")
 
 

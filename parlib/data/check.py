@@ -1,4 +1,4 @@
-"""Can this tree be used? Everything wrong with it at once, instead of the first fault a loader meets."""
+"""Whether a tree can be used: all its problems at once."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from PIL import Image
 from parlib.data import folder, market1501, pa100k, peta
 from parlib.data.formats import TABLES, holds
 from parlib.data.images import MAX_SIDE, open_image
+from parlib.data.labels import some
 from parlib.data.release import read_release
 from parlib.errors import BadInput
 
@@ -50,10 +51,8 @@ class Report:
             f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
         ]
         for split, found in self.splits.items():
-            lines.append(
-                f"  {split}: "
-                + ", ".join(_phrase(key, value) for key, value in found.items() if value or key == "rows")
-            )
+            phrases = [_phrase(key, value) for key, value in found.items() if value or key == "rows"]
+            lines.append(f"  {split}: {'; '.join(phrases)}")
         for kind, texts in (("problem", self.problems), ("note", self.notes)):
             lines += [f"  {kind}: {text.removeprefix(f'{self.source}: ')}" for text in texts]
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
@@ -62,7 +61,7 @@ class Report:
 def check(
     root: str | os.PathLike, images: bool = True, decode: int | None = DECODED, kind: str | None = None, **options: Any
 ) -> Report:
-    """Read the tree at `root` and report counts, faults and oddities.
+    """Report all problems of the tree at `root` at once, with counts and findings of labels.
 
     Args:
         root: any tree, or an annotation file.
@@ -108,7 +107,7 @@ def check(
 
 
 def recognise(root: Path) -> str | None:
-    """Which benchmark a tree or an annotation file is; None for none, or for several below one folder.
+    """Which benchmark a tree or an annotation file is; None if no benchmark or more than one is found.
 
     What lies at `root` itself goes before anyone's own table there, and this before what lies further down.
     """
@@ -148,15 +147,13 @@ def _labels(listing, schema):
 
 
 def _phrase(key, value):
+    key = key.replace("_", " ")
     if isinstance(value, list):
-        value = f"{', '.join(value[:4])}{f' and {len(value) - 4} more' if len(value) > 4 else ''}"
-    elif isinstance(value, dict):
-        value = ", ".join(f"{name} {count:,}" for name, count in value.items())
-    elif isinstance(value, float):
-        value = f"{value:.1%}"
-    else:
-        value = f"{value:,}"
-    return f"{value} rows" if key == "rows" else f"{key.replace('_', ' ')} {value}"
+        return f"{key}: {some(value, 4)}"
+    if isinstance(value, dict):
+        return f"{key}: {', '.join(f'{name} {count:,}' for name, count in value.items())}"
+    value = f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
+    return f"{value} rows" if key == "rows" else f"{key} {value}"
 
 
 def _decode(report, split, paths, pictures, most):

@@ -84,7 +84,7 @@ def _sources(root, table):
         have = ", ".join(path.name for path in found) or holds(root)
         raise BadInput(
             f"{root}: looked for metadata.csv, one table of labels ({', '.join(TABLES)}), or one named by each split; "
-            f"found {have}; name it: table="
+            f"found {have}; choose one with --table FILE (table= in Python)"
         )
     return chosen, [path for path in split_of if path not in chosen]
 

@@ -33,9 +33,9 @@ def holds(folder):
 
 
 def column_order(names, schema, where):
-    """(positions in a file's `names` of the schema's attributes, notes), so that a reordered file is read right.
+    """(index of each schema attribute among a file's `names`, notes).
 
-    A name that differs in capitals or punctuation alone fits too, which a note says, as it names what is left over.
+    A name may differ in capitals or punctuation; notes list such names and those that are left out.
     """
     place = {folded(name): i for i, name in reversed(list(enumerate(names)))} | {n: i for i, n in enumerate(names)}
     order = [place.get(name, place.get(folded(name))) for name in schema.names]
@@ -85,7 +85,7 @@ def read_table(path):
 
 
 def header(path):
-    """Column names of a table from its first line alone; none where it is no table."""
+    """Column names of a table, from its first line; [] if the file is not a table."""
     path = Path(path)
     try:
         if path.suffix.lower() == ".parquet":

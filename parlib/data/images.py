@@ -1,4 +1,4 @@
-"""Image files: found without a stat each, kept inside the root, and decoded to RGB or refused by name."""
+"""Find image files, refuse those outside the root, decode to RGB."""
 
 import io
 import os
@@ -145,8 +145,8 @@ def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Imag
         with image:
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                most = f"{MAX_SIDE} px a side or {MAX_PIXELS // 10**6} million pixels"
-                raise BadInput(f"{path}: {width} x {height} px is larger than {most}; crop or shrink it")
+                most = f"at most {MAX_SIDE:,} px per side and {MAX_PIXELS // 10**6} megapixels are read"
+                raise BadInput(f"{path}: {width} x {height} px; {most}; crop or shrink it")
             image.load()
             return upright_rgb(image, path)
 
@@ -177,7 +177,7 @@ def upright_rgb(image: Image.Image, path: str | os.PathLike) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode == "F":
-        raise BadInput(f"{path}: floating-point pixels have no known range; save it with 8 or 16 bits")
+        raise BadInput(f"{path}: pixels are floating-point numbers; save the image with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit grey: convert() would clip everything above 255 to white
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

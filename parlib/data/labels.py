@@ -36,7 +36,7 @@ def to_labels(values, names, where, schema=None, notes=None):
             with_minus.append(name)
         strange = [text for text in texts if text not in meaning]
         if strange:
-            raise BadInput(f"{where}: column {name} {_refusal(rows, texts, strange, codes)}")
+            raise BadInput(f"{where}: column {name}, {_refusal(rows, texts, strange, codes)}")
         labels[:, j] = np.array([meaning[text] for text in texts], np.int8)[rows]
     if with_minus and notes is not None:
         notes.append(f"-1 is read as unknown, in {some(with_minus)}; where it means no: codes: {{yes: 1, no: -1}}.")
@@ -53,10 +53,8 @@ def _meaning(codes, where):
             # YAML and JSON read a bare yes as true.
             for text in _WORDS["yes" if one else "no"][1:] if isinstance(one, bool) else [_text(one)]:
                 if declared.setdefault(text, key) != key:
-                    raise BadInput(
-                        f"{where}: codes give {one} to {declared[text]} and to {key}; declare yes, no and unknown, "
-                        "each with a code of its own"
-                    )
+                    both = f"{declared[text]} and {key}"
+                    raise BadInput(f"{where}: code {one} means both {both}; give each meaning its own code")
                 out[text] = value
     return out
 
@@ -82,22 +80,22 @@ def _text(cell):
 
 
 def _refusal(rows, texts, strange, codes):
-    """What is wrong with a column that holds the `strange` texts, and what to do."""
+    """First row of a column with one of the `strange` texts, what is wrong with it, and what to do."""
     words = [text for text in strange if _number(text.rstrip("%")) is None]
     first = words[0] if words else strange[0]
     row = int(np.flatnonzero(rows == texts.index(first))[0]) + 1
-    held = some([text for text in texts if text])
+    values = some([text for text in texts if text])
     if codes:
-        return f"holds {first!r} in row {row}, which its codes do not declare; add it there, or correct it"
+        return f"row {row}: its codes do not declare {first!r}; add it there, or correct it"
     if words:
-        return f"holds {held}: {first!r} in row {row} is neither yes nor no; {_REMEDY}"
+        return f"row {row}: {first!r} is neither yes nor no (values: {values}); {_REMEDY}"
     numbers = [_number(text.rstrip("%")) for text in strange]
     if any(number % 1 for number in numbers):
-        kind = "soft labels" if all(0 <= number <= 1 for number in numbers) else "percentages or measures"
-        return f"holds {kind}, first {first} in row {row}; choose a limit and write 1 above it and 0 below"
+        kind = "soft label" if all(0 <= number <= 1 for number in numbers) else "percentage or a measure"
+        return f"row {row}: {first} is a {kind}; choose a limit and write 1 above it and 0 below"
     if max(numbers) > 9 or "%" in first:
-        return f"holds {held}, first {first} in row {row}: percentages or counts; choose a limit and write 1 or 0"
-    return f"holds {held}: what {first}, first in row {row}, means is not declared; {_REMEDY}"
+        return f"row {row}: {first} is a percentage or a count; choose a limit and write 1 above it and 0 below"
+    return f"row {row}: the meaning of {first} is not declared (values: {values}); {_REMEDY}"
 
 
 def _number(text):

@@ -56,7 +56,7 @@ def read(root, images=True, seed=0):
 
 
 def find(root, depth=2):
-    """The annotation file in `root` or up to `depth` levels down, or else the folder of training images, or None."""
+    """Path of the annotation file in `root` or up to `depth` levels down, else of the training images, or None."""
     folders = list(folders_below(root, depth))
     files = [folder / ANNOTATIONS for folder in folders] + [Path(root) / "attribute" / ANNOTATIONS]
     images = [folder / FOLDERS["train"] for folder in folders if (folder / FOLDERS["train"]).is_dir()]
@@ -101,7 +101,7 @@ def _images(base, half, people, source, notes):
     if not folder.is_dir():
         raise BadInput(
             f"{base}: no folder {folder.name} here or two folders further down, found {holds(base)}; give the folder "
-            "that has both, or use images=False for labels alone"
+            "that contains both image folders, or use images=False for labels alone"
         )
     parts = [part.relative_to(base) for part in folders_below(folder, 1)]
     found = [part / name for part in parts for name in files_in(base / part)]

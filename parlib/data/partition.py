@@ -106,13 +106,13 @@ def read_index(path, names):
         split -> list of row numbers into `names`.
 
     Raises:
-        BadInput: a pickle (reading one runs the code in it), another layout, an image that `names` does not have.
+        BadInput: a pickle (it can run code), another layout, an image that `names` does not have.
     """
     path = Path(path)
     if path.is_file() and path.read_bytes()[:1] == b"\x80":
         raise BadInput(
-            f"{path}: a pickle runs the code inside it when it is read. Where you trust it, convert it by Python: "
-            f"{_PICKLE.format(name=path.name)}"
+            f"{path}: pickle files can run code, so they are not read; if you trust this one, convert it with: python "
+            f'-c "{_PICKLE.format(name=path.name)}"'
         )
     if path.suffix == ".json":
         content = read_json(path, "split index")

@@ -40,6 +40,12 @@ def read(root, images=True, partition=None, attributes="35"):
             is a `PETA.mat`, and `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
     """
+    (release,) = read_partitions(root, [partition], attributes)
+    return release
+
+
+def read_partitions(root, partitions, attributes="35"):
+    """`read` for each of several partitions, with the files parsed once: list of `Release`."""
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
     source = Path(root) if Path(root).is_file() else find(root)
@@ -51,16 +57,19 @@ def read(root, images=True, partition=None, attributes="35"):
     else:
         base = source
         whole, official, notes = _of_archives(base, _archives(base))
-    if partition is None:
-        partition = WITHOUT_PARTITION if official is None else 0
-    indices, note = _partition(partition, whole, official, source)
     chosen = schema("peta105" if str(attributes) == "105" else "peta")
     whole.labels = np.ascontiguousarray(whole.labels[:, : len(chosen)])  # the 35 are the first of the 105
-    splits = {split: whole.rows(index) for split, index in indices.items()}
-    expected = EXPECTED if str(partition).isdigit() else {}
-    if not expected:
-        note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
-    return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes])
+    releases = []
+    for partition in partitions:
+        if partition is None:
+            partition = WITHOUT_PARTITION if official is None else 0
+        indices, note = _partition(partition, whole, official, source)
+        splits = {split: whole.rows(index) for split, index in indices.items()}
+        expected = EXPECTED if str(partition).isdigit() else {}
+        if not expected:
+            note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
+        releases.append(Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes]))
+    return releases
 
 
 def find(root, depth=1):
@@ -125,8 +134,8 @@ def _original_names(source, subset, people, archives):
     for i, (name, person) in enumerate(itertools.zip_longest(names, map(str, people), fillvalue="none"), 1):
         if _person(name) != person:
             raise BadInput(
-                f"{folder}: its {len(names):,} pictures are not the {len(people):,} of {source}: number {i} is {name}, "
-                f"expected person {person}; lay the ten folders as the release has them, or images/00001.png ..."
+                f"{folder} has {len(names):,} images, {source} expects {len(people):,}; image {i} is {name}, expected "
+                f"person {person}; unpack the release again"
             )
     return [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
 
@@ -166,7 +175,7 @@ def _label_file(path, known):
         if words and not set(words) & set(known):
             raise BadInput(f"{path}: row {row}: {words[0]!r} is no attribute of PETA; take the file of the release")
         if key and people.setdefault(_person(key), set(words)) != set(words):
-            raise BadInput(f"{path}: row {row}: {key} has other attributes than in a row before; remove one")
+            raise BadInput(f"{path}: row {row}: {key} appears twice with different attributes; remove one row")
     return people
 
 
@@ -190,8 +199,8 @@ def _partition(partition, whole, official, source):
 def _official(number, official, total, source):
     if official is None:
         raise BadInput(
-            f"{source}: the official partitions stand in PETA.mat, which is not here; lay it beside the ten folders, "
-            f"or use partition={WITHOUT_PARTITION!r} or a list of test images"
+            f"{source}: the official partitions are in PETA.mat, which is missing; put it next to the ten folders, or "
+            f"use partition={WITHOUT_PARTITION!r} or a list of test images"
         )
     if number >= len(official):
         raise BadInput(f"{source}: no partition {number}; there are 0..{len(official) - 1}")
@@ -205,12 +214,12 @@ def _official(number, official, total, source):
 
 
 def _index(path, names):
-    """A published index; where it names test images alone, the others are train and val."""
+    """A published index; if only test is listed, all other images are trainval."""
     is_repacked = bool(names) and "/" not in names[0]
     if is_repacked and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
         raise BadInput(
-            f"{path}: names images of the release by their files, which {names[0]} and so on do not tell; lay the ten "
-            "folders of the release beside PETA.mat, without images/"
+            f"{path} lists file names of the release, but this tree has only renumbered images ({names[0]} ...); put "
+            "the ten folders next to PETA.mat and remove images/"
         )
     indices, note = read_index(path, names), f"Partition read from {path.name}."
     if set(indices) == {"test"}:

@@ -105,7 +105,7 @@ class Release:
         return [f"{self.source}: rows (official release in brackets): {', '.join(other)}; {about}"]
 
     def dataset(self, split: str, images: bool = True) -> datasets.Dataset:
-        """The `Dataset` of a split; BadInput for a faulty list or for images that are not there."""
+        """The `Dataset` of a split; BadInput for a faulty list or for missing images."""
         listing = self.listing(split)
         found = self.survey(split) if images and listing.pictures is None else None
         problems = self.problems([split], {split: found} if found else {})
@@ -229,9 +229,11 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     For Market-1501 a row is a person: the images of a person are known from file names alone.
     """
     if name not in BENCHMARKS[:-1]:
-        raise BadInput(f"no audit of {name!r}; there are {', '.join(BENCHMARKS[:-1])}")
-    options = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
-    releases = [read_release(name, root, images=False, **each) for each in options]
+        raise BadInput(f"unknown benchmark {name!r} for an audit; known: {', '.join(BENCHMARKS[:-1])}")
+    if name == "peta":
+        releases = import_module("parlib.data.peta").read_partitions(root, range(5), attributes="105")
+    else:
+        releases = [read_release(name, root, images=False)]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
     train, test = halves[0]
     whole = releases[0].listing("trainval") + releases[0].listing("test")
@@ -247,9 +249,9 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_release(name: str, root: str | os.PathLike, images: bool = True, **options: Any) -> Release:
-    """Every split of a benchmark as listed, faults and all: a `Release`."""
+    """Every split of a benchmark as listed, including faulty rows."""
     if name not in BENCHMARKS:
-        raise BadInput(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+        raise BadInput(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     read = import_module(f"parlib.data.{name}").read
     known = [option for option in inspect.signature(read).parameters if option not in ("root", "images")]
     for option in options:

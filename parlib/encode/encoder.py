@@ -96,7 +96,7 @@ class Encoder:
         return parts if self.layer is None else {**parts, "layer": str(self.layer)}
 
     def must_match(self, identity: Mapping[str, Any], whose: str) -> None:
-        """BadInput names the parts in which `whose` encoder, such as that of "model runs/a", was another one.
+        """Raise BadInput if `whose` ("model runs/a") was made with a different encoder, naming the parts that differ.
 
         Parts that the `identity` of an older file lacks are not compared.
         """
@@ -104,8 +104,8 @@ class Encoder:
         differ = [part for part, value in compared.items() if (value and str(value)) != self.identity.get(part)]
         if differ:
             raise BadInput(
-                f"{whose} was made with another encoder: {' and '.join(differ)} of encoder {self.name!r} differ from "
-                "those used there; give the encoder used there, unchanged, or make it again with this one"
+                f"{whose} was made with another encoder: different {' and '.join(differ)} than encoder {self.name!r}; "
+                "use the original encoder, or run it again with this one"
             )
 
     def preprocess(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
@@ -155,7 +155,7 @@ class Encoder:
 
     @torch.no_grad()
     def encode_prompts(self, texts: Iterable[str], mask: bool = False) -> PromptFeatures:
-        """A phrases -> `PromptFeatures`; lower-cased, and padded on the right or cut (a warning) to the tower's length.
+        """A phrases -> `PromptFeatures`; lower-cased, right-padded or truncated (with a warning) to the text length.
 
         Args:
             mask: pass the padding mask to the text tower. It was trained without one, so by default none is passed and
@@ -195,14 +195,14 @@ class Encoder:
 
     @torch.no_grad()
     def zero_shot(self, pooled_images: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
-        """Probability (B, A) of each prompt for each image: sigmoid(scale * cos + bias), the checkpoint's own two."""
+        """Probability (B, A) of each prompt for each image: sigmoid(scale * cos + bias) of the checkpoint."""
         images = F.normalize(pooled_images.to(self.device).float(), dim=-1)  # (B, D)
         prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
         return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
 
 
 def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
-    """SHA-256 of tensors by name, shape, dtype and bytes; `label` tells equal ones in two places apart."""
+    """SHA-256 of tensors by name, shape, dtype and bytes; `label` makes equal tensors in different roles differ."""
     hashed = hashlib.sha256(label.encode())
     for name, tensor in sorted(tensors.items()):
         hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -292,4 +292,5 @@ def _must_fit_together(encoder, loading):
         raise BadInput(f"{whose} has no layer {encoder.layer} of its image tower, only 1 to {layers}")
     made = (encoder.preprocessing.get("size") or {}).get("height", side)
     if side and made != side:
-        raise BadInput(f"{whose}: its preprocessor makes {made} px, its image tower takes {side} px")
+        sizes = f"the preprocessor resizes to {made} px but the image encoder expects {side} px"
+        raise BadInput(f"{whose}: {sizes}; take both from one checkpoint")

@@ -124,15 +124,16 @@ def _shard(images, image_bytes):
 
 
 def _tokens_kept(layout, encoder):
-    """Patch tokens stored of an image, at most; BadInput where the layout is unknown or does not fit the encoder."""
+    """Maximum number of patch tokens stored per image; BadInput for an unknown layout or one that does not fit."""
     if layout in ("tokens", "pooled"):
         return encoder.patches if layout == "tokens" else 0
     grid, side = layout.removeprefix("grid:"), math.isqrt(encoder.patches)
     if not (layout.startswith("grid:") and grid.isdigit() and int(grid)):
         raise BadInput(f"unknown layout {layout!r} of features; known: tokens, pooled, grid:7 (7 x 7 cells)")
     if encoder.keeps_aspect or side % int(grid):
-        map_ = "patch maps of any shape" if encoder.keeps_aspect else f"a {side} x {side} patch map"
-        raise BadInput(f"layout {layout!r} does not fit {encoder.name!r}, which has {map_}; use tokens or pooled")
+        shape = "patch maps of any shape" if encoder.keeps_aspect else f"a patch map of {side} x {side}"
+        needs = f"layout {layout} needs a square patch map that {grid} divides"
+        raise BadInput(f"{needs}; encoder {encoder.name!r} has {shape}; use tokens or pooled")
     return int(grid) ** 2
 
 
@@ -161,7 +162,8 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
         for index, span in zip(missing, spans, strict=True):
             tensors = _encode_span(len(span), loaded, encoder, manifest, bar)
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
-                raise BadInput(f"features of {folder.name}, shard {index}, overflow the stored dtype; use bf16 or fp32")
+                where = f"features of {folder.name}, shard {index}"
+                raise BadInput(f"{where}: values too large for {manifest['dtype']}; use --dtype bf16 or fp32")
             if written:
                 written.result()
             # On its own thread: hashing and writing let go of the interpreter.

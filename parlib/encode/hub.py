@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from huggingface_hub import snapshot_download
@@ -49,9 +50,9 @@ def folder_of(name: str, what: str, known: Iterable[str], revision: str | None =
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, **hub))
     except Exception as error:  # a dozen classes for no network, no such name and no permission
         raise BadInput(
-            f"no folder {name!r}, and the {what} cannot be fetched ({one_line(error)}): no such name at the hub, no "
-            "network, or HF_HUB_OFFLINE is set and it is not in the cache; "
-            f"`hf download {name} --local-dir FOLDER` where there is a network, then give FOLDER"
+            f"cannot find {what} {name!r}: no such folder, and the hub has no such name or cannot be reached (no "
+            f"network, or HF_HUB_OFFLINE is set); run `hf download {name} --local-dir FOLDER` where there is a "
+            f"network, then give FOLDER (cause: {shorten(one_line(error), 160)})"
         ) from error
 
 

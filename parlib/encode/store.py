@@ -37,7 +37,7 @@ class FeatureStore:
         with reading(path, "feature store manifest", _AGAIN):
             self.manifest = json.loads(path.read_text(encoding="utf-8"))
             if self.manifest.get("format") != FORMAT:
-                raise BadInput(f"{folder} was written by another version of parlib; make it anew with `parlib extract`")
+                raise BadInput(f"{folder} was written by another version of parlib; run `parlib extract` again")
             if mirrored and not self.manifest["mirrored"]:
                 raise BadInput(f"{folder} holds no mirrored images; extract them with `parlib extract --mirrored`")
             if missing := len(missing_shards(self.folder, self.manifest)):
@@ -82,7 +82,7 @@ class FeatureStore:
         return torch.cat([shard.pooled for shard in self._shards]).float()
 
     def averaged(self) -> "FeatureStore":
-        """The same store with the mean of an image's patch tokens in the place of its pooled features."""
+        """Copy of the store whose pooled features are the mean of the patch tokens."""
         made = copy.copy(self)
         parts = [self[k : k + 256] for k in range(0, len(self), 256)]
         made.pooled = torch.cat([part.tokens.float().sum(1) / part.mask.sum(1, keepdim=True) for part in parts])
@@ -90,7 +90,7 @@ class FeatureStore:
 
     @cached_property
     def shapes(self) -> torch.Tensor | None:
-        """Rows and columns of each image's patches, (n, 2), of a NaFlex encoder; None where all have the same."""
+        """Patch grid (rows, columns) of each image, (n, 2), for a NaFlex encoder, else None."""
         return torch.cat(self._read("shapes")) if self.manifest["patches"] == "varying" else None
 
 
@@ -125,7 +125,7 @@ def _shard_bytes(tensors, label):
 
 
 def images_of(dataset: datasets.Dataset) -> dict[str, str]:
-    """What tells one list of images from another: hashes of their ids, and of their files' sizes or embedded bytes."""
+    """Hashes of image ids, and of file sizes in bytes or of the pictures that a table holds."""
     files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
     return {
         "items_sha256": digest(list(dataset["image_id"])),
