@@ -40,9 +40,9 @@ def test_what_cannot_be_mistaken_is_read(cells, labels):
     [
         (["1", "-1"], "column hat, row 2: the meaning of -1 is not declared \\(values: 1, -1\\); .*codes: {yes: 2"),
         (["1", "2", "1"], "column hat, row 2: the meaning of 2"),
-        (["-1", "-1"], "what -1, first in row 1"),
+        (["-1", "-1"], "row 1: the meaning of -1"),
         (["0", "1", "2"], "column hat, row 3: the meaning of 2"),
-        ([2, 2, 2], "what 2, first in row 1"),
+        ([2, 2, 2], "row 1: the meaning of 2"),
         (["0", "1", "0.7"], r"row 3: 0\.7 is a soft label; choose a limit"),
         ([0.25, 0.75], r"row 1: 0\.25 is a soft label"),
         (["0", "55", "100"], "row 2: 55 is a percentage or a count"),

@@ -83,7 +83,7 @@ def test_a_pickle_is_refused_with_what_converts_it(tmp_path):
     (tmp_path / "dataset.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(BadInput, match=r"import json, pickle; part = pickle\.load\(open\('dataset\.pkl'") as caught:
         read_index(tmp_path / "dataset.pkl", NAMES)
-    compile(str(caught.value).split("by Python: ")[1], "remedy", "exec")
+    compile(str(caught.value).split('python -c "')[1].removesuffix('"'), "remedy", "exec")
 
 
 def test_the_hash_of_an_index_knows_no_order():
