@@ -201,7 +201,7 @@ def test_one_image_takes_uploads_and_refuses_what_is_no_picture(tab, tmp_path):
     for name, words in (
         ("none.png", "is no image"),
         ("animated.gif", "has 2 frames; the first is shown"),
-        ("huge.png", "20000 x 10 px is larger"),
+        ("huge.png", "20000 x 10 px; at most 16,384 px per side"),
         ("alpha.png", "alpha.png"),
     ):
         appears(tab, words, choose, tab, tmp_path / name)

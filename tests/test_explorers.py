@@ -149,7 +149,7 @@ def test_an_upload_is_scored_without_truth(one):
     [
         (b"no picture at all", "is no image"),
         (b"", "empty"),
-        (encoded(Image.new("L", (20_000, 10))), "20000 x 10 px is larger"),
+        (encoded(Image.new("L", (20_000, 10))), "20000 x 10 px; at most 16,384 px per side"),
         (encoded(Image.effect_noise((60, 160), 50))[:3000], "cannot be read"),
         (encoded(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 99)]), "2 frames"),
     ],

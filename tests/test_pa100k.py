@@ -147,7 +147,9 @@ def test_other_codes_are_refused_and_read_when_they_are_declared(tmp_path):
             mat[f"{split}_label"] = 2 * mat[f"{split}_label"].astype(np.int8) - 1
 
     want = tree(tmp_path, edit=edit)["val_label"] == 1
-    with pytest.raises(BadInput, match=r"train_label: column \w+ holds -1.*schema\.yaml, such as codes: \{yes: 2"):
+    with pytest.raises(
+        BadInput, match=r"train_label: column \w+, row 1: the meaning of -1.*schema\.yaml, such as codes: \{yes: 2"
+    ):
         load_benchmark("pa100k", tmp_path, "val")
     (tmp_path / "schema.yaml").write_text("codes: {yes: 1, no: -1}\n")
     data = load_benchmark("pa100k", tmp_path, "val")
@@ -228,7 +230,7 @@ def set_label(value):
         (put("train_label", rows(2)), r"\(2, 26\), expected 3 rows, one per image name"),
         (put("train_label", rows(3)[:, :25]), r"\(3, 25\).*26"),
         (put("train_label", cells(["a", "b", "c"])), r"labels are \(3, 1\), expected 3 rows, one per image"),
-        (set_label(7), r"val_label: column Hat holds .*7.*: what 7, first in row 2"),
+        (set_label(7), r"val_label: column Hat, row 2: the meaning of 7 is not declared"),
         (put("test_images_name", cells(["000007.jpg", np.zeros((0, 0)), "000009.jpg"])), "test has 1 empty.*row 2"),
         (put("test_images_name", cells(["000007.jpg", "000007.jpg", "000009.jpg"])), "twice.*000007"),
         (put("test_images_name", cells(["000001.jpg", "000008.jpg", "000009.jpg"])), "000001.jpg' in train and test"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
+from parlib.data import audit_arrays, check, labels_of, load_benchmark, peta, read_release, schema_of
+from parlib.data.formats import read_mat
 from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.peta import SUBSETS, leak
 from parlib.errors import BadInput
@@ -75,7 +76,7 @@ def test_small_tree(tmp_path):
         (lambda m: m["peta"].update(data=m["peta"]["data"][::-1]), "numbering the images from 1"),
         (
             lambda m: m["peta"]["data"].__setitem__((3, 6), 9),
-            "column personalLess60 holds 1, 0, 9: what 9, first in row 4",
+            "column personalLess60, row 4: the meaning of 9 is not declared",
         ),
         (lambda m: m["peta"].update(attribute=cells([*NAMES[:-1], "Hat"])), "unknown .*'Hat'"),
         (
@@ -245,6 +246,15 @@ def test_the_release_is_read_as_it_is(tmp_path, folder, label):
         load_benchmark("peta", tmp_path, "test", partition=0)
 
 
+def test_an_audit_parses_peta_mat_once(tmp_path, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(peta, "read_mat", lambda path: parsed.append(path) or read_mat(path))
+    _, part = tree(tmp_path)
+    arrays = audit_arrays("peta", tmp_path)
+    assert len(parsed) == 1 and len(arrays["partitions"]) == 5
+    assert [len(test) for _, test in arrays["partitions"]] == [len(part["test"])] * 5
+
+
 def test_the_release_with_the_partitions_of_peta_mat(tmp_path):
     """No repacking: the rows of PETA.mat are the files of a sub-dataset in the order of their names."""
     release(tmp_path)
@@ -275,7 +285,7 @@ def test_a_list_of_test_images_is_a_partition(tmp_path):
         mat_of_release(tmp_path)
     # Repacked images have lost the names of the release.
     (tmp_path / "images").mkdir()
-    with pytest.raises(BadInput, match=r"names images of the release.*lay the ten folders .* beside PETA\.mat"):
+    with pytest.raises(BadInput, match=r"lists file names of the release.*put the ten folders next to PETA\.mat"):
         read_release("peta", tmp_path, partition=path)
     (tmp_path / "images").rmdir()
     path.write_text("PETA_dataset/CUHK/archive/0009.png 0\n")
