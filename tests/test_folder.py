@@ -352,7 +352,7 @@ def test_a_row_that_ends_too_soon_is_named(tmp_path):
 
 def test_a_list_of_celeba_asks_for_its_codes_and_reads_with_them(tmp_path):
     tree(tmp_path, "3\nhat bag\na.jpg -1  1\nb.jpg  1 -1\nsub/c.jpg 1 1\n", table="list_attr.txt")
-    with pytest.raises(BadInput, match=r"list_attr\.txt: column hat .*-1, first in row 1.*codes"):
+    with pytest.raises(BadInput, match=r"list_attr\.txt: column hat, row 1: the meaning of -1 .*codes"):
         load_benchmark("folder", tmp_path)
     (tmp_path / "schema.yaml").write_text("codes: {yes: 1, no: -1}\n")
     data = load_benchmark("folder", tmp_path)
