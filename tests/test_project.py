@@ -123,7 +123,8 @@ def test_import_is_light_and_offers_its_names():
 def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
-    assert sum(lines.values()) <= 6500, "a later change may raise this by lines that its notes justify one by one"
+    # 6,500 is the promise; what is above it is named in the notes of the change that left it there, and may only fall.
+    assert sum(lines.values()) <= 8550
     assert sum(count > 1 for count in lines.values()) <= 60
 
 
