@@ -173,9 +173,9 @@ NAMED = {half: "file cut in half", unreadable: "no right to read", closed: "no r
 # the place that the job writes to ("stopped": after the job was killed, "ended": after it ended).
 FAULTS = [
     ("extract", half, "tree", "data/000007.jpg", r"000007.jpg cannot be read"),
-    ("extract", half, "tree", "annotation.mat", r"annotation.mat: .* fetch it again"),
-    ("extract", unreadable, "tree", "data/000007.jpg", r"000007.jpg: .*Permission denied"),
-    ("extract", unreadable, "tree", "annotation.mat", r"annotation.mat: .*Permission denied"),
+    ("extract", half, "tree", "annotation.mat", r"annotation.mat cannot be read .*fetch it again"),
+    ("extract", unreadable, "tree", "data/000007.jpg", r"000007.jpg.*Permission denied"),
+    ("extract", unreadable, "tree", "annotation.mat", r"annotation.mat cannot be read: Permission denied"),
     ("extract", half, "ended", "t-*/manifest.json", r"manifest.json .*cannot be read"),
     ("extract", unreadable, "ended", "t-*/manifest.json", r"manifest.json .*Permission denied"),
     ("extract", closed, "started", ".", r"cannot be written: Permission denied"),
