@@ -170,7 +170,8 @@ def _stamp(source):
 def _is_rendered(folder):
     """Whether a folder holds this project's own renders: the examples, or a part of a rendered tree."""
     above = Path(folder).resolve()
-    return above.parent == EXAMPLES.parent.resolve() or any((place / "rendered.json").is_file() for place in (above, *above.parents))
+    ships = above.parent == EXAMPLES.parent.resolve()
+    return ships or any((place / "rendered.json").is_file() for place in (above, *above.parents))
 
 
 def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
