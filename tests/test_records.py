@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from parlib import BadInput, bootstrap
-from parlib.measure.records import comparison, make_record, read_records, write_record
+from parlib.files import digest
+from parlib.measure.records import comparison, make_record, read_records, read_scores, write_record
 
 RNG = np.random.default_rng(0)
-LABELS, SCORES = RNG.integers(-1, 2, (40, 4)), RNG.random((40, 4))
+LABELS, SCORES = RNG.integers(-1, 2, (40, 4)), RNG.random((40, 4)).astype(np.float32)
 PEOPLE = np.repeat(np.arange(10), 4).astype(str)
 
 
@@ -125,12 +126,54 @@ def test_the_digest_of_what_is_comparable_tells_lists_labels_encoders_and_select
         setting = {"encoder": "nano", "weights": "w", "training": {"select": "mAP", "lr": 1}, **dict(setting)}
         return make_record("head", setting, data, LABELS, SCORES, None, list("abcd"))
 
-    same = [made(), made({"seed": 1}), made({"head": {"preset": "compact"}})]
+    same = [made(), made({"seed": 1}), made({"head": {"preset": "compact"}}), made({"training": {"select": "mA"}})]
     others = [
         *(made(data={key: "other"}) for key in ("items_sha256", "labels_sha256", "view")),
         *(made({"weights": "v"}), made({"identity": {"weights": "w", "tokenizer": "t"}})),
-        made({"training": {"select": "mA"}}),
+        made({"selection": "epoch chosen on test"}),
     ]
     assert len({r["comparable"] for r in same}) == 1
     assert len({r["comparable"] for r in [same[0], *others]}) == 1 + len(others)
     assert all(comparison(r) != comparison(same[0]) for r in others)
+
+
+def test_the_scores_of_a_record_lie_beside_it_and_give_its_numbers_again(tmp_path):
+    written = record(identities=["", *PEOPLE[1:]])
+    write_record(written, tmp_path / "r.json")
+    (read,) = read_records(tmp_path)
+    arrays = read_scores(read)
+    assert {name: array.dtype.str for name, array in arrays.items()} == {
+        **{"scores": "<f4", "labels": "|i1", "identity": "<i4", "thresholds": "<f8", "names": "<U1"}
+    }
+    assert (arrays["scores"] == SCORES).all() and (arrays["labels"] == LABELS).all()
+    assert arrays["identity"].tolist() == [-1, *map(int, PEOPLE[1:])]
+    again = bootstrap(arrays["labels"], arrays["scores"], identities=arrays["identity"])
+    for name, interval in read["intervals"].items():
+        assert interval == pytest.approx(list(again.loc[name, ["low", "high"]]), abs=1e-6)
+    assert all((arrays[name] == same).all() for name, same in read_scores(written).items()), "and before it is written"
+
+
+def test_scores_that_were_changed_or_are_missing_are_an_error(tmp_path):
+    write_record(record(), tmp_path / "r.json")
+    (read,) = read_records(tmp_path)
+    npz = tmp_path / "r.npz"
+    npz.write_bytes(npz.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadInput, match=r"r\.npz is not the file that its record names"):
+        read_scores(read)
+    npz.unlink()
+    with pytest.raises(BadInput, match=r"no scores of a record at .*r\.npz"):
+        read_scores(read)
+    old = {name: value for name, value in read.items() if name not in ("scores_file", "sha256")}
+    (tmp_path / "r.json").write_text(json.dumps({**old, "sha256": digest(old)}))
+    (read,) = read_records(tmp_path)
+    with pytest.raises(BadInput, match="has no file of scores; make it again"):
+        read_scores(read)
+
+
+def test_a_copy_without_scores_does_not_hide_the_one_that_has_them(tmp_path):
+    for folder in ("a", "b", "c"):
+        write_record(record(), tmp_path / folder / "r.json")
+    for folder in ("a", "c"):
+        (tmp_path / folder / "r.npz").unlink()
+    (read,) = read_records(tmp_path)
+    assert len(read_scores(read)["scores"]) == len(SCORES)

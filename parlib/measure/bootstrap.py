@@ -81,13 +81,13 @@ def bootstrap(
 
 
 def persons(identities: Sequence[str | None] | npt.ArrayLike | None, images: int) -> np.ndarray:
-    """Number of the person in each image, (N,) int from 0; an image without an identity ("" or None) is its own."""
+    """Number of the person in each image, (N,) int from 0; an image without an identity ("", None, -1) is its own."""
     if identities is None:
         return np.arange(images)
     column = pd.Series(identities, dtype=object)
     if len(column) != images:
         raise BadInput(f"{len(column)} identities for {images} images; give one for each row")
-    who, known = pd.factorize(column.mask(column == ""), sort=True)
+    who, known = pd.factorize(column.mask(column.isin(["", -1])), sort=True)
     missing = np.flatnonzero(who < 0)
     who[missing] = len(known) + np.arange(len(missing))
     return who

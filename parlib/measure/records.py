@@ -1,6 +1,11 @@
-"""A record: one JSON file with the scores of a run and all that is needed to repeat it."""
+"""A record: one JSON file with the scores of a run and all that is needed to repeat it.
+
+Beside it lies an npz file with the probabilities and labels, so that any protocol can be asked later.
+"""
 
 import glob
+import hashlib
+import io
 import json
 import math
 import os
@@ -12,15 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from parlib.errors import BadInput
-from parlib.files import digest, json_text, read_json, write_atomic
+from parlib.files import digest, json_text, read_json, reading, write_atomic
 from parlib.measure.bootstrap import bootstrap, persons
 from parlib.measure.metrics import evaluate
 
 _PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
 _PARTS = ("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
+_CHOSEN_ON_VAL = "epoch and thresholds chosen on val"
+
+
+class Record(dict[str, Any]):
+    """A record as a dict, and where its probabilities and labels are; see `read_scores`."""
+
+    npz: bytes | None = None  # content of the file to write beside it, while it is new
+    path: Path | None = None  # where it was read from
 
 
 def make_record(
@@ -32,22 +46,27 @@ def make_record(
     thresholds: np.ndarray | None,
     names: Sequence[str],
     identities: Sequence[str | None] | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """Score predictions and write down how they were made.
 
     Args:
         method: row name in the tables, such as `VLM-PAR head`.
-        setting: encoder, its identity, prompts, options, seed: whatever determines the scores.
-        data: benchmark, kind of tree (`official`, `rendered`, `own`, `other`), split, hashes of the list and labels.
+        setting: encoder, its identity, prompts, options, seed: whatever determines the scores; `selection`, where
+            anything was chosen otherwise than on val.
+        data: benchmark, kind of tree (`official`, `rendered`, `own`, `other`), split, hashes of the list and labels,
+            and, where known, `train_positive_rates` (A,).
         labels, scores, names: (N, A), (N, A), A; see `evaluate`.
         thresholds: (A,) tuned on val, or None where there was nothing to tune on.
         identities: N people, so that intervals are of another draw of people instead of images.
 
     Returns:
         dict without a time, the same for the same inputs on the same machine. `intervals` are 95 % bootstrap intervals
-        (low, high). Undefined scores are nan, and null in the file. `comparable` is the digest of `comparison`.
+        (low, high). Undefined scores are nan, and null in the file. `comparable` is the digest of `comparison`,
+        `scores_file` the SHA-256 of the npz file.
     """
+    scores = np.asarray(scores, dtype=np.float32)  # as the npz holds them
     at_half = evaluate(labels, scores, names=names)
+    npz = _npz(labels, scores, thresholds, names, identities)
     record = {
         "format": 1,
         "method": method,
@@ -64,6 +83,7 @@ def make_record(
         "per_attribute": at_half.per_attribute.astype(float).to_dict("index"),
         "made_with": {package: version(package) for package in _PACKAGES},
         "hardware": hardware(),
+        "scores_file": hashlib.sha256(npz).hexdigest(),
     }
     if thresholds is not None:
         tuned = evaluate(labels, scores, threshold=thresholds, names=names)
@@ -76,7 +96,9 @@ def make_record(
     record["comparable"] = digest(comparison(record))
     record = json.loads(json_text(record))  # as the file holds it, for the digest
     record["sha256"] = digest(record)
-    return _with_nan(record)
+    made = _with_nan(record)
+    made.npz = npz
+    return made
 
 
 def comparison(record: dict[str, Any]) -> dict[str, Any]:
@@ -88,16 +110,54 @@ def comparison(record: dict[str, Any]) -> dict[str, Any]:
         "labels": data.get("labels_sha256"),
         "protocol": record["protocol"],
         "encoder": setting.get("identity") or setting.get("weights"),
-        "selection": (setting.get("training") or {}).get("select"),
+        "selection": setting.get("selection", _CHOSEN_ON_VAL),
     }
 
 
 def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write one record as strict JSON, whole or not at all."""
+    """Write one record as strict JSON, whole or not at all; the npz of a new one first, beside it."""
+    if isinstance(record, Record) and record.npz:
+        write_atomic(Path(path).with_suffix(".npz"), record.npz)
     write_atomic(path, json_text(record) + "\n")
 
 
-def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
+def read_scores(record: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What a record was made from, from the npz file beside it.
+
+    Returns:
+        `scores` (N, A) float32, `labels` (N, A) int8, `identity` (N,) int32, -1 where unknown, `names` (A,) str, and
+        `thresholds` (A,) float64, of no length where none were tuned.
+
+    Raises:
+        BadInput: the file is missing, was changed, or the record was made without one.
+    """
+    path, content = getattr(record, "path", None), getattr(record, "npz", None)
+    if not record.get("scores_file") or (path is None and content is None):
+        raise BadInput(f"record {path or record['method']} has no file of scores; make it again with this version")
+    if content is None:
+        with reading(path.with_suffix(".npz"), "scores of a record", "copy it beside its record, or make both again"):
+            content = path.with_suffix(".npz").read_bytes()
+        if hashlib.sha256(content).hexdigest() != record["scores_file"]:
+            raise BadInput(f"{path.with_suffix('.npz')} is not the file that its record names; make both again")
+    return dict(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _npz(labels, scores, thresholds, names, identities):
+    """Content of the npz file; not compressed, so that the same scores are the same bytes everywhere."""
+    people = pd.Series(identities if identities is not None else [None] * len(labels), dtype=object)
+    arrays = {
+        "scores": scores,
+        "labels": np.asarray(labels, dtype=np.int8),
+        "identity": pd.factorize(people.mask(people == ""), sort=True)[0].astype(np.int32),
+        "thresholds": np.asarray(thresholds if thresholds is not None else [], dtype=np.float64),
+        "names": np.asarray(names, dtype=np.str_),
+    }
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def read_records(*places: str | os.PathLike) -> list[Record]:
     """Records from files and from folders, also those below them, in the order of their paths.
 
     A run's folder gives the records of its evaluations. JSON files in folders that are no records are left out, with a
@@ -107,7 +167,7 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
     Raises:
         BadInput: a place that is no record and holds none, or a record that was changed since it was made.
     """
-    records: dict[str, dict[str, Any]] = {}
+    records: dict[str, Record] = {}
     foreign: list[str] = []
     for place in map(Path, places):
         files = [place]
@@ -126,8 +186,9 @@ def read_records(*places: str | os.PathLike) -> list[dict[str, Any]]:
                 others.append(str(file))
             elif digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
                 raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
-            else:
+            elif record["sha256"] not in records or file.with_suffix(".npz").is_file():
                 records[record["sha256"]] = _with_nan(record)
+                records[record["sha256"]].path = file
         if len(others) == len(files):
             hint = "`parlib evaluate RUN` and `parlib baselines` write records"
             raise BadInput(f"{place} holds no record (JSON files read: {len(files)}); {hint}")
@@ -143,7 +204,7 @@ def _with_nan(record):
     numbers = {part: _nan_for_null(record[part]) for part in ("scores", "intervals", "per_attribute")}
     if record["tuned"]:
         numbers["tuned"] = {**_nan_for_null(record["tuned"]), "interval": record["tuned"]["interval"]}
-    return {**record, **numbers}
+    return Record({**record, **numbers})
 
 
 def _nan_for_null(value):
