@@ -16,7 +16,7 @@ from harness import write
 
 from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import ImageFeatures
-from parlib.learn.run import new_head
+from parlib.learn.methods import new_head
 from parlib.schema import schema
 from parlib.show.explorers import AttributeExplorer, DatasetExplorer, ErrorExplorer, PromptExplorer, ThresholdExplorer
 from pedsynth import synthesize

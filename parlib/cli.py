@@ -159,19 +159,19 @@ def train(
 ) -> None:
     """Train the fusion head, its epoch chosen on val and never on test; print the folders of the runs."""
     from parlib.encode.encoder import processes
+    from parlib.learn.methods import find_methods
     from parlib.learn.run import Progress, train_run
-    from parlib.learn.train import TrainOptions
     from parlib.profile import settings
 
-    chosen, is_main = settings(profile), processes().is_main_process
+    base, is_main = settings(profile), processes().is_main_process
+    used = encoder or base.encoder
+    commit = revision or (base.revision if used == base.encoder else None)
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
-    options = TrainOptions(**chosen.training | {key: value for key, value in wanted.items() if value is not None})
-    head: dict[str, Any] = {"preset": "paper", **chosen.head, **({"preset": preset} if preset else {})}
-    head |= {"language": language} if language else {}
-    used = encoder or chosen.encoder
-    commit = revision or (chosen.revision if used == chosen.encoder else None)
+    (method,) = find_methods([preset or base.method])
+    options = method.train_options(used, **{key: value for key, value in wanted.items() if value is not None})
+    head = method.options | ({"language": language} if language else {})
     words = (
-        f"training on {benchmark} at {root}: profile {chosen.name}, encoder {used}{f' at {commit}' if commit else ''}, "
+        f"training on {benchmark} at {root}: profile {base.name}, encoder {used}{f' at {commit}' if commit else ''}, "
         f"head {head['preset']}, {options.epochs} epochs of batches of {options.batch_size}, learning rate "
         f"{options.lr:g}, loss {options.loss}"
     )
@@ -202,8 +202,8 @@ def baselines(
     """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
     from parlib.data import read_release
     from parlib.encode.encoder import load_encoder
-    from parlib.learn.baselines import baseline_records
     from parlib.learn.inputs import prepare
+    from parlib.learn.run import baseline_records
     from parlib.measure.records import write_record
 
     release = read_release(benchmark, root, **_files(table=table, schema=schema))

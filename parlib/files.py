@@ -72,14 +72,18 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+class Busy(BadInput):
+    """Another process is writing the same file or folder."""
+
+
 @contextlib.contextmanager
-def only_one(path: str | os.PathLike, lock: str | os.PathLike) -> Iterator[None]:
-    """Hold the file `lock` while `path` is made, and remove it afterwards; BadInput where another process holds it."""
-    held = FileLock(lock, blocking=False)
+def only_one(path: str | os.PathLike, lock: str | os.PathLike, wait: bool = False) -> Iterator[None]:
+    """Hold the file `lock` while `path` is made, and remove it afterwards; `Busy` where another process holds it."""
+    held = FileLock(lock, blocking=wait)
     try:
         held.acquire()
     except Timeout:
-        raise BadInput(f"another process is writing {path}: wait for it, or choose another place") from None
+        raise Busy(f"another process is writing {path}: wait for it, or choose another place") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}; choose another place") from error
     try:

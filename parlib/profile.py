@@ -24,8 +24,9 @@ class Profile:
     revision: str | None = None  # of a hub encoder; the resolved commit goes into every record
     sizes: dict = field(default_factory=dict)  # images per split of a rendered tree
     seed: int = 0
-    head: dict = field(default_factory=dict)  # options of VLMPARHead
-    training: dict = field(default_factory=dict)  # TrainOptions
+    seeds: tuple[int, ...] = (0,)  # of the plan
+    method: str = "recommended"  # key in methods.yaml of the head that notebooks train and explore
+    training: dict = field(default_factory=dict)  # changes the `TrainOptions` of every method, as a rehearsal does
     dtype: Dtype = "fp16"  # of stored features
     cache: Path = Path("~/.cache/parlib")
     runs: Path = Path("~/.cache/parlib/runs")
@@ -50,8 +51,6 @@ _SMALL = Profile(
     encoder="nano",
     data=None,
     sizes={"train": 3000, "val": 600, "test": 600},
-    head={"preset": "recommended"},
-    training={"epochs": 8, "batch_size": 32, "lr": 4e-3, "loss": "bce", "ema": 0.99},
 )
 _PROFILES = {
     "small": _SMALL,
@@ -63,7 +62,8 @@ _PROFILES = {
         # As several public repositories pin this checkpoint; it could not be looked up at the hub from here.
         revision="75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
         data=None,
-        training={"epochs": 20, "batch_size": 64, "lr": 1e-4, "threads": os.cpu_count() or 1},
+        seeds=(0, 1, 2),
+        method="paper",
     ),
 }
 

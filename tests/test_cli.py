@@ -9,6 +9,7 @@ import pytest
 
 from parlib.cli import main
 from parlib.encode.hub import EXAMPLES
+from parlib.learn.methods import find_methods
 from parlib.profile import settings
 
 
@@ -112,10 +113,11 @@ def test_the_profile_decides_unless_an_option_does(monkeypatch, capsys, tmp_path
 
     monkeypatch.setattr("parlib.learn.run.train_run", train_run)
     where = ["train", "--root", "x", "--out", str(tmp_path / "run")]
+    paper_on_nano = find_methods(["paper"])[0].train_options("nano").epochs
     expected = {
         (): ("nano", None, {"preset": "recommended"}, 8),
         ("--profile", "paper"): (settings("paper").encoder, settings("paper").revision, {"preset": "paper"}, 20),
-        ("--profile", "paper", "--encoder", "nano"): ("nano", None, {"preset": "paper"}, 20),
+        ("--profile", "paper", "--encoder", "nano"): ("nano", None, {"preset": "paper"}, paper_on_nano),
         ("--profile", "paper", "--preset", "compact", "--epochs", "3", "--language", "zh"): (
             *(settings("paper").encoder, settings("paper").revision),
             *({"preset": "compact", "language": "zh"}, 3),

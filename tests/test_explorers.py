@@ -12,7 +12,7 @@ from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
 from parlib.errors import BadInput
-from parlib.learn.run import new_head
+from parlib.learn.methods import new_head
 from parlib.learn.train import predict
 from parlib.measure.metrics import evaluate
 from parlib.schema import Schema, schema

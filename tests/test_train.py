@@ -15,9 +15,9 @@ from parlib import BadInput, fit, load_encoder, predict, schema
 from parlib.cli import main
 from parlib.data import read_release
 from parlib.learn.inputs import prepare, two_sided
-from parlib.learn.run import evaluate_run, new_head, read_run, train_run, trained_head
+from parlib.learn.methods import new_head
+from parlib.learn.run import evaluate_run, read_run, train_run
 from parlib.learn.train import TrainOptions, calibrate, logits_of, with_mirrored
-from parlib.profile import profile
 
 PA100K = schema("pa100k")
 SMALL = {"width": 16, "heads": 2, "grid": 2}
@@ -367,10 +367,3 @@ def test_a_run_from_before_arguments_and_identity_is_read_and_scored(setting, re
     path.write_text(json.dumps(run))
     assert read_run(tmp_path / "run")[0]["arguments"]["benchmark"] == "pa100k"
     assert evaluate_run(tmp_path / "run")["method"] == "VLM-PAR head"
-
-
-def test_the_head_of_a_profile_is_trained_once(setting, rendered, tmp_path):
-    small = profile("small", cache=setting[1], runs=tmp_path / "runs", training={"epochs": 1, "threads": 1}, head=SMALL)
-    one, two = (trained_head(small, rendered, setting[0]) for _ in range(2))
-    assert len(list((tmp_path / "runs").iterdir())) == 1
-    assert torch.equal(one.classifier, two.classifier) and not one.training

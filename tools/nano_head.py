@@ -12,8 +12,8 @@ from PIL import Image
 
 from parlib.data import benchmark_root, load_benchmark
 from parlib.files import write_atomic
+from parlib.learn.methods import find_methods
 from parlib.learn.run import evaluate_run, train_run
-from parlib.learn.train import TrainOptions
 from parlib.profile import profile
 from parlib.use.model import EXAMPLES, SHIPPED, load
 from pedsynth import synthesize
@@ -28,8 +28,9 @@ def main():
     root = benchmark_root(small)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        options = TrainOptions(**small.training)
-        train_run("pa100k", root, "nano", small.seed, run, small.cache, options, **small.head)
+        (method,) = find_methods([small.method])
+        options = method.train_options("nano")
+        train_run("pa100k", root, "nano", small.seed, run, small.cache, options, **method.options)
         evaluate_run(run)
         model = load(run)
         shutil.rmtree(out, ignore_errors=True)

@@ -68,7 +68,9 @@ def read_partitions(root, partitions, attributes="35"):
         expected = EXPECTED if str(partition).isdigit() else {}
         if not expected:
             note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
-        releases.append(Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes]))
+        name = Path(str(partition)).name
+        about = (("images", "."), expected, [note, *notes], name)
+        releases.append(Release("peta", base, source, chosen, splits, *about))
     return releases
 
 

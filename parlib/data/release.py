@@ -73,6 +73,7 @@ class Release:
     folders: tuple[str, ...] = (".",)
     expected: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    partition: str | None = None  # which of several ways to divide the images, where a benchmark has them
 
     @property
     def kind(self) -> str:

@@ -1,12 +1,10 @@
-"""Baselines: predictors simpler than the fusion head, on the same features, and their records.
+"""Baselines: predictors simpler than the fusion head, on the same features.
 
 `MLPProbe` and `MAPProbe` are called like a head, so that `fit` trains them and `predict` scores them in the same way.
 """
 
-import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder
-from parlib.encode.prompts import load_prompts
 from parlib.encode.store import FeatureStore
-from parlib.learn.inputs import Split, encoder_setting
-from parlib.learn.train import Data, TrainOptions, fit, predict
-from parlib.measure.metrics import positive_rates, tune_thresholds
-from parlib.measure.records import make_record
+from parlib.learn.train import Data
+from parlib.measure.metrics import positive_rates
 
 Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, or several wordings of each
 
@@ -111,46 +106,3 @@ class MAPProbe(nn.Module):
 
 
 PROBES: dict[str, type[nn.Module]] = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}
-
-
-def baseline_records(
-    train: Split,
-    val: Split,
-    test: Split,
-    encoder: Encoder,
-    language: str = "en",
-    seed: int = 0,
-    options: TrainOptions | None = None,
-) -> list[dict[str, Any]]:
-    """Records of all baselines on `test`, with thresholds tuned on `val`; seed and options are of the trained probes.
-
-    `language` is that of zero-shot's prompts; several, joined by commas, add an ensemble of all their wordings.
-    """
-    schema, (language, *others) = test.schema, language.split(",")
-    options = options or TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce")
-    setting, prompts = encoder_setting(encoder), load_prompts(schema, language)
-    stores, records = [val.store, test.store], []
-
-    def add(method, setting, on_val, on_test):
-        scores = (test.labels, on_test, tune_thresholds(val.labels, on_val))
-        records.append(make_record(method, setting, test.about, *scores, schema.names, test.identity))
-
-    def add_zero_shot(method, prompts, **negatives):
-        scores = (zero_shot(encoder, store, prompts, **negatives) for store in stores)
-        add(method, {**setting, "prompts": prompts, **negatives}, *scores)
-
-    add("constant predictor", {"encoder": "none"}, *(constant(train.labels, len(store)) for store in stores))
-    add_zero_shot("zero-shot", prompts)
-    add("linear probe", {**setting, "C": 0.1}, *linear_probe(train, stores))
-    if others:
-        by_language = [load_prompts(schema, code.strip(), wording="all") for code in (language, *others)]
-        add_zero_shot("zero-shot ensemble", [list(itertools.chain(*each)) for each in zip(*by_language, strict=True)])
-    if "view" not in test.about and test.about["benchmark"] != "folder":  # others have no negative prompts
-        add_zero_shot("zero-shot pair", prompts, negatives=load_prompts(schema, language, negative=True))
-    for method, probe in PROBES.items():
-        torch.manual_seed(seed)
-        module = probe(schema.names, encoder.width).to(encoder.device)
-        fit(module, train, val, options, seed)
-        trained = {"seed": seed, "training": options.to_dict()}
-        add(method, setting | trained, *(predict(module, store) for store in stores))
-    return records

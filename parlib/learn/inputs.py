@@ -4,14 +4,16 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from parlib.data import labels_of
 from parlib.data.release import Release
-from parlib.encode.encoder import Encoder, processes
+from parlib.encode.encoder import Encoder, ImageFeatures, processes
 from parlib.encode.extract import extract
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
@@ -41,22 +43,52 @@ def prepare(
     cache: str | os.PathLike,
     dtype: Dtype = "fp16",
     view: str | None = None,  # the labels in other columns, such as `upar-lite`; -1 where the release has none
+    store: FeatureStore | None = None,  # of the same images in the same order, such as `Rows`
     **options: Any,  # of `extract`
 ) -> Split:
     """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`."""
-    schema, dataset = head_schema(release, view), release.dataset(split)
-    store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
+    schema, dataset = head_schema(release, view), release.dataset(split, images=store is None)
+    if store is None:
+        store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
     about = {
         "benchmark": release.name,
         "kind": release.kind,
         "split": split,
-        "items_sha256": store.manifest["items_sha256"],
+        **({"partition": release.partition} if release.partition else {}),
+        "items_sha256": digest(list(dataset["image_id"])),
         "labels_sha256": digest(labels.tolist()),
         **({"view": view} if view else {}),
     }
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
     return Split(store, labels, about, schema, identity)
+
+
+class Rows(FeatureStore):
+    """The images of a split from stores of other splits, so that trainval or another partition encodes none again."""
+
+    def __init__(self, release: Release, split: str, stores: Sequence[tuple[Sequence[str], FeatureStore]]):
+        """`stores` are pairs of image names (n) and the store (n) that holds them; together they hold every image."""
+        self.stores, self.mirrored = [store for _, store in stores], False
+        place = {name: (i, row) for i, (names, _) in enumerate(stores) for row, name in enumerate(names)}
+        self.places = [place[name] for name in release.listing(split).names]
+        first = self.stores[0]
+        self.manifest = {**first.manifest, "items": len(self.places)}
+        self.folder = first.folder.with_name(
+            f"{first.folder.name}-{digest(self.places)[:12]}"
+        )  # a name; no such folder
+
+    def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
+        """As of a store."""
+        every = np.arange(len(self))
+        rows = every[indices if isinstance(indices, slice) else np.asarray(indices, int)]
+        parts = [self.stores[i][[row]] for i, row in (self.places[k] for k in rows)]
+        return ImageFeatures(*map(torch.cat, zip(*parts, strict=True))) if parts else self.stores[0][:0]
+
+    @cached_property
+    def pooled(self) -> torch.Tensor:
+        """All pooled features, (n, D), in memory as fp32."""
+        return torch.stack([self.stores[i].pooled[row] for i, row in self.places])
 
 
 def head_schema(release: Release, view: str | None = None) -> Schema:

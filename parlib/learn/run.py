@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,16 @@ from tqdm import tqdm
 
 from parlib.data import read_release
 from parlib.encode.encoder import Encoder, load_encoder, processes
-from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
-from parlib.files import digest, json_text, only_one, read_json, reading, whole_folder, write_atomic
+from parlib.files import json_text, only_one, read_json, reading, whole_folder, write_atomic
 from parlib.learn.head import VLMPARHead
-from parlib.learn.inputs import Split, encoder_setting, head_schema, prepare
-from parlib.learn.train import History, TrainOptions, calibrate, fit, predict
+from parlib.learn.inputs import Split, head_schema, prepare
+from parlib.learn.methods import Fitted, Method, Task, find_methods, run_method
+from parlib.learn.train import History, TrainOptions, predict
+from parlib.measure.metrics import positive_rates, tune_thresholds
 from parlib.measure.records import make_record, write_record
-from parlib.profile import Profile
-from parlib.schema import Schema
 
 _REMEDY = "fetch or train it again"
-
-
-def new_head(
-    schema: Schema, encoder: Encoder, seed: int = 0, language: str = "en", preset: str = "paper", **options: Any
-) -> VLMPARHead:
-    """An untrained head for a schema and its prompts, on the encoder's device; the seed draws its weights."""
-    torch.manual_seed(seed)
-    prompts = load_prompts(schema, language)
-    return VLMPARHead.for_encoder(encoder, schema, prompts, preset, **options).to(encoder.device)
 
 
 def train_run(
@@ -50,7 +41,8 @@ def train_run(
     revision: str | None = None,
     callback: Callable[[int, int, int, Any], object] | None = None,
     view: str | None = None,  # train on the columns of a view of the schema, such as `upar-lite`
-    files: Mapping[str, Any] | None = None,  # `table` and `schema` of a folder of one's own, see `read_release`
+    files: Mapping[str, Any] | None = None,  # options of `read_release`: `table`, `schema`, `partition`
+    train_on: str = "train",  # or trainval, as the literature does: val then chooses among what it was trained on
     **head: Any,  # `preset`, `language` and options of `VLMPARHead`
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.
@@ -66,18 +58,16 @@ def train_run(
         encoder = load_encoder(encoder_name, revision=revision)
         release = read_release(benchmark, root, **(files or {}))
         wanted: dict[str, Any] = {"view": view, "mirrored": options.mirrored}
-        train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
-        model = new_head(train.schema, encoder, seed, **head)
-        history = fit(model, train, val, options, seed, callback, checkpoint)
+        train, val = (prepare(release, split, encoder, cache, **wanted) for split in (train_on, "val"))
+        method = Method("head", "head", "head", options=head)
+        fitted = run_method(method, Task(train, val, [], encoder, seed, options, checkpoint, callback))
         if state.is_main_process:
-            notes = calibrate(model, train, val, options.mirrored)
             paths = {"root": os.path.abspath(root), "cache": os.path.abspath(cache)}
             arguments = {"benchmark": benchmark, **paths, "seed": seed, "view": view, "files": files or {}}
-            arguments |= {"training": options.to_dict(), "head": head}
-            save_run(out, model, encoder, val, arguments, history, notes)
+            save_run(out, fitted, train, val, arguments | {"training": options.to_dict(), "head": head})
             checkpoint.unlink()
         state.wait_for_everyone()
-    return history
+    return fitted.history
 
 
 class Progress:
@@ -119,42 +109,20 @@ class Progress:
 
 def save_run(
     out: str | os.PathLike,
-    head: VLMPARHead,
-    encoder: Encoder,
+    fitted: Fitted,  # of a head
+    train: Split,
     val: Split,
     arguments: dict[str, Any],  # `benchmark`, `root`, `cache`, `seed`, `view`, and the dicts `training` and `head`
-    history: History,
-    notes: Sequence[str] = (),  # from `calibrate`
-    replace: bool = False,  # put it in the place of an earlier run, as a notebook that is run again does
+    overwrite: bool = False,  # put it in the place of an earlier run
 ) -> None:
     """Write the folder of a run, whole or not at all."""
-    if not replace:
+    if not overwrite:
         _must_be_free(Path(out))
-    setting = {
-        **encoder_setting(encoder),
-        "prompts": head.prompts,
-        "seed": arguments["seed"],
-        "head": {"preset": "paper", **arguments["head"]},
-        "training": arguments["training"],
-        "trained_on": {"benchmark": arguments["benchmark"], "view": arguments.get("view")},
-        "temperature": float(head.temperature),
-        "best_epoch": history.best_epoch,
-        **({"notes": list(notes)} if notes else {}),
-    }
-    run = {"format": 2, "arguments": arguments, "setting": setting, "val": val.about, "history": history.epochs}
+    run = {"format": 2, "arguments": arguments, "setting": fitted.setting, "val": val.about}
+    run |= {"history": fitted.history.epochs, "train_positive_rates": _rates(train)}
     with whole_folder(Path(out)) as folder:
-        head.save_pretrained(folder)
+        fitted.module.save_pretrained(folder)
         write_atomic(folder / "run.json", json_text(run) + "\n")
-
-
-def trained_head(profile: Profile, root: str | os.PathLike, encoder: Encoder) -> VLMPARHead:
-    """The head of a `Profile` on its encoder's device: found among the profile's runs, or trained at the first call."""
-    key = digest([encoder.identity, str(root), profile.seed, profile.training, profile.head])
-    run = profile.runs / f"explored-{key[:12]}"
-    if not run.is_dir():
-        place = (profile.benchmark, root, profile.encoder, profile.seed, run, profile.cache)
-        train_run(*place, TrainOptions(**profile.training), profile.revision, **profile.head)
-    return read_run(run)[1].to(encoder.device)
 
 
 def read_run(folder: str | os.PathLike) -> tuple[dict[str, Any], VLMPARHead]:
@@ -210,12 +178,76 @@ def evaluate_run(
     part = prepare(release, split, encoder, cache or kept, view=view, mirrored=mirrored)
     torch.set_num_threads(threads)
     scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
-    unseen = [note.removesuffix(": all unknown in train") for note in setting.get("notes", ())]
-    labels = np.where(np.isin(head.names, unseen), -1, part.labels)
-    thresholds = head.thresholds.cpu().numpy()
-    record = make_record(head.method, setting, part.about, labels, scores, thresholds, head.names, part.identity)
+    rates = saved.get("train_positive_rates")  # older runs have none
+    record = score(head.method, setting, rates, part, scores, head.thresholds.cpu().numpy())
     write_record(record, run / (f"{split}.json" if benchmark == trained_on else f"{benchmark}-{split}.json"))
     return record
+
+
+def score(
+    method: str,
+    setting: dict[str, Any],
+    rates: Sequence[float | None] | np.ndarray | None,  # (A,) positive rates in train, None or nan where all unknown
+    part: Split,
+    scores: np.ndarray,
+    thresholds: np.ndarray,
+) -> dict[str, Any]:
+    """The record of a method's `scores` (n, A) on a split; what was unknown in all of train is not scored."""
+    about, labels = part.about, part.labels
+    if rates is not None:
+        known = np.array(rates, float)  # None becomes nan
+        about, labels = {**about, "train_positive_rates": known}, np.where(np.isnan(known), -1, labels)
+    return make_record(method, setting, about, labels, scores, thresholds, part.schema.names, part.identity)
+
+
+def method_records(
+    method: Method, task: Task, tests: Sequence[Split], **about: Any
+) -> tuple[list[dict[str, Any]], Fitted]:
+    """Train a method, tune its thresholds on val, score the tests: a record of each, and what was trained.
+
+    `about` goes into the setting too.
+    """
+    fitted = run_method(method, replace(task, stores=[task.val.store, *(test.store for test in tests)]))
+    fitted.setting.update(about)
+    on_val, *scores = fitted.scores
+    thresholds = tune_thresholds(task.val.labels, on_val)
+    name = getattr(fitted.module, "method", method.name)  # a head names its row by what attends to what
+    made = (name, fitted.setting, _rates(task.train))
+    return [score(*made, test, each, thresholds) for test, each in zip(tests, scores, strict=True)], fitted
+
+
+def baseline_records(
+    train: Split,
+    val: Split,
+    test: Split,
+    encoder: Encoder,
+    language: str = "en",
+    seed: int = 0,
+    options: TrainOptions | None = None,
+) -> list[dict[str, Any]]:
+    """Records of all baselines of the registry on `test`; seed and options are of the trained probes.
+
+    `language` is that of zero-shot's prompts; several, joined by commas, add an ensemble of all their wordings.
+    """
+    found, first = [], language.split(",")[0]
+    has_negatives = "view" not in test.about and test.about["benchmark"] != "folder"
+    for method in find_methods(group="main"):
+        is_pair = method.options.get("pair")
+        if method.kind == "head" or (is_pair and not has_negatives):
+            continue
+        if method.kind == "zero-shot":
+            method = replace(method, options={**method.options, "language": first})
+            if language != first and not is_pair:
+                ensemble = replace(method, name="zero-shot ensemble", options={"language": language})
+                found.append(ensemble)
+        found.append(method)
+    task = Task(train, val, [], encoder, seed, options)
+    return [method_records(method, task, [test])[0][0] for method in found]
+
+
+def _rates(train):
+    """Positive rate of each attribute in train (A,), nan where all labels are unknown."""
+    return np.where((train.labels >= 0).any(0), positive_rates(train.labels), np.nan)
 
 
 def _must_be_free(out):

@@ -8,7 +8,15 @@ import pandas as pd
 
 from parlib.files import digest
 
-_OUTCOMES = ("seed", "ablation", "best_epoch", "calibrated", "notes", "temperature")  # in a setting, but not set
+_OUTCOMES = (
+    "seed",
+    "cell",
+    "ablation",
+    "best_epoch",
+    "calibrated",
+    "notes",
+    "temperature",
+)  # in a setting, but not set
 _OF_ENCODER = ("weights", "identity", "revision", "layer")
 
 

@@ -5,7 +5,7 @@ import ipywidgets as widgets
 from parlib.data import benchmark_root, read_release
 from parlib.encode.encoder import load_encoder
 from parlib.learn.inputs import prepare
-from parlib.learn.run import trained_head
+from parlib.learn.plan import trained_head
 from parlib.learn.train import predict
 from parlib.profile import Profile
 from parlib.show.explorers.attribute import AttributeExplorer
@@ -21,7 +21,7 @@ def tabs(profile: Profile) -> widgets.Tab:
     release = read_release(profile.benchmark, root)
     about = release.schema
     encoder = load_encoder(profile.encoder, revision=profile.revision)
-    head = trained_head(profile, root, encoder)
+    head = trained_head(profile)
     splits = {split: release.dataset(split) for split in ("train", "val", "test")}
     val, test = (prepare(release, split, encoder, profile.cache, profile.dtype) for split in ("val", "test"))
     scores, thresholds = predict(head, test.store), head.thresholds.cpu().numpy()

@@ -1,0 +1,256 @@
+"""The plan: a list of cells, benchmark x method x seed, and how they are carried out, each once.
+
+Below the `runs` of a profile, a cell leaves `records/GROUP/CELL.json`, `logs/CELL.log` and, of a head, `heads/CELL`.
+Any number of processes may work on one plan: a cell belongs to the process that holds its lock.
+"""
+
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from parlib.data import BENCHMARKS, benchmark_root, benchmark_roots, read_release
+from parlib.encode.encoder import Encoder, load_encoder
+from parlib.errors import BadInput
+from parlib.files import Busy, digest, json_text, one_line, only_one
+from parlib.learn.head import VLMPARHead
+from parlib.learn.inputs import Rows, Split, prepare
+from parlib.learn.methods import Method, Task, find_methods, own_method
+from parlib.learn.run import method_records, read_run, save_run
+from parlib.measure.records import read_records, write_record
+from parlib.profile import Profile
+
+SHARED = "upar-lite"  # the view of attributes that all benchmarks carry
+DISJOINT = "identity-disjoint-seed0"  # beside PETA's partition 0, whose test people are in train
+CROSSED = ("linear", "compact", "recommended")  # trained on one benchmark and tested on all, claim (f)
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One training, or one predictor without any, with one seed, and the tests that it is scored on."""
+
+    benchmark: str
+    method: Method
+    seed: int
+    train_on: str = "train"  # or trainval
+    partition: str | None = None  # of PETA; None is the release's own
+    view: str | None = None  # train on the columns of a view of the schema
+    tests: tuple[str, ...] = ()  # benchmarks; () is its own
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        on = "trainval" if self.train_on == "trainval" else None
+        parts = (self.benchmark, self.partition, on, self.view, self.method.key, f"seed{self.seed}")
+        return "-".join(filter(None, parts))
+
+    @property
+    def group(self) -> str:
+        """The folder of its records, which tables read as one: main, words, ablation, cross."""
+        return "cross" if self.view else "main" if self.method.group == "own" else self.method.group
+
+    def records(self, profile: Profile) -> dict[str, Path]:
+        """Benchmark tested on -> the file of its record."""
+        folder, own = profile.runs / "records" / self.group, self.tests or (self.benchmark,)
+        return {test: folder / f"{self.name}{f'-on-{test}' if self.tests else ''}.json" for test in own}
+
+    def run(self, profile: Profile) -> Path:
+        """The folder of its trained head."""
+        return profile.runs / "heads" / self.name
+
+    def log(self, profile: Profile) -> Path:
+        """What happened: one line per epoch and warning, the time it took, or the error."""
+        return profile.runs / "logs" / f"{self.name}.log"
+
+    def options(self, profile: Profile) -> Any:
+        """The `TrainOptions`, or None of a method that is not trained."""
+        return self.method.train_options(profile.encoder, **profile.training) if self.method.is_trained else None
+
+    def key(self, profile: Profile) -> str:
+        """Hash of all that is set for it; its record holds it, so that a cell of other settings is not taken for it."""
+        options = self.options(profile)
+        training = {**options.to_dict(), "threads": None} if options else {}
+        parts = [self.name, self.tests, self.method.kind, self.method.options, training, profile.encoder]
+        return digest([*parts, profile.revision, profile.sizes, str(profile.data)])
+
+    def is_done(self, profile: Profile) -> bool:
+        """Whether all its records are there, made with these settings."""
+        files = list(self.records(profile).values())
+        return all(map(Path.is_file, files)) and all(
+            record["setting"].get("cell") == self.key(profile) for record in read_records(*files)
+        )
+
+
+def plan(
+    profile: Profile,
+    benchmarks: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    own: Sequence[str | type[nn.Module]] = (),
+) -> list[Cell]:
+    """The cells of a profile, or those of some benchmarks, methods (keys of methods.yaml) and seeds.
+
+    Of every benchmark: the main methods and `own` ones (see `own_method`); of PETA also with the identity-disjoint
+    partition. Of PA-100K: heads with other words; in the profile `paper` also heads trained on trainval. Where there
+    are several benchmarks: linear probe and heads trained on one and tested on all.
+
+    Raises:
+        BadInput: a benchmark that the profile has not, an unknown method, a file that holds no such class.
+    """
+    there = _benchmarks(profile)
+    unknown = set(benchmarks or ()) - set(there)
+    if unknown:
+        raise BadInput(f"no benchmark {', '.join(sorted(unknown))} in this profile; it has {', '.join(there)}")
+    there = [name for name in there if name in (benchmarks or there)]
+    main = [*(find_methods(methods) if methods else find_methods(group="main")), *map(own_method, own)]
+    words = [] if methods else find_methods(group="words")
+    crossed = [one for one in main if one.key in CROSSED or one.group == "own"] if len(there) > 1 else []
+    cells = []
+    for seed in profile.seeds if seeds is None else seeds:
+        for name in there:
+            cells += [Cell(name, one, seed) for one in main]
+            if name == "peta":
+                cells += [Cell(name, one, seed, partition=DISJOINT) for one in main]
+            if name == "pa100k":
+                cells += [Cell(name, one, seed) for one in words]
+                heads = [one for one in main if one.kind == "head" and profile.name == "paper"]
+                cells += [Cell(name, one, seed, "trainval") for one in heads]
+            cells += [Cell(name, one, seed, view=SHARED, tests=tuple(there)) for one in crossed]
+    return cells
+
+
+def run(cells: Sequence[Cell], profile: Profile, say: Callable[[str], object] = print) -> list[Cell]:
+    """Carry out the cells that are not done, and return those that failed.
+
+    A cell that fails is said with its log, and the others go on. Cells that another process holds are left to it, and
+    taken up at the end if it has not finished them. `say` is called with one line per cell.
+    """
+    todo = [cell for cell in cells if not cell.is_done(profile)]
+    if len(todo) < len(cells):
+        say(f"{len(cells) - len(todo)} of {len(cells)} cells are done already")
+    failed: list[Cell] = []
+    held: list[Cell] = []
+    for wait in (False, True):
+        for cell in list(held if wait else todo):
+            try:
+                with only_one(cell.name, _lock(profile, cell.name), wait):
+                    if not cell.is_done(profile):
+                        took = run_cell(cell, profile)
+                        say(f"{cell.name}: {took:.0f} s")
+            except Busy:
+                held.append(cell)
+            except Exception as error:  # of this cell alone; the others go on
+                failed.append(cell)
+                say(f"{cell.name} failed: {one_line(error)}; log: {cell.log(profile)}")
+    return failed
+
+
+def run_cell(cell: Cell, profile: Profile, callback: Callable | None = None) -> float:
+    """Carry out one cell, whatever is there; returns seconds. `callback` is `fit`'s."""
+    started, encoder = time.monotonic(), encoder_of(profile)
+    with _logged(cell.log(profile)) as write:
+
+        def seen(epoch, step, steps, row):
+            if isinstance(row, dict):
+                write(json_text(row, indent=None))
+            if callback:
+                callback(epoch, step, steps, row)
+
+        parts = splits(cell, profile)
+        train, val = parts["train"], parts["val"]
+        others = {name: replace(cell, benchmark=name) for name in cell.tests if name != cell.benchmark}
+        tests = [
+            splits(others[name], profile)["test"] if name in others else parts["test"] for name in cell.records(profile)
+        ]
+        checkpoint = profile.runs / "heads" / f".{cell.name}.checkpoint"
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        options = cell.options(profile)
+        task = Task(train, val, [], encoder, cell.seed, options, checkpoint, seen)
+        records, fitted = method_records(cell.method, task, tests, cell=cell.key(profile))
+        if isinstance(fitted.module, VLMPARHead):
+            root = benchmark_root(replace(profile, benchmark=cell.benchmark, seed=cell.seed))
+            arguments = {"benchmark": cell.benchmark, "root": str(root), "cache": str(profile.cache), "seed": cell.seed}
+            files = {"partition": cell.partition} if cell.partition else {}
+            arguments |= {"view": cell.view, "files": files, "training": options.to_dict(), "head": cell.method.options}
+            save_run(cell.run(profile), fitted, train, val, arguments, overwrite=True)
+        for record, path in zip(records, cell.records(profile).values(), strict=True):
+            write_record(record, path)
+        checkpoint.unlink(missing_ok=True)
+        write(f"done in {time.monotonic() - started:.1f} s")
+    return time.monotonic() - started
+
+
+def trained_head(profile: Profile) -> VLMPARHead:
+    """The plan's head of a profile's own benchmark, method and seed, on its encoder's device; trained if missing."""
+    (method,) = find_methods([profile.method])
+    cell = Cell(profile.benchmark, method, profile.seed)
+    with only_one(cell.run(profile), _lock(profile, cell.name), wait=True):
+        if not (cell.is_done(profile) and cell.run(profile).is_dir()):
+            run_cell(cell, profile)
+    return read_run(cell.run(profile))[1].to(encoder_of(profile).device)
+
+
+def encoder_of(profile: Profile) -> Encoder:
+    """The profile's encoder, loaded once."""
+    return _encoder(profile.encoder, profile.revision)
+
+
+_encoder = lru_cache(1)(lambda name, revision: load_encoder(name, revision=revision))
+
+
+def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
+    """`train` (or trainval), `val` and `test` of a cell; each image is encoded once, whatever the partition."""
+    profile = replace(profile, benchmark=cell.benchmark, seed=cell.seed)
+    encoder = encoder_of(profile)
+    tree = f"{cell.benchmark}-{profile.seed}"
+    with only_one(tree, _lock(profile, tree), wait=True):
+        root = benchmark_root(profile)
+        release = read_release(cell.benchmark, root)
+        kept = {split: prepare(release, split, encoder, profile.cache, profile.dtype, cell.view) for split in SPLITS}
+    if cell.partition is None and cell.train_on == "train":
+        return kept
+    stores = [(release.listing(split).names, part.store) for split, part in kept.items()]
+    options: dict[str, Any] = {"partition": cell.partition} if cell.partition else {}
+    other = read_release(cell.benchmark, root, **options)
+    wanted = {"train": cell.train_on, "val": "val", "test": "test"}
+    return {
+        name: prepare(other, split, encoder, profile.cache, view=cell.view, store=Rows(other, split, stores))
+        for name, split in wanted.items()
+    }
+
+
+def _benchmarks(profile):
+    if profile.data is None:
+        return [name for name in BENCHMARKS if name != "folder"]
+    return list(benchmark_roots(profile))
+
+
+def _lock(profile, name):
+    folder = profile.runs / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.lock"
+
+
+@contextmanager
+def _logged(path):
+    """A function that writes a line to a log; warnings go there too, and the traceback of an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8", buffering=1) as file, warnings.catch_warnings():
+
+        def write(line):
+            file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+        warnings.showwarning = lambda message, *where, **more: write(f"note: {message}")
+        try:
+            yield write
+        except Exception:
+            write(traceback.format_exc())
+            raise
