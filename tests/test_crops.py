@@ -94,6 +94,7 @@ def test_boxes_over_the_edge_are_cut_and_counted_and_frames_without_one_too(caps
     [
         ("b.csv", "image,left\na,1\n", "found columns image, left; expected image and x, y, width, height"),
         ("b.csv", "image,x,y,width,height\n", "holds no box"),
+        ("b.json", '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "holds no box"),
         ("b.json", "{", "cannot be read"),
         ("b.json", "[1]", "COCO file of boxes .* cannot be read"),
         (

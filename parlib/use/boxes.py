@@ -115,7 +115,7 @@ def _of_people(path, frame, category, declared):
     names = [name for name in frame["category"].unique() if name]
     wanted = PERSON if category is None else {_folded(category)}
     if words.isin(wanted).any() or not wanted.isdisjoint(map(_folded, declared)):
-        others = frame["category"][~words.isin(wanted)].replace("", "none").unique()
+        others = frame["category"][~words.isin(wanted)].replace("", "none").unique().tolist()
         return _left_out(path, frame, ~words.isin(wanted), f"of other classes{listed(',', others)}")
     if category is not None:
         raise BadInput(f"{path} has no box of class {category!r}{listed('; it has', names)}")
