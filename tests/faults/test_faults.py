@@ -233,7 +233,7 @@ def test_half_a_shard_is_found_and_made_again(start, tree, undisturbed, tmp_path
     shard = sorted((tmp_path / "a").rglob("shard-*"))[3]
     half(shard)
     assert not check_store(shard.parent).usable
-    with pytest.raises(BadInput, match=r"is damaged .*: remove it and run the same"):
+    with pytest.raises(BadInput, match=r"cannot be read .*; remove it and run the same"):
         FeatureStore(shard.parent)[:]
     shard.unlink()
     end(start("extract", tree, tmp_path / "a"))
