@@ -273,8 +273,9 @@ def test_tuned_thresholds_are_the_best_of_all_cuts(seed):
     labels, scores = random_case(seed)
     tuned = evaluate(labels, scores, threshold=tune_thresholds(labels, scores)).per_attribute["mA"]
     above = scores > np.arange(-0.005, 1.01, 0.01)[:, None, None]  # (cuts, images, attributes)
-    right = [(is_right & truth).sum(1) / truth.sum(0) for is_right, truth in ((above, labels == 1), (~above, labels == 0))]
-    assert (tuned.to_numpy() >= sum(right) / 2 - 1e-12).all()
+    yes, no = labels == 1, labels == 0
+    recalls = (above & yes).sum(1) / yes.sum(0), (~above & no).sum(1) / no.sum(0)
+    assert (tuned.to_numpy() >= sum(recalls) / 2 - 1e-12).all()
 
 
 def test_tuned_thresholds_of_a_case_worked_by_hand():
