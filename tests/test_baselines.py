@@ -1,15 +1,18 @@
 """The baselines: what a head has to beat, on the same features."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from parlib import load_encoder, load_prompts
+from parlib import BadInput, load_encoder, load_prompts
 from parlib.data import read_release
-from parlib.learn.baselines import PROBES, constant, embeddings, linear_probe, zero_shot
+from parlib.learn.baselines import PROBES, constant, embeddings, knn, linear_probe, zero_shot
 from parlib.learn.inputs import prepare
 from parlib.learn.run import baseline_records
 from parlib.learn.train import TrainOptions, fit, predict
+from parlib.measure.metrics import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,8 @@ def test_every_baseline_gives_a_record_and_the_constant_scores_exactly_50(parts)
     options = TrainOptions(epochs=1, threads=1)
     records = {r["method"]: r for r in baseline_records(*splits, encoder, "en,zh", options=options)}
     by_words = ["zero-shot ensemble", "zero-shot", "zero-shot pair"]
-    assert list(records) == ["constant predictor", *by_words, "linear probe", "MLP probe", "MAP probe"]
+    linear = ["k-NN", "linear probe", "linear probe (patches)"]
+    assert list(records) == ["constant predictor", *by_words, *linear, *PROBES]
     assert records["zero-shot ensemble"]["scores"] != records["zero-shot"]["scores"]
     assert records["constant predictor"]["scores"]["mA"] == records["constant predictor"]["tuned"]["mA"] == 0.5
     assert all(len(record["tuned"]["thresholds"]) == 26 for record in records.values())
@@ -61,6 +65,64 @@ def test_linear_probe_predicts_the_rate_where_train_has_one_answer(parts):
     (scores,) = linear_probe((train.store, labels), [test.store])
     assert (scores[:, 3] == 0).all() and (scores[:, 4] == 0).all()
     assert scores[:, 0].std() > 0 and (scores >= 0).all() and (scores <= 1).all()
+
+
+def test_the_linear_probe_on_patches_is_that_on_their_mean(parts):
+    _, (train, _, test) = parts
+    (scores,) = linear_probe(train, [test.store], patches=True)
+    mean = copy.copy(train.store), copy.copy(test.store)
+    for store in mean:
+        store.pooled = store[:].tokens.float().mean(1)
+    np.testing.assert_allclose(scores, linear_probe((mean[0], train.labels), [mean[1]])[0], atol=1e-4)
+    assert abs(scores - linear_probe(train, [test.store])[0]).max() > 0.01
+
+
+def test_knn_is_the_weighted_share_of_yes_among_the_known_neighbours_and_k_is_chosen_on_val(parts):
+    _, (train, val, test) = parts
+    labels = train.labels.copy()
+    labels[:, 3], labels[::2, 4] = -1, -1
+    (scores,), k = knn((train.store, labels), val, [test.store], grid=(3,))
+    assert k == 3
+    near = (
+        torch.nn.functional.normalize(test.store.pooled, dim=-1)
+        @ torch.nn.functional.normalize(train.store.pooled, dim=-1).T
+    )
+    for image in range(len(scores)):
+        nearest = near[image].topk(3)
+        for a in (0, 4):
+            votes = [(v.exp(), labels[i, a]) for v, i in zip(nearest.values / 0.07, nearest.indices, strict=True)]
+            known = sum(v for v, label in votes if label >= 0)
+            want = sum(v for v, label in votes if label == 1) / known if known else constant(labels, 1)[0, a]
+            assert scores[image, a] == pytest.approx(float(want), abs=1e-3)
+    assert (scores[:, 3] == constant(labels, 1)[0, 3]).all()
+    by_k = {k: evaluate(val.labels, knn(train, val, [val.store], grid=(k,))[0][0]).summary()["mAP"] for k in (1, 5, 20)}
+    assert knn(train, val, [], grid=(1, 5, 20))[1] == max(by_k, key=by_k.get)
+
+
+def test_a_control_that_needs_patches_says_so_of_a_store_without(parts, rendered, tmp_path):
+    encoder, _ = parts
+    release = read_release("pa100k", rendered)
+    train, val = (prepare(release, s, encoder, tmp_path, layout="pooled", progress=False) for s in ("train", "val"))
+    with pytest.raises(BadInput, match=r"the mean of the patches needs patch tokens.*extract them again with"):
+        linear_probe(train, [val.store], patches=True)
+    for name in ("MAP probe", "efficient probe"):
+        probe = PROBES[name](load_prompts("pa100k"), encoder.width)
+        with pytest.raises(BadInput, match="Probe needs patch tokens"):
+            fit(probe, train, val)
+        with pytest.raises(BadInput, match="Probe needs patch tokens"):
+            predict(probe, val.store)
+    fit(PROBES["MLP probe"](load_prompts("pa100k"), encoder.width), train, val, TrainOptions(epochs=1, threads=1))
+    assert np.isfinite(knn(train, val, [val.store])[0][0]).all()
+
+
+def test_the_efficient_probe_equals_a_plain_loop_over_its_queries_and_skips_padding():
+    torch.manual_seed(0)
+    probe, x = PROBES["efficient probe"](["a", "b"], 16, queries=4), torch.randn(3, 9, 16)
+    tokens, values = probe.norm(x), probe.value(probe.norm(x))
+    read = [(tokens @ q / 4).softmax(1)[:, None] @ values[..., 4 * m : 4 * m + 4] for m, q in enumerate(probe.query)]
+    want = probe.classifier(torch.cat(read, -1)[:, 0])
+    torch.testing.assert_close(probe(x, None), want)
+    torch.testing.assert_close(probe(torch.cat([x, torch.zeros(3, 5, 16)], 1), None), want)
 
 
 @pytest.mark.parametrize("name", PROBES)

@@ -83,10 +83,17 @@ class FeatureStore:
 
     def averaged(self) -> "FeatureStore":
         """Copy of the store whose pooled features are the mean of the patch tokens."""
+        self.need_patches("the mean of the patches")
         made = copy.copy(self)
         parts = [self[k : k + 256] for k in range(0, len(self), 256)]
         made.pooled = torch.cat([part.tokens.float().sum(1) / part.mask.sum(1, keepdim=True) for part in parts])
         return made
+
+    def need_patches(self, reader: str) -> None:
+        """BadInput, naming what reads them, where the store holds no patch tokens."""
+        if self.manifest["layout"] == "pooled":
+            again = "extract them again with `--layout tokens`"
+            raise BadInput(f"{reader} needs patch tokens, and {self.folder} holds pooled features only: {again}")
 
     @cached_property
     def shapes(self) -> torch.Tensor | None:

@@ -1,8 +1,9 @@
 """Baselines: predictors simpler than the fusion head, on the same features.
 
-`MLPProbe` and `MAPProbe` are called like a head, so that `fit` trains them and `predict` scores them in the same way.
+The probes are called like a head, so that `fit` trains them and `predict` scores them in the same way.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -18,9 +20,10 @@ from torch.nn import functional as F
 from parlib.encode.encoder import Encoder
 from parlib.encode.store import FeatureStore
 from parlib.learn.train import Data
-from parlib.measure.metrics import positive_rates
+from parlib.measure.metrics import evaluate, positive_rates
 
 Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, or several wordings of each
+NEIGHBOURS = (5, 10, 20, 50, 100)  # the grid of `knn`
 
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
@@ -51,13 +54,16 @@ def embeddings(encoder: Encoder, prompts: Prompts) -> Tensor:
     return torch.stack([F.normalize(each, dim=-1).mean(0) for each in wordings])
 
 
-def linear_probe(train: Data, stores: Sequence[FeatureStore], C: float = 0.1) -> list[np.ndarray]:
+def linear_probe(
+    train: Data, stores: Sequence[FeatureStore], C: float = 0.1, patches: bool = False
+) -> list[np.ndarray]:
     """Logistic regression per attribute on standardised pooled features: probabilities (n, A) for each of the stores.
 
-    Unknown labels (-1) are left out; an attribute with a single answer in train is predicted by its rate. C is the
-    inverse strength of the L2 penalty.
+    `patches` takes the mean of the patch tokens instead. Unknown labels (-1) are left out; an attribute with a single
+    answer in train is predicted by its rate. C is the inverse strength of the L2 penalty.
     """
     store, labels = train
+    store, *stores = (one.averaged() if patches else one for one in (store, *stores))
     features, out = store.pooled.numpy(), [constant(labels, len(one)) for one in stores]
     for a in range(labels.shape[1]):
         known = labels[:, a] >= 0
@@ -69,6 +75,36 @@ def linear_probe(train: Data, stores: Sequence[FeatureStore], C: float = 0.1) ->
         for scores, one in zip(out, stores, strict=True):
             scores[:, a] = probe.predict_proba(one.pooled.numpy())[:, 1]
     return out
+
+
+def knn(
+    train: Data, val: Data, stores: Sequence[FeatureStore], grid: Sequence[int] = NEIGHBOURS, sharpness: float = 0.07
+) -> tuple[list[np.ndarray], int]:
+    """Weighted votes of the k nearest training images by cosine of pooled features, as DINO's (ICCV 2021, section 4.1).
+
+    Returns probabilities (n, A) for each of the stores, and k: that of `grid` with the best mAP on val. A neighbour
+    votes with exp(cosine / sharpness); unknown labels (-1) have no vote, and where all are unknown the rate is given.
+    """
+    (store, labels), (val_store, val_labels) = train, val
+    index = NearestNeighbors(metric="cosine").fit(store.pooled.numpy())
+    sizes = sorted({min(k, len(store)) for k in grid})
+    prior = constant(labels, 1)  # (1, A)
+
+    def votes(one, sizes):
+        distance, nearest = index.kneighbors(one.pooled.numpy(), sizes[-1])  # (n, k), ascending
+        weight = np.exp(-distance / sharpness)[..., None]  # (n, k, 1); up to a factor that the share cancels
+        out = np.tile(prior, (len(sizes), len(one), 1))  # (sizes, n, A)
+        for row, (w, y) in enumerate(zip(weight, nearest, strict=True)):
+            known, yes = w * (labels[y] >= 0), w * (labels[y] == 1)  # (k, A)
+            for i, k in enumerate(sizes):
+                total = known[:k].sum(0)  # (A,)
+                np.divide(yes[:k].sum(0), total, out=out[i, row], where=total > 0)
+        return out
+
+    tried = dict(zip(sizes, votes(val_store, sizes), strict=True))
+    best = {k: evaluate(np.asarray(val_labels), scores).summary()["mAP"] for k, scores in tried.items()}
+    k = max(best, key=best.__getitem__)
+    return [votes(one, [k])[0] for one in stores], k
 
 
 class MLPProbe(nn.Module):
@@ -88,6 +124,8 @@ class MLPProbe(nn.Module):
 class MAPProbe(nn.Module):
     """Attention pooling with one learned query per attribute and no text: shows what prompts as queries add."""
 
+    reads_patches = True
+
     def __init__(self, names: Sequence[str], image_width: int, heads: int = 4):
         super().__init__()
         self.names, self.temperature = list(names), 1.0
@@ -105,4 +143,34 @@ class MAPProbe(nn.Module):
         return (F.layer_norm(read, read.shape[-1:]) * self.classifier).sum(-1) + self.bias  # (B, A)
 
 
-PROBES: dict[str, type[nn.Module]] = {"MLP probe": MLPProbe, "MAP probe": MAPProbe}
+class EfficientProbe(nn.Module):
+    """Efficient probing (ICLR 2026, arXiv 2506.10178): learned queries pool the patches, one linear classifier reads.
+
+    Each of M queries attends to the patches themselves (no key projection) and reads its own D / M columns of their
+    values. All that the prompt-query head has but the words.
+    """
+
+    reads_patches = True
+
+    def __init__(self, names: Sequence[str], image_width: int, queries: int = 32):
+        super().__init__()
+        self.names, self.temperature = list(names), 1.0
+        self.norm = nn.LayerNorm(image_width)
+        self.query = nn.Parameter(torch.randn(math.gcd(queries, image_width), image_width) * 0.02)
+        self.value = nn.Linear(image_width, image_width, bias=False)
+        self.classifier = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, len(names)))
+
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """Patch tokens (B, N, D) -> logits (B, A). A token that is exactly 0 is padding (NaFlex)."""
+        x, padding = self.norm(tokens), (tokens == 0).all(-1)  # (B, N, D), (B, N)
+        scores = self.query @ x.mT / x.shape[-1] ** 0.5  # (M, D) x (B, D, N) -> (B, M, N)
+        weights = scores.masked_fill(padding[:, None], -math.inf).softmax(-1)  # (B, M, N)
+        values = self.value(x).unflatten(-1, (len(self.query), -1))  # (B, N, M, D / M)
+        return self.classifier(torch.einsum("bmn,bnmd->bmd", weights, values).flatten(1))  # (B, A)
+
+
+PROBES: dict[str, type[nn.Module]] = {
+    "MLP probe": MLPProbe,
+    "MAP probe": MAPProbe,
+    "efficient probe": EfficientProbe,
+}

@@ -146,6 +146,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             if value not in _CHOICES[option]:
                 raise BadInput(f"unknown {option} {value!r} of a head; known: {', '.join(_CHOICES[option])}")
         self.patches, self.image, self.image_width, self.grid, self.shared = patches, image, image_width, grid, shared
+        self.reads_patches = image == "patches"
         self.at_once = (at_once or A) if shared else 1
         sets = self.schema.exclusive if exclusive else ()
         self.sets = [([self.schema.index(name) for name in s.members], s.exactly_one) for s in sets]

@@ -18,7 +18,7 @@ from parlib.encode.prompts import load_prompts
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.files import digest, one_line, read_yaml
-from parlib.learn.baselines import PROBES, constant, linear_probe, zero_shot
+from parlib.learn.baselines import PROBES, constant, knn, linear_probe, zero_shot
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, encoder_setting
 from parlib.learn.train import TrainOptions, calibrate, fit, predict
@@ -188,6 +188,11 @@ def _linear(method, task):
     return Fitted(scores, {**encoder_setting(task.encoder), **method.options})
 
 
+def _knn(method, task):
+    scores, k = knn(task.train, task.val, task.stores, **method.options)
+    return Fitted(scores, {**encoder_setting(task.encoder), **method.options, "k": k})
+
+
 def _trained(method, task):
     options = task.options or method.train_options(task.encoder.name)
     module: Any = build(method, task.train.schema, task.encoder, task.seed)
@@ -208,6 +213,7 @@ def _trained(method, task):
 KINDS: dict[str, Callable[[Method, Task], Fitted]] = {
     "constant": _constant,
     "zero-shot": _zero_shot,
+    "k-nn": _knn,
     "linear": _linear,
     "probe": _trained,
     "head": _trained,

@@ -195,6 +195,7 @@ def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirro
     """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images."""
     head.eval()
     device, stores = next(head.parameters()).device, with_mirrored(store, mirrored)
+    _must_hold_patches(head, store)
     parts = []
     for rows in torch.arange(len(store)).split(batch_size):
         logits = sum(head(*(part.to(device).float() for part in one[rows])) for one in stores)  # (B, A)
@@ -215,6 +216,7 @@ def with_mirrored(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
 
 def _check(head, parts, options):
     for split, (store, labels) in parts.items():
+        _must_hold_patches(head, store)
         expected = (len(store), len(head.names))
         if np.shape(labels) != expected:
             raise BadInput(f"{split}: labels are {np.shape(labels)}, but features and the head's attributes {expected}")
@@ -223,6 +225,11 @@ def _check(head, parts, options):
             raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
     if options.epochs < 1:
         raise BadInput(f"{options.epochs} epochs: at least one is needed")
+
+
+def _must_hold_patches(head, store):
+    if getattr(head, "reads_patches", False):
+        store.need_patches(getattr(head, "method", type(head).__name__))
 
 
 def _batches(labels, options, processes, seed):
