@@ -1,4 +1,4 @@
-# `make reproduce` runs the notebooks and prints the table of results. `make test` is the quick gate, `make test-long` the rest.
+# `make reproduce` carries out the plan and prints the tables. `make test` is the quick gate, `make test-long` the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo nogit)$(shell g
 RUN ?= $(CURDIR)/runs/$(shell date +%Y-%m-%d)-$(COMMIT)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: reproduce test test-long install chromium lint mutate records lab explore notebooks house lock lowest newest clean
+.PHONY: reproduce run-notebooks rehearse test test-long install chromium lint mutate records lab explore notebooks house lock lowest newest clean
 
 install: $(VENV)/installed
 
@@ -23,11 +23,20 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Leaves notebooks/ as it is: copies with outputs, records and figures go to runs/<date>-<commit>/. NOTEBOOKS= some of them.
+# Every cell of the profile's plan, and the report. Finished cells are kept: a run that was stopped goes on with RUN=its folder.
+# Other options of `parlib reproduce`: OPTIONS="--benchmarks pa100k --seeds 0,1,2 --plan".
+PROCESSES ?= $(if $(filter paper,$(PARLIB_PROFILE)),1,2)
 reproduce: install
+	$(BIN)/parlib reproduce --processes $(PROCESSES) --out $(RUN) $(OPTIONS)
+
+# Leaves notebooks/ as it is: copies with outputs, records and heads go to runs/<date>-<commit>/. NOTEBOOKS= some of them.
+run-notebooks: install
 	PARLIB_RUNS=$(RUN) $(BIN)/python tools/execute_notebooks.py --out $(RUN)/notebooks $(NOTEBOOKS)
-	@echo; $(BIN)/parlib table $(RUN)/records
-	@echo; echo "notebooks with outputs: $(RUN)/notebooks"; echo "records and trained head: $(RUN)"; echo "rendered images and features: $(PARLIB_CACHE)"
+	@echo; echo "notebooks with outputs: $(RUN)/notebooks"; echo "records and heads: $(RUN)"; echo "rendered images and features: $(PARLIB_CACHE)"
+
+# The profile `paper` end to end at the true shapes, with random weights, a few rendered images and one epoch.
+rehearse: install
+	$(BIN)/python tools/rehearse.py --out $(RUN)-rehearsal
 
 # The quick gate: style, types, quick tests, explorers in a browser, and all notebooks compared with what is committed.
 # Notebooks run beside the tests in a process of their own: cells need their order, and kernels do not start under a tracer.
@@ -65,11 +74,10 @@ lint: install
 mutate: install
 	$(BIN)/python tools/mutate.py
 
-# Records of three seeds: of the rendered benchmarks, or of a real tree with ROOT=/a/real/tree BENCHMARK=pa100k NAME=sample.
-BENCHMARK ?= pa100k
-NAME ?= sample
+# The records of three seeds that are kept with the project, of the rendered benchmarks; PARLIB_PROFILE=sample with PARLIB_DATA
+# makes those of a real tree. METHODS=group:ablation makes the ablation. Copy what is to be kept from runs/records to records/.
 records: install
-	$(BIN)/python tools/records.py $(if $(ROOT),--root $(ROOT) --benchmark $(BENCHMARK) --name $(NAME))
+	$(BIN)/parlib reproduce --processes $(PROCESSES) --seeds 0,1,2 --out $(CURDIR)/runs/records $(if $(METHODS),--methods $(METHODS))
 
 # Jupyter servers drop messages above 10 MB, so a large picture could not be uploaded to an explorer.
 UPLOADS := tornado_settings={"websocket_max_message_size":200000000}

@@ -8,6 +8,7 @@ from .encode.hub import available_encoders as available_encoders
 from .encode.prompts import load_prompts as load_prompts
 from .errors import BadInput as BadInput
 from .learn.head import VLMPARHead as VLMPARHead
+from .learn.plan import score_method as score_method
 from .learn.train import fit as fit
 from .learn.train import predict as predict
 from .measure.audit import audit as audit

@@ -1,10 +1,11 @@
-"""The long jobs as commands: `parlib synth, check, extract, train, baselines, evaluate, predict, export, audit, table`.
+"""The long jobs as commands: `parlib reproduce, synth, check, extract, train, baselines, evaluate, predict, ...`.
 
 A user's mistake is one line on stderr and exit code 2. Each command imports what it needs, so that `--help` is quick.
 """
 
 import functools
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLI
 Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
+Partition = Annotated[str | None, Option(help="of PETA: 0..4, identity-disjoint-seed0, or the file of an index")]
 SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")
 ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
@@ -67,6 +69,11 @@ def _say(words):
 def _files(**files: str | None) -> dict[str, Any]:
     """Options of `read_release`, which refuses them for other benchmarks than folder."""
     return {name: os.path.abspath(path) if os.path.exists(path) else path for name, path in files.items() if path}
+
+
+def _split_words(options: Sequence[str] | None) -> list[str] | None:
+    """An option that may be repeated, or hold several words joined by commas."""
+    return [word.strip() for option in options for word in option.split(",")] if options else None
 
 
 def _cache(cache):
@@ -149,6 +156,8 @@ def train(
     preset: Annotated[str | None, Option(help="head: paper, compact or recommended (default: the profile's)")] = None,
     language: Annotated[str | None, Option(help="of the prompts (default: en)")] = None,
     view: View = None,
+    partition: Partition = None,
+    train_on: Annotated[str, Option(help="train or trainval; val is then among what it is trained on")] = "train",
     epochs: Annotated[int | None, OfProfile] = None,
     lr: Annotated[float | None, OfProfile] = None,
     batch_size: Annotated[int | None, OfProfile] = None,
@@ -175,12 +184,13 @@ def train(
         f"head {head['preset']}, {options.epochs} epochs of batches of {options.batch_size}, learning rate "
         f"{options.lr:g}, loss {options.loss}"
     )
+    files = _files(table=table, schema=schema, partition=partition)
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
     for seed in numbers:
         run = out if len(numbers) == 1 else out / f"seed{seed}"
         shown = Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
         where = (benchmark, root, used, seed, run, _cache(cache))
-        train_run(*where, options, commit, shown, view, _files(table=table, schema=schema), **head)
+        train_run(*where, options, commit, shown, view, files, train_on, **head)
         if shown:
             shown.close()
             print(run)
@@ -196,7 +206,10 @@ def baselines(
     encoder: Encoder = "nano",
     revision: Revision = None,
     language: Annotated[str, Option(help="of the prompts; en,zh,es adds an ensemble of all")] = "en",
+    seeds: Annotated[list[int] | None, Option("--seeds", "--seed", help="of the trained probes (default: 0)")] = None,
+    more_seeds: Annotated[list[int] | None, Argument(hidden=True)] = None,
     view: View = None,
+    partition: Partition = None,
     cache: Cache = None,
 ) -> None:
     """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
@@ -206,13 +219,75 @@ def baselines(
     from parlib.learn.run import baseline_records
     from parlib.measure.records import write_record
 
-    release = read_release(benchmark, root, **_files(table=table, schema=schema))
+    release = read_release(benchmark, root, **_files(table=table, schema=schema, partition=partition))
     used = load_encoder(encoder, revision=revision)
     train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
-    for record in baseline_records(train, val, test, used, language):
-        path = out / f"{record['method'].replace(' ', '-')}.json"
-        write_record(record, path)
-        print(path)
+    numbers = [*(seeds or []), *(more_seeds or [])] or [0]
+    for seed in numbers:
+        for record in baseline_records(train, val, test, used, language, seed):
+            is_seeded = len(numbers) > 1 and "seed" in record["setting"]
+            path = out / f"{record['method'].replace(' ', '-')}{f'-seed{seed}' if is_seeded else ''}.json"
+            if seed == numbers[0] or is_seeded:
+                write_record(record, path)
+                print(path)
+
+
+@app.command()
+def reproduce(
+    profile: Annotated[str | None, Option(help="small, sample or paper (default: $PARLIB_PROFILE or small)")] = None,
+    benchmarks: Annotated[list[str] | None, Option(help="some only; repeatable, or joined by commas")] = None,
+    methods: Annotated[list[str] | None, Option(help="keys in methods.yaml; group:ablation is a whole group")] = None,
+    seeds: Annotated[list[str] | None, Option(help="repeatable, or joined by commas (default: the profile's)")] = None,
+    method: Annotated[list[str] | None, Option(metavar="FILE.py:CLASS", help="your own module; repeatable")] = None,
+    processes: Annotated[int, Option(help="that share the cells on this machine")] = 1,
+    plan_only: Annotated[bool, Option("--plan", help="print the cells and what they will cost, and end")] = False,
+    out: Annotated[Path | None, Option(help="records, heads and logs; finished cells are kept")] = None,
+    worker: Annotated[bool, Option("--worker", hidden=True)] = False,  # one of --processes: it prints no plan or table
+) -> None:
+    """Carry out the plan: benchmark x method x seed; exit code 1 where a cell fails.
+
+    Several processes share a plan: start the same command again, or under `accelerate launch`.
+    """
+    from parlib.learn.costs import costs, must_fit, plan_text
+    from parlib.learn.plan import alone, plan, run
+    from parlib.measure.records import read_records
+    from parlib.measure.tables import NOTE, benchmark_table, render
+    from parlib.profile import profile as profile_of
+
+    alone()
+    used = profile_of(profile, **({"runs": out} if out else {}))
+    numbers = _split_words(seeds)
+    try:
+        chosen_seeds = [int(number) for number in numbers] if numbers else None
+    except ValueError:
+        raise BadInput(f"--seeds {','.join(numbers or [])}: give whole numbers") from None
+    cells = plan(used, _split_words(benchmarks), _split_words(methods), chosen_seeds, method or ())
+    if worker:
+        run(cells, used, _say)
+        return
+    expected = costs(cells, used)
+    print(plan_text(expected), flush=True)
+    must_fit(expected, used)
+    if plan_only:
+        return
+    options = {"--benchmarks": benchmarks, "--methods": methods, "--seeds": seeds, "--method": method}
+    repeated = [word for option, values in options.items() for value in values or () for word in (option, value)]
+    same = [*repeated, "--profile", used.name, "--out", str(used.runs), "--worker"]
+    command = [sys.executable, "-m", "parlib", "reproduce", *same]
+    others = [subprocess.Popen(command) for _ in range(processes - 1)]
+    run(cells, used, _say)
+    for other in others:
+        other.wait()
+    failed = [cell for cell in cells if not cell.is_done(used)]
+    if (used.runs / "records" / "main").is_dir():
+        records = read_records(used.runs / "records" / "main")
+        for benchmark in dict.fromkeys(cell.benchmark for cell in cells):
+            if any(record["data"]["benchmark"] == benchmark for record in records):
+                print(render(benchmark_table(records, benchmark), note=NOTE))
+    print(f"records, heads and logs: {used.runs}")
+    if failed:
+        _say(f"{len(failed)} of {len(cells)} cells failed: {', '.join(cell.name for cell in failed)}")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -223,13 +298,14 @@ def evaluate(
     benchmark: Annotated[str | None, Option(help="another than it was trained on, for runs with --view")] = None,
     table: Table = None,
     schema: SchemaFile = None,
+    partition: Partition = None,
     cache: Annotated[Path | None, Option(help="folder for features (default: the one of its training)")] = None,
 ) -> None:
     """Score a run, keep the record in its folder and print one JSON object."""
     from parlib.files import json_text
     from parlib.learn.run import evaluate_run
 
-    files = _files(table=table, schema=schema) or None
+    files = _files(table=table, schema=schema, partition=partition) or None
     record = evaluate_run(run, split, root, cache, benchmark, files)
     shown = {name: record[name] for name in ("data", "tuned", "undefined_attributes", "undefined")}
     print(json_text({**shown, **record["scores"], "unit": "fraction"}))

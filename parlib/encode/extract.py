@@ -25,7 +25,7 @@ from parlib.profile import Dtype
 
 SHARD, SHARD_BYTES = 512, 2**26  # images and bytes per shard at most; two shards are in memory at a time
 SHARDS = 2**14  # from twice as many on shards grow: Linux allows a process 65,530 memory maps
-_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def extract(
@@ -58,11 +58,11 @@ def extract(
     Raises:
         BadInput: an unreadable image, a full disk, features that overflow the dtype, or options that do not fit.
     """
-    if dtype not in _DTYPES:
-        raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(_DTYPES)}")
+    if dtype not in DTYPES:
+        raise BadInput(f"unknown dtype {dtype!r} for features; known: {', '.join(DTYPES)}")
     if len(dataset) == 0:
         raise BadInput(f"nothing to extract: {name} has no image")
-    image_bytes = (1 + mirrored) * (_tokens_kept(layout, encoder) + 1) * encoder.width * _DTYPES[dtype].itemsize
+    image_bytes = (1 + mirrored) * (_tokens_kept(layout, encoder) + 1) * encoder.width * DTYPES[dtype].itemsize
     determines = {
         "format": FORMAT,
         "identity": encoder.identity,
@@ -174,7 +174,7 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
 
 def _encode_span(images, loaded, encoder, manifest, bar):
     """The tensors of one shard by name, `plain.tokens`, `plain.pooled` and so on, from as many batches as it takes."""
-    dtype, cuda = _DTYPES[manifest["dtype"]], encoder.device.type == "cuda"
+    dtype, cuda = DTYPES[manifest["dtype"]], encoder.device.type == "cuda"
     parts: dict[str, list[torch.Tensor]] = {}
     done = 0
     while done < images:

@@ -96,12 +96,15 @@ def methods() -> dict[str, Method]:
 
 
 def find_methods(keys: Sequence[str] | None = None, group: str | None = None) -> list[Method]:
-    """Methods by key, or those of a group; BadInput lists the known keys."""
+    """Methods by key, where `group:NAME` is all of a group, or those of a group; BadInput lists the known keys."""
     known = methods()
-    unknown = [key for key in keys or () if key not in known]
+    groups = dict.fromkeys(f"group:{one.group}" for one in known.values())
+    unknown = [key for key in keys or () if key not in known and key not in groups]
     if unknown:
-        raise BadInput(f"unknown method {', '.join(unknown)}; known: {', '.join(known)}")
-    return [one for key, one in known.items() if (key in keys if keys else group in (None, one.group))]
+        raise BadInput(f"unknown method {', '.join(unknown)}; known: {', '.join([*known, *groups])}")
+    if keys:
+        return [one for key, one in known.items() if {key, f"group:{one.group}"} & set(keys)]
+    return [one for one in known.values() if group in (None, one.group)]
 
 
 def own_method(source: str | type[nn.Module], **training: Any) -> Method:
@@ -161,7 +164,10 @@ def run_method(method: Method, task: Task) -> Fitted:
     if method.kind != "zero-shot":
         about = task.train.about
         trained_on = {"benchmark": about["benchmark"], "view": about.get("view")}
-        fitted.setting["trained_on"] = trained_on | ({"split": "trainval"} if about["split"] == "trainval" else {})
+        fitted.setting["trained_on"] = trained_on
+        if about["split"] == "trainval":
+            trained_on["split"] = "trainval"
+            fitted.setting["selection"] = "epoch and thresholds chosen on val, which is among what was trained on"
     return fitted
 
 

@@ -4,6 +4,7 @@ Below the `runs` of a profile, a cell leaves `records/GROUP/CELL.json`, `logs/CE
 Any number of processes may work on one plan: a cell belongs to the process that holds its lock.
 """
 
+import os
 import time
 import traceback
 import warnings
@@ -26,6 +27,7 @@ from parlib.learn.methods import Method, Task, find_methods, own_method
 from parlib.learn.run import method_records, read_run, save_run
 from parlib.measure.records import read_records, write_record
 from parlib.profile import Profile
+from parlib.profile import profile as profile_of
 
 SHARED = "upar-lite"  # the view of attributes that all benchmarks carry
 DISJOINT = "identity-disjoint-seed0"  # beside PETA's partition 0, whose test people are in train
@@ -143,8 +145,7 @@ def run(cells: Sequence[Cell], profile: Profile, say: Callable[[str], object] = 
             try:
                 with only_one(cell.name, _lock(profile, cell.name), wait):
                     if not cell.is_done(profile):
-                        took = run_cell(cell, profile)
-                        say(f"{cell.name}: {took:.0f} s")
+                        say(f"{cell.name}: {run_cell(cell, profile):.0f} s")
             except Busy:
                 held.append(cell)
             except Exception as error:  # of this cell alone; the others go on
@@ -196,6 +197,40 @@ def trained_head(profile: Profile) -> VLMPARHead:
         if not (cell.is_done(profile) and cell.run(profile).is_dir()):
             run_cell(cell, profile)
     return read_run(cell.run(profile))[1].to(encoder_of(profile).device)
+
+
+def alone() -> None:
+    """Make this process of `accelerate launch` work by itself, on a GPU of its own: cells are shared, not batches.
+
+    To be called before anything asks for the processes of the launch.
+    """
+    rank = os.environ.get("LOCAL_RANK")
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    if rank is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(rank)] if int(rank) < len(visible) > 1 else rank
+
+
+def score_method(
+    module: str | type[nn.Module],
+    profile: Profile | None = None,
+    benchmark: str = "pa100k",
+    seed: int = 0,
+    **training: Any,
+) -> dict[str, Any]:
+    """Train a module of one's own as every method of the plan is trained, and return its record, kept with the others.
+
+    Args:
+        module: a class, or `file.py:Class`, called with `(names, image_width)`; its `forward(tokens (B, N, D), pooled
+            (B, D))` returns logits (B, A). Of what it is made does not matter.
+        profile: see `parlib.profile`; trees and features are found or made as it says.
+        training: changes to the `TrainOptions` of the profile's encoder.
+    """
+    profile = profile or profile_of()
+    cell = Cell(benchmark, own_method(module, **training), seed)
+    run_cell(cell, profile)
+    return read_records(*cell.records(profile).values())[0]
 
 
 def encoder_of(profile: Profile) -> Encoder:

@@ -21,7 +21,7 @@ from parlib.encode.encoder import Encoder, load_encoder, processes
 from parlib.errors import BadInput
 from parlib.files import json_text, only_one, read_json, reading, whole_folder, write_atomic
 from parlib.learn.head import VLMPARHead
-from parlib.learn.inputs import Split, head_schema, prepare
+from parlib.learn.inputs import Rows, Split, head_schema, prepare
 from parlib.learn.methods import Fitted, Method, Task, find_methods, run_method
 from parlib.learn.train import History, TrainOptions, predict
 from parlib.measure.metrics import positive_rates, tune_thresholds
@@ -58,7 +58,12 @@ def train_run(
         encoder = load_encoder(encoder_name, revision=revision)
         release = read_release(benchmark, root, **(files or {}))
         wanted: dict[str, Any] = {"view": view, "mirrored": options.mirrored}
-        train, val = (prepare(release, split, encoder, cache, **wanted) for split in (train_on, "val"))
+        train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
+        if train_on == "trainval":
+            stores = [(release.listing(split).names, part.store) for split, part in (("train", train), ("val", val))]
+            train = prepare(release, train_on, encoder, cache, view=view, store=Rows(release, train_on, stores))
+        elif train_on != "train":
+            raise BadInput(f"--train-on {train_on}: known are train and trainval")
         method = Method("head", "head", "head", options=head)
         fitted = run_method(method, Task(train, val, [], encoder, seed, options, checkpoint, callback))
         if state.is_main_process:

@@ -174,7 +174,7 @@ def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: s
 def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row per option of the head: its scores over seeds, and the paired difference from the linear probe.
 
-    `records` are of `tools/ablations.py`; those without `setting.ablation` are left out. Text cells, by falling mAP;
+    `records` are of the ablation; those without `setting.ablation` are left out. Text cells, by falling mAP;
     differences in percentage points; `ahead in` says where the interval lies above 0 (or below); `impossible` is the
     percentage of images whose answers at 0.5 break an exclusive set.
     """

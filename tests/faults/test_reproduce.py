@@ -34,7 +34,7 @@ def reproduce(tree, place):
         "make",
         "--old-file",
         f"{sys.prefix}/installed",
-        "reproduce",
+        "run-notebooks",
         *(f"{name}={value}" for name, value in variables.items()),
     ]
     setting = {"PARLIB_PROFILE": "sample", "PARLIB_DATA": str(tree), "PARLIB_ENCODER": "nano"}

@@ -1,0 +1,237 @@
+"""What a plan will cost in time, memory and disk, from seconds of trial on this machine."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch.autograd.graph import saved_tensors_hooks
+
+from parlib.data import benchmark_root, read_release
+from parlib.encode.encoder import Encoder
+from parlib.encode.extract import DTYPES
+from parlib.encode.store import FeatureStore, ImageFeatures
+from parlib.errors import BadInput
+from parlib.files import digest, read_json
+from parlib.learn.inputs import Split
+from parlib.learn.losses import LOSSES
+from parlib.learn.methods import Method, Task, build, run_method
+from parlib.learn.plan import SPLITS, Cell, encoder_of
+from parlib.learn.train import TrainOptions
+from parlib.measure.records import make_record
+from parlib.profile import Profile
+from parlib.schema import Schema, schema
+
+SHORT = 0.3  # seconds: a step that takes less is timed on a whole batch, others on two images
+TRIAL = (64, 192)  # images of which the time of what is not trained is measured; the rest is a straight line
+NOTE = (
+    "Hours of one process on this machine as busy as it is now, from a trial of one batch of the encoder and one step "
+    "of each head. Memory: peak of weights, their moments and activations, without Python and libraries."
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one method: seconds (fixed, per image trained on and epoch, per image scored), bytes in memory and on disk."""
+
+    fixed: float
+    train: float
+    score: float
+    memory: int
+    disk: int
+
+
+def costs(cells: Sequence[Cell], profile: Profile) -> pd.DataFrame:
+    """One row per cell: `images` to train on and to score, `disk` and `memory` in bytes, `hours`, and whether `done`.
+
+    The first cell of a tree carries what rendering and encoding its images cost, where their features are not stored.
+    """
+    trial, trees = Trial(encoder_of(profile), profile), set()
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        sizes, done = sizes_of(cell, profile), cell.is_done(profile)
+        train = sizes["train"] + (sizes["val"] if cell.train_on == "trainval" else 0)
+        tests = sum(sizes_of(replace(cell, benchmark=name), profile)["test"] for name in cell.records(profile))
+        row: dict[str, Any] = {
+            "cell": cell.name,
+            "images": train + sizes["val"] + tests,
+            "disk": 0,
+            "memory": 0,
+            "hours": 0.0,
+        }
+        tree = (cell.benchmark, cell.seed if profile.data is None else None)
+        if not done and tree not in trees:
+            trees.add(tree)
+            missing = sum(size for split, size in sizes.items() if not trial.is_stored(cell.benchmark, split, size))
+            row["hours"] += missing * trial.image_seconds / 3600
+            row["disk"] += missing * trial.image_bytes
+        if not done:
+            attributes: Any = schema(cell.benchmark)
+            attributes, options = attributes.view(cell.view).target if cell.view else attributes, cell.options(profile)
+            cost = trial.of(cell.method, attributes, options)
+            epochs = options.epochs if options else 1
+            seconds = cost.fixed + epochs * (train * cost.train + sizes["val"] * cost.score) + tests * cost.score
+            row["hours"] += (seconds + tests * trial.record_seconds) / 3600
+            row["disk"] += cost.disk
+            row["memory"] = trial.encoder_memory + cost.memory
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("cell")
+
+
+def must_fit(table: pd.DataFrame, profile: Profile) -> None:
+    """Raise BadInput where the disk does not hold what `costs` says the plan will write."""
+    for place in (profile.cache, profile.runs):
+        place.mkdir(parents=True, exist_ok=True)
+        needed, free = table["disk"].sum(), shutil.disk_usage(place).free
+        if needed > free:
+            raise BadInput(
+                f"the plan needs {needed / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB free: make room, give "
+                "another PARLIB_CACHE and --out, or fewer --benchmarks, --methods or --seeds"
+            )
+
+
+def plan_text(table: pd.DataFrame) -> str:
+    """The costs as a table to print, with their sum."""
+    shown = pd.DataFrame(
+        {
+            "images": table["images"].map("{:,}".format),
+            "disk, GB": (table["disk"] / 1e9).map("{:.2f}".format),
+            "memory, GB": (table["memory"] / 1e9).map("{:.1f}".format),
+            "hours": table["hours"].map("{:.3f}".format),
+            "": np.where(table["done"], "done", ""),
+        }
+    )
+    total = f"{len(table)} cells, {table['disk'].sum() / 1e9:.2f} GB on disk, {table['hours'].sum():.2f} hours"
+    return f"{shown.to_string()}\n{total}. {NOTE}"
+
+
+def sizes_of(cell: Cell, profile: Profile) -> dict[str, int]:
+    """Images of train, val and test of a cell's benchmark and partition; of a tree that is not rendered, as planned."""
+    if profile.data is None:
+        return dict(profile.sizes)
+    options: dict[str, Any] = {"partition": cell.partition} if cell.partition else {}
+    release = read_release(cell.benchmark, benchmark_root(replace(profile, benchmark=cell.benchmark)), **options)
+    return {split: len(release.listing(split).names) for split in SPLITS}
+
+
+class Trial:
+    """What one image, one step and one record cost here, each measured when it is first needed."""
+
+    def __init__(self, encoder: Encoder, profile: Profile):
+        self.encoder, self.profile, self.known = encoder, profile, dict[str, Cost]()
+        self.encoder_memory = sum(p.nbytes for p in encoder.model.parameters())
+        self.image_bytes = (encoder.patches + 1) * encoder.width * DTYPES[profile.dtype].itemsize  # of its features
+
+    def is_stored(self, benchmark: str, split: str, size: int) -> bool:
+        """Whether the features of so many images of a split are stored, from this encoder."""
+        for path in (self.profile.cache / "features").glob(f"{benchmark}-{split}-*/manifest.json"):
+            about = read_json(path, "manifest")
+            if about["identity"] == self.encoder.identity and about["items"] == size:
+                return True
+        return False
+
+    @cached_property
+    def image_seconds(self) -> float:
+        """To render an image, where the profile renders, to preprocess and to encode it."""
+        rendered = 0.0
+        if self.profile.data is None:
+            with tempfile.TemporaryDirectory() as folder:
+                few = replace(self.profile, sizes={"train": 32, "val": 8, "test": 8}, cache=Path(folder))
+                rendered = _seconds(lambda: benchmark_root(replace(few, benchmark="pa100k"))) / 48
+        images = [Image.new("RGB", (128, 256), (i, 90, 120)) for i in range(min(8, self.encoder.batch_size))]
+        self.encoder.encode_images(images[:1])
+        return rendered + _seconds(lambda: self.encoder.encode_images(images)) / len(images)
+
+    @cached_property
+    def record_seconds(self) -> float:
+        """To score an image: intervals are drawn anew from all of them."""
+        draw = np.random.default_rng(0)
+        labels, scores = draw.integers(0, 2, (TRIAL[1], 35)), draw.random((TRIAL[1], 35), np.float32)
+        names = [str(i) for i in range(35)]
+        return _seconds(lambda: make_record("trial", {}, {}, labels, scores, np.full(35, 0.5), names)) / TRIAL[1]
+
+    def of(self, method: Method, attributes: Schema, options: TrainOptions | None) -> Cost:
+        """What a method costs on this encoder's features."""
+        steps = options and [options.batch_size, options.loss, options.ema > 0, options.threads]
+        key = digest([method.kind, method.options, len(attributes), steps])
+        if key not in self.known:
+            measure: Callable = self._trained if options else self._untrained
+            self.known[key] = measure(method, attributes, options)
+        return self.known[key]
+
+    def _untrained(self, method, attributes, options):
+        def work(images):
+            part = _noise(images, attributes, self.encoder)
+            run_method(method, Task(part, part, [part.store], self.encoder))
+
+        short, long = (_seconds(lambda: work(images)) for images in TRIAL)  # noqa: B023  # called at once
+        slope = max(0.0, long - short) / (TRIAL[1] - TRIAL[0])
+        return Cost(max(0.0, short - slope * TRIAL[0]), slope, 0.0, 0, 0)
+
+    def _trained(self, method, attributes, options):
+        torch.set_num_threads(options.threads)
+        module: Any = build(method, attributes, self.encoder)
+        optimiser = torch.optim.AdamW(module.parameters())
+        kept: list[int] = []  # bytes of each tensor that waits for the backward pass
+
+        def keep(tensor):
+            kept.append(tensor.nbytes)
+            return tensor
+
+        def step(images):
+            part = _noise(images, attributes, self.encoder)
+            tokens, pooled = (each.float().to(self.encoder.device) for each in part.store[:])
+            truth = torch.as_tensor(part.labels, device=tokens.device)
+            rate = torch.full((len(attributes),), 0.5, device=tokens.device)
+            LOSSES[options.loss](module.train()(tokens, pooled), truth, rate=rate).backward()
+            optimiser.step()
+
+        def score(images):
+            store = _noise(images, attributes, self.encoder).store
+            with torch.no_grad():
+                module.eval()(*(part.float().to(self.encoder.device) for part in store[:]))
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            step(2)  # also warms up
+        train, scored = (_per_image(work, options.batch_size) for work in (step, score))
+        weights = sum(p.nbytes for p in module.parameters())
+        disk = 5 * weights  # head, and for a while its checkpoint: weights, the best ones and two moments
+        return Cost(0.0, train, scored, 4 * weights + sum(kept) // 2 * options.batch_size, disk)
+
+
+class _Noise(FeatureStore):
+    """Random features of so many images, of an encoder's shape."""
+
+    def __init__(self, images, encoder):
+        draw = torch.Generator().manual_seed(0)
+        self.tokens = torch.randn(images, encoder.patches, encoder.width, generator=draw)
+        self.pooled = torch.randn(images, encoder.width, generator=draw)
+        self.folder, self.manifest, self.mirrored = Path("trial"), {"items": images, "layout": "tokens"}, False
+
+    def __getitem__(self, indices):
+        return ImageFeatures(self.tokens[indices], self.pooled[indices])
+
+
+def _noise(images, attributes, encoder):
+    labels = np.random.default_rng(0).integers(0, 2, (images, len(attributes))).astype(np.int8)
+    return Split(_Noise(images, encoder), labels, {"benchmark": attributes.name, "split": "train"}, attributes)
+
+
+def _per_image(work, batch):
+    """Seconds per image: of two images, or of a whole batch where that is short."""
+    seconds = _seconds(lambda: work(2))
+    return _seconds(lambda: work(batch)) / batch if seconds < SHORT else seconds / 2
+
+
+def _seconds(work):
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

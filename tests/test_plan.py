@@ -1,0 +1,224 @@
+"""The plan: which cells there are, that each is done once, that a failure stops no other, and what they cost."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import parlib
+from parlib import BadInput
+from parlib.cli import main
+from parlib.files import only_one
+from parlib.learn import plan as planning
+from parlib.learn.costs import costs, must_fit, plan_text
+from parlib.learn.methods import build, find_methods, methods, own_method
+from parlib.learn.plan import Cell, plan, run, score_method, splits, trained_head
+from parlib.measure.records import read_records
+
+SIZES = {"train": 40, "val": 24, "test": 24}
+OWN = """
+import torch
+
+class MyHead(torch.nn.Module):
+    def __init__(self, names, image_width):
+        super().__init__()
+        self.out = torch.nn.Linear(image_width, len(names))
+
+    def forward(self, tokens, pooled):
+        return self.out(tokens.mean(1))
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def small(cache, tmp_path):
+    short = {"sizes": SIZES, "training": {"epochs": 1, "batch_size": 8}}
+    return parlib.profile("small", cache=cache, runs=tmp_path / "runs", **short)
+
+
+def cell(key="linear", benchmark="pa100k", **options):
+    return Cell(benchmark, find_methods([key])[0], 0, **options)
+
+
+def test_the_paper_stands_in_every_profile(small):
+    cells = plan(small)
+    rows = {(one.benchmark, one.partition, one.method.key) for one in cells if not one.view}
+    for benchmark, partition in (("pa100k", None), ("peta", None), ("peta", planning.DISJOINT), ("market1501", None)):
+        for key in ("constant", "zero-shot", "linear", "map", "paper", "compact", "recommended"):
+            assert (benchmark, partition, key) in rows
+    crossed = [one for one in cells if one.view]
+    assert {one.method.key for one in crossed} == set(planning.CROSSED)
+    assert all(one.tests == ("pa100k", "peta", "market1501") for one in crossed)
+    names = [one.name for one in cells]
+    assert len(set(names)) == len(names)
+
+
+def test_only_the_papers_profile_trains_on_trainval_and_on_three_seeds(small):
+    assert not [one for one in plan(small) if one.train_on != "train"]
+    paper = replace(small, name="paper")
+    extra = [one for one in plan(paper, ["pa100k"]) if one.train_on == "trainval"]
+    assert {one.method.kind for one in extra} == {"head"} and extra[0].name.startswith("pa100k-trainval-")
+    from parlib.profile import settings
+
+    assert settings("paper").seeds == (0, 1, 2) and settings("small").seeds == (0,)
+
+
+def test_training_belongs_to_method_and_encoder():
+    (paper,) = find_methods(["paper"])
+    assert paper.train_options("nano") != paper.train_options("google/siglip2-base-patch16-224")
+    assert paper.train_options("any/other") == paper.train_options("google/siglip2-base-patch16-224")
+    assert paper.train_options("nano").loss == paper.train_options("any/other").loss == "focal"
+    assert paper.train_options("nano", epochs=1).epochs == 1
+
+
+def test_every_method_that_is_trained_can_be_built():
+    encoder = parlib.load_encoder("nano")
+    tokens, pooled = torch.zeros(2, encoder.patches, encoder.width), torch.zeros(2, encoder.width)
+    for method in methods().values():
+        if method.is_trained and method.key != "paper":
+            assert build(method, parlib.schema("pa100k"), encoder).eval()(tokens, pooled).shape == (2, 26)
+
+
+def test_a_cell_leaves_record_scores_and_log_and_is_done_once(small):
+    one, said = cell(), []
+    assert run([one], small, said.append) == [] and said[0].startswith("pa100k-linear-seed0: ")
+    path = one.records(small)["pa100k"]
+    (record,) = read_records(path)
+    assert path.with_suffix(".npz").is_file() and "done in" in one.log(small).read_text()
+    assert record["setting"]["trained_on"] == {"benchmark": "pa100k", "view": None}
+    rates = np.array(record["data"]["train_positive_rates"], float)
+    assert rates.shape == (26,) and np.nanmin(rates) >= 0 and np.nanmax(rates) <= 1
+    before = path.stat().st_mtime_ns
+    assert run([one], small, said.append) == [] and said[-1] == "1 of 1 cells are done already"
+    assert path.stat().st_mtime_ns == before
+    assert not cell().is_done(replace(small, sizes={**SIZES, "test": 25})), "of other images"
+
+
+def test_a_cell_that_fails_is_reported_with_its_log_and_the_others_go_on(small, monkeypatch):
+    def fails(method, task):
+        raise ValueError("no luck")
+
+    monkeypatch.setitem(planning.method_records.__globals__["run_method"].__globals__["KINDS"], "constant", fails)
+    bad, good, said = cell("constant"), cell("zero-shot"), []
+    assert run([bad, good], small, said.append) == [bad]
+    assert good.is_done(small) and "no luck" in said[0] and str(bad.log(small)) in said[0]
+    assert "Traceback" in bad.log(small).read_text()
+
+
+def test_the_command_says_by_its_exit_code_that_a_cell_failed(small, capsys, monkeypatch, tmp_path):
+    (tmp_path / "bad.py").write_text(OWN.replace("tokens.mean(1)", "tokens"))
+    monkeypatch.setattr("parlib.profile.profile", lambda name, **changes: replace(small, **changes))
+    asked = ["reproduce", "--benchmarks", "pa100k", "--methods", "constant", "--out", str(small.runs)]
+    assert main([*asked, "--method", f"{tmp_path}/bad.py:MyHead"]) != 0
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert "constant predictor" in out and "hours" in out
+
+
+def test_a_cell_that_another_process_holds_is_left_to_it(small):
+    one, said = cell("constant"), []
+    code = (
+        "import sys; from parlib.files import only_one\n"
+        "with only_one('x', sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    lock = planning._lock(small, one.name)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BadInput, match="another process is writing"), only_one(one.name, lock):
+            pass
+        assert not said
+        other.stdin.close()
+    assert run([one], small, said.append) == [] and one.is_done(small)
+
+
+def test_heads_are_found_by_whoever_needs_them(small):
+    head = trained_head(small)
+    folder = small.runs / "heads" / "pa100k-recommended-seed0"
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    again = trained_head(small)
+    assert torch.equal(head.classifier, again.classifier) and not again.training
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    again = parlib.learn.run.evaluate_run(folder)
+    assert again["scores"] == read_records(small.runs / "records")[0]["scores"]
+
+
+def test_another_partition_encodes_no_image_again(small):
+    own, other = (splits(cell(benchmark="peta", partition=p), small) for p in (None, planning.DISJOINT))
+    stores = sorted(path.name for path in (small.cache / "features").glob("peta-*"))
+    assert len([name for name in stores if name.startswith("peta-train")]) == 1
+    names = {}
+    for parts, partition in ((own, "0"), (other, planning.DISJOINT)):
+        release = parlib.data.read_release("peta", next((small.cache / "rendered").glob("peta-*")), partition=partition)
+        for split, part in parts.items():
+            rows = part.store[:]
+            names.setdefault(partition, {}).update(zip(release.listing(split).names, rows.pooled, strict=True))
+            assert part.about["partition"] == partition and len(part.labels) == len(part.store)
+            assert torch.equal(part.store[[1, 0]].tokens, rows.tokens[[1, 0]])
+            assert torch.equal(part.store.pooled, rows.pooled.float())
+    first, second = names.values()
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    assert other["train"].about["items_sha256"] != own["train"].about["items_sha256"]
+
+
+def test_trainval_is_train_and_val_and_says_how_the_epoch_was_chosen(small):
+    one = cell("mlp", train_on="trainval")
+    assert len(splits(one, small)["train"].labels) == 64
+    assert run([one], small, lambda line: None) == []
+    (record,) = read_records(*one.records(small).values())
+    assert record["setting"]["trained_on"]["split"] == "trainval" and "among" in record["setting"]["selection"]
+
+
+def test_a_method_of_ones_own_is_trained_and_scored_in_one_call(small, tmp_path):
+    file = tmp_path / "my_head.py"
+    file.write_text(OWN)
+    record = score_method(f"{file}:MyHead", small, epochs=2)
+    assert record["method"] == "MyHead" and record["setting"]["training"]["lr"] == 4e-3
+    assert record["scores"]["mA"] > 0.4 and "source_sha256" in record["setting"]
+    (own,) = [one for one in plan(small, ["pa100k"], ["constant"], own=[f"{file}:MyHead"]) if one.method.kind == "own"]
+    assert own.name == "pa100k-MyHead-seed0" and own.group == "main"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere.py:MyHead", "give FILE.py:CLASS"),
+        ("{file}:Other", "no class of a torch module"),
+        ("{file}", "FILE.py"),
+    ],
+)
+def test_a_method_that_is_none_is_one_line(source, words, tmp_path):
+    file = tmp_path / "my_head.py"
+    file.write_text(OWN)
+    with pytest.raises(BadInput, match=words):
+        own_method(source.format(file=file))
+
+
+def test_unknown_benchmarks_and_methods_list_the_known(small):
+    with pytest.raises(BadInput, match="no benchmark rap in this profile; it has pa100k, peta, market1501"):
+        plan(small, ["rap"])
+    with pytest.raises(BadInput, match="unknown method best; known: constant"):
+        plan(small, methods=["best"])
+
+
+def test_costs_say_what_does_not_fit_the_disk(small, monkeypatch):
+    cells = plan(small, ["pa100k"], ["constant", "linear", "compact"])
+    table = costs(cells, small)
+    assert list(table.index) == [one.name for one in cells] and (table["hours"] > 0).all()
+    patch_bytes = 88 * 65 * 128 * 2
+    assert table["disk"].iloc[0] == patch_bytes and table["images"].iloc[0] == 88
+    assert table["memory"].iloc[2] > table["memory"].iloc[0]
+    text = plan_text(table)
+    assert all(one.name in text for one in cells) and "3 cells" in text
+    must_fit(table, small)
+    with pytest.raises(BadInput, match="the plan needs"):
+        must_fit(table.assign(disk=10**18), small)
+    run(cells[:1], small, lambda line: None)
+    assert costs(cells, small).loc[cells[0].name, ["done", "hours"]].tolist() == [True, 0.0]
