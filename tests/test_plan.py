@@ -114,7 +114,7 @@ def test_a_cell_that_fails_is_reported_with_its_log_and_the_others_go_on(small, 
 
 def test_the_command_says_by_its_exit_code_that_a_cell_failed(small, capsys, monkeypatch, tmp_path):
     (tmp_path / "bad.py").write_text(OWN.replace("tokens.mean(1)", "tokens"))
-    monkeypatch.setattr("parlib.profile.profile", lambda name, **changes: replace(small, **changes))
+    monkeypatch.setattr(sys.modules["parlib.profile"], "profile", lambda name, **changes: replace(small, **changes))
     asked = ["reproduce", "--benchmarks", "pa100k", "--methods", "constant", "--out", str(small.runs)]
     assert main([*asked, "--method", f"{tmp_path}/bad.py:MyHead"]) != 0
     assert main(asked) == 0
@@ -208,7 +208,8 @@ def test_unknown_benchmarks_and_methods_list_the_known(small):
         plan(small, methods=["best"])
 
 
-def test_costs_say_what_does_not_fit_the_disk(small, monkeypatch):
+def test_costs_say_what_does_not_fit_the_disk(small, tmp_path):
+    small = replace(small, cache=tmp_path / "empty")
     cells = plan(small, ["pa100k"], ["constant", "linear", "compact"])
     table = costs(cells, small)
     assert list(table.index) == [one.name for one in cells] and (table["hours"] > 0).all()

@@ -1,4 +1,4 @@
-"""The profile `paper` end to end at the true shapes, before anyone rents a GPU for it: `python tools/rehearse.py --out DIR`.
+"""The profile `paper` end to end at the true shapes, on any machine: `python tools/rehearse.py --out DIR`.
 
 An encoder folder of SigLIP 2 base-224's configuration with random weights and a vocabulary of 256,000, three rendered
 trees of a few dozen images, one epoch in small batches: plan, cells, report. Only the training is shortened. At the end

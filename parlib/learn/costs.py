@@ -21,7 +21,7 @@ from parlib.encode.extract import DTYPES
 from parlib.encode.store import FeatureStore, ImageFeatures
 from parlib.errors import BadInput
 from parlib.files import digest, read_json
-from parlib.learn.inputs import Split
+from parlib.learn.inputs import Split, head_schema
 from parlib.learn.losses import LOSSES
 from parlib.learn.methods import Method, Task, build, run_method
 from parlib.learn.plan import SPLITS, Cell, encoder_of
@@ -74,8 +74,7 @@ def costs(cells: Sequence[Cell], profile: Profile) -> pd.DataFrame:
             row["hours"] += missing * trial.image_seconds / 3600
             row["disk"] += missing * trial.image_bytes
         if not done:
-            attributes: Any = schema(cell.benchmark)
-            attributes, options = attributes.view(cell.view).target if cell.view else attributes, cell.options(profile)
+            attributes, options = head_schema(schema(cell.benchmark), cell.benchmark, cell.view), cell.options(profile)
             cost = trial.of(cell.method, attributes, options)
             epochs = options.epochs if options else 1
             seconds = cost.fixed + epochs * (train * cost.train + sizes["val"] * cost.score) + tests * cost.score

@@ -47,7 +47,7 @@ def prepare(
     **options: Any,  # of `extract`
 ) -> Split:
     """Labels and features of one split of a `Release`; features are computed now or found in `cache/features`."""
-    schema, dataset = head_schema(release, view), release.dataset(split, images=store is None)
+    schema, dataset = head_schema(release.schema, release.name, view), release.dataset(split, images=store is None)
     if store is None:
         store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
@@ -91,15 +91,15 @@ class Rows(FeatureStore):
         return torch.stack([self.stores[i].pooled[row] for i, row in self.places])
 
 
-def head_schema(release: Release, view: str | None = None) -> Schema:
-    """The attributes a head is trained for: the release's, or those of a view.
+def head_schema(schema: Schema, benchmark: str, view: str | None = None) -> Schema:
+    """The attributes a head is trained for: those of a benchmark's schema, or of a view of it.
 
     Where attributes have no prompts of their own, as in a view or a folder, their (English) meaning is the prompt.
     """
-    target = release.schema.view(view).target if view else release.schema
+    target = schema.view(view).target if view else schema
     if target is None:
         raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
-    if not view and release.name != "folder":
+    if not view and benchmark != "folder":
         return target
     attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)
     return replace(target, attributes=tuple(attributes))

@@ -175,7 +175,7 @@ def evaluate_run(
     if files is None and benchmark == trained_on:
         files = arguments.get("files")
     release = read_release(benchmark, root, **(files or {}))
-    schema = head_schema(release, view)
+    schema = head_schema(release.schema, release.name, view)
     if head.names != schema.names:
         raise BadInput(f"{run} was trained for other attributes than {schema.name!r} has now; train it again")
     encoder = load_encoder(setting["encoder"], revision=setting.get("revision"), layer=setting.get("layer"))
