@@ -1,8 +1,10 @@
 """What a plan will cost in time, memory and disk, from seconds of trial on this machine."""
 
+import math
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +22,7 @@ from parlib.encode.encoder import Encoder
 from parlib.encode.extract import DTYPES
 from parlib.encode.store import FeatureStore, ImageFeatures
 from parlib.errors import BadInput
-from parlib.files import digest, read_json
+from parlib.files import digest, one_line, read_json
 from parlib.learn.inputs import Split, head_schema
 from parlib.learn.losses import LOSSES
 from parlib.learn.methods import Method, Task, build, run_method
@@ -163,7 +165,11 @@ class Trial:
         key = digest([method.kind, method.options, len(attributes), steps])
         if key not in self.known:
             measure: Callable = self._trained if options else self._untrained
-            self.known[key] = measure(method, attributes, options)
+            try:
+                self.known[key] = measure(method, attributes, options)
+            except Exception as error:  # as its cell will fail, and the others not
+                warnings.warn(f"{method.key} cannot be tried, its cost is unknown: {one_line(error)}", stacklevel=1)
+                self.known[key] = Cost(math.nan, 0.0, 0.0, 0, 0)
         return self.known[key]
 
     def _untrained(self, method, attributes, options):
