@@ -62,13 +62,8 @@ def costs(cells: Sequence[Cell], profile: Profile) -> pd.DataFrame:
         sizes, done = sizes_of(cell, profile), cell.is_done(profile)
         train = sizes["train"] + (sizes["val"] if cell.train_on == "trainval" else 0)
         tests = sum(sizes_of(replace(cell, benchmark=name), profile)["test"] for name in cell.records(profile))
-        row: dict[str, Any] = {
-            "cell": cell.name,
-            "images": train + sizes["val"] + tests,
-            "disk": 0,
-            "memory": 0,
-            "hours": 0.0,
-        }
+        row: dict[str, Any] = {"cell": cell.name, "images": train + sizes["val"] + tests, "done": done}
+        row |= {"disk": 0, "memory": 0, "hours": 0.0}
         tree = (cell.benchmark, cell.seed if profile.data is None else None)
         if not done and tree not in trees:
             trees.add(tree)
