@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from parlib.errors import BadInput
 
@@ -55,8 +57,6 @@ def sweep(folder: str | os.PathLike) -> None:
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which replaces `out` when the block ends without an error; BadInput leaves `out` as it was."""
-    from safetensors import SafetensorError
-
     sweep(out.parent)
     partial, old = partial_of(out), partial_of(partial_of(out))
     try:
@@ -132,8 +132,6 @@ def _plain(content):
 
 def read_yaml(path: str | os.PathLike, what: str) -> Any:
     """The content of a YAML file, plain types only (`safe_load`); `what` names its kind in the error."""
-    import yaml
-
     with reading(path, what):
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 

@@ -25,21 +25,13 @@ Codes = Mapping[str, Any]  # yes, no, unknown -> what means it in a table: one v
 
 @dataclass(frozen=True)
 class Attribute:
-    """One binary column.
+    """One binary column."""
 
-    Attributes:
-        name: as in the release or in the table's header.
-        meaning: what a 1 means, in plain English.
-        group: for figures and for averages by group.
-        prompt: the phrase for a text encoder, where it is not made from the meaning.
-        codes: how this column writes yes, no and unknown, where it differs from the schema's `codes`.
-    """
-
-    name: str
-    meaning: str
-    group: str = "other"
-    prompt: str | None = None
-    codes: Codes | None = field(default=None, hash=False)
+    name: str  # as in the release or in the table's header
+    meaning: str  # what a 1 means, in plain English
+    group: str = "other"  # for figures and for averages by group
+    prompt: str | None = None  # the phrase for a text encoder, where it is not made from the meaning
+    codes: Codes | None = field(default=None, hash=False)  # where they differ from the schema's
 
 
 @dataclass(frozen=True)
@@ -66,18 +58,12 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """A benchmark's labels asked in other columns.
-
-    Attributes:
-        source: the schema the labels come in.
-        columns: one `Column` for each column of the result.
-        target: the binary `Schema` of the result, or None where a column is a multi-way question.
-    """
+    """A benchmark's labels asked in other columns."""
 
     name: str
-    source: "Schema"
+    source: "Schema"  # that the labels come in
     columns: tuple[Column, ...]
-    target: "Schema | None" = None
+    target: "Schema | None" = None  # binary schema of the result, or None where a column is a multi-way question
 
     def __call__(self, labels: np.ndarray) -> np.ndarray:
         """Labels (N, A) int8 in the source schema -> (N, len(columns)) int8.
@@ -108,23 +94,15 @@ class View:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a label matrix, in order.
+    """The columns of a label matrix, in order."""
 
-    Attributes:
-        name: of the benchmark, or of a user's own data.
-        attributes: one `Attribute` for each column.
-        exclusive: sets of which one image has at most, or exactly, one.
-        permutations: other column orders in use, by name: `labels[:, schema.permutation("group")]` is in that order.
-        questions: view -> names of the exclusive sets that are one multi-way question in it.
-        codes: how a table writes yes, no and unknown, where it is not 1, 0 and empty.
-    """
-
-    name: str
+    name: str  # of the benchmark, or of a user's own data
     attributes: tuple[Attribute, ...]
     exclusive: tuple[ExclusiveSet, ...] = ()
-    permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    permutations: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)  # see `permutation`
+    # View -> names of the exclusive sets that are one multi-way question in it.
     questions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    codes: Codes | None = field(default=None, hash=False)
+    codes: Codes | None = field(default=None, hash=False)  # where they are not 1, 0 and empty
 
     def __post_init__(self):
         names = self.names
@@ -136,7 +114,7 @@ class Schema:
         for group in self.exclusive:
             if not group.members:
                 raise BadInput(f"schema {self.name!r}: its set {group.name!r} has no members")
-            for member in sorted(set(group.members) - set(names)):
+            for member in group.members:
                 self.index(member)
         for name, order in self.permutations.items():
             if sorted(order) != list(range(len(names))):
@@ -147,7 +125,7 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns, in order: list of str."""
+        """Names of the columns, in order."""
         return [attribute.name for attribute in self.attributes]
 
     @property
@@ -169,7 +147,7 @@ class Schema:
         return names.index(name)
 
     def permutation(self, name: str) -> tuple[int, ...]:
-        """A named column order, as a tuple of column indices."""
+        """A named column order in use: `labels[:, schema.permutation("group")]` is in that order."""
         if name not in self.permutations:
             raise BadInput(f"{self.name} has no column order {name!r}; it has {', '.join(self.permutations) or 'none'}")
         return self.permutations[name]
@@ -203,16 +181,25 @@ class Schema:
 
     def view(self, name: str) -> View:
         """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
-        if name in self.questions:
-            return _ask(self, name)
         known = [*self.questions, *(["upar-lite"] if self.name in SCHEMAS[:-1] else [])]
         if name not in known:
             raise BadInput(f"{self.name} has no view {name!r}; it has {', '.join(known) or 'none'}")
         columns = []
-        for item in read_yaml(_FOLDER / "upar-lite.yaml", "schema")["attributes"]:
-            terms = item["from"].get(self.name.removesuffix("105"), ())
-            columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
-        return View(name, self, tuple(columns), schema("upar-lite"))
+        if name == "upar-lite":
+            for item in read_yaml(_FOLDER / "upar-lite.yaml", "schema")["attributes"]:
+                terms = item["from"].get(self.name.removesuffix("105"), ())
+                columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
+            return View(name, self, tuple(columns), schema("upar-lite"))
+        # A set that is one question stands where its first member was.
+        asked = [group for group in self.exclusive if group.name in self.questions[name]]
+        sets = {member: group for group in asked for member in group.members}
+        for attribute in self.names:
+            group = sets.get(attribute)
+            if group is None:
+                columns.append(Column(attribute, (attribute,)))
+            elif attribute == group.members[0]:
+                columns.append(Column(group.name, group.members, question=True))
+        return View(name, self, tuple(columns), None if sets else self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and strings, for JSON or YAML; `from_dict` reads it back."""
@@ -223,11 +210,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str | os.PathLike = "this schema") -> "Schema":
-        """A schema from `to_dict`, or from a user's YAML.
-
-        Raises:
-            BadInput: naming what is missing, unknown or of another kind in it.
-        """
+        """A schema from `to_dict` or a user's YAML; BadInput names what is missing, unknown or of another kind."""
         if not isinstance(data, Mapping) or not isinstance(data.get("attributes"), list | tuple):
             raise BadInput(f"{where} is no schema: it has no list of attributes; {_LAYOUT}")
         _only(data, ("name", "attributes", "exclusive", "permutations", "views", "codes"), where)
@@ -265,19 +248,6 @@ def schema(name: str) -> Schema:
     # Head, upper, lower, feet, carrying, age, gender: the order of many published PETA label files.
     group = (10, 18, 19, 30, 15, 7, 9, 11, 14, 21, 26, 29, 32, 33, 34, 6, 8, 12, 25, 27, 31, 13, 23, 24, 28)
     return Schema("peta", part.attributes, part.exclusive, {"group": (*group, 4, 5, 17, 20, 22, 0, 1, 2, 3, 16)})
-
-
-def _ask(source, name):
-    """A view of `source` in which some exclusive sets are one multi-way question each, where their first member was."""
-    sets = {group.members[0]: group for group in source.exclusive if group.name in source.questions[name]}
-    inside = {member for group in sets.values() for member in group.members}
-    columns = []
-    for attribute in source.names:
-        if attribute in sets:
-            columns.append(Column(sets[attribute].name, sets[attribute].members, question=True))
-        elif attribute not in inside:
-            columns.append(Column(attribute, (attribute,)))
-    return View(name, source, tuple(columns), None if sets else source)
 
 
 def _only(item, known, where):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from parlib.data import audit_arrays, check, labels_of, load_benchmark, peta, read_release, schema_of
-from parlib.data.formats import read_mat
+from parlib.data import check, labels_of, load_benchmark, read_release, schema_of
 from parlib.data.partition import disjoint, index_hash, read_index
 from parlib.data.peta import SUBSETS, leak
 from parlib.errors import BadInput
@@ -244,15 +243,6 @@ def test_the_release_is_read_as_it_is(tmp_path, folder, label):
     assert "Partition identity-disjoint-seed0, made by parlib: it is not PETA_ZS" in report.to_text()
     with pytest.raises(BadInput, match=r"official partitions are in PETA\.mat, which is missing; put it next to"):
         load_benchmark("peta", tmp_path, "test", partition=0)
-
-
-def test_an_audit_parses_peta_mat_once(tmp_path, monkeypatch):
-    parsed = []
-    monkeypatch.setattr(peta, "read_mat", lambda path: parsed.append(path) or read_mat(path))
-    _, part = tree(tmp_path)
-    arrays = audit_arrays("peta", tmp_path)
-    assert len(parsed) == 1 and len(arrays["partitions"]) == 5
-    assert [len(test) for _, test in arrays["partitions"]] == [len(part["test"])] * 5
 
 
 def test_the_release_with_the_partitions_of_peta_mat(tmp_path):

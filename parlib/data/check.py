@@ -9,32 +9,24 @@ import numpy as np
 from PIL import Image
 
 from parlib.data import folder, market1501, pa100k, peta
-from parlib.data.formats import TABLES, holds
+from parlib.data.formats import TABLES, holds, some
 from parlib.data.images import MAX_SIDE, open_image
-from parlib.data.labels import some
 from parlib.data.release import read_release
 from parlib.errors import BadInput
 
-DECODED = 1000  # pictures a split decoded in full; of every other file the header and the end are read
+DECODED = 1000  # pictures per split decoded in full, by default
 
 
 @dataclass
 class Report:
-    """What `check` found.
-
-    Attributes:
-        kind: `pa100k`, `peta`, `market1501` or `folder`; None where the tree is none of them.
-        splits: split -> counts and label findings.
-        problems: what `load_benchmark` refuses, one line each.
-        notes: what a reader of numbers from this tree should know.
-    """
+    """What `check` found."""
 
     root: str
-    kind: str | None = None
+    kind: str | None = None  # `pa100k`, `peta`, `market1501` or `folder`; None where the tree is none of them
     source: str | None = None
-    splits: dict[str, dict] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    splits: dict[str, dict] = field(default_factory=dict)  # split -> counts and label findings
+    problems: list[str] = field(default_factory=list)  # what `load_benchmark` refuses, one line each
+    notes: list[str] = field(default_factory=list)  # what a reader of numbers from this tree should know
 
     @property
     def usable(self) -> bool:
@@ -66,34 +58,27 @@ def check(
     Args:
         root: any tree, or an annotation file.
         images: False checks the labels alone.
-        decode: how many pictures a split are decoded in full, spread evenly; None for all of them. Of every other
+        decode: how many pictures per split are decoded in full, spread evenly; None for all of them. Of every other
             the header and the end are read: one that is empty, cut off, no image or too large is found in any case.
         kind: which benchmark it is; recognised by its files if not given.
         **options: of `load_benchmark`.
-
-    Returns:
-        A `Report`; `report.usable` says whether `load_benchmark` would take it.
     """
     root = Path(root)
     report = Report(str(root), kind or recognise(root))
-    if report.kind is None:
-        report.problems.append(
-            "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table of labels "
-            f"({', '.join(TABLES)}); found {holds(root)}"
-        )
-        return report
     try:
+        if report.kind is None:
+            raise BadInput(
+                "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table of labels "
+                f"({', '.join(TABLES)}); found {holds(root)}"
+            )
         release = read_release(report.kind, root, images=images, **options)
     except BadInput as error:
         report.problems.append(str(error))
         return report
     report.source = str(release.source)
-    splits = list(release.splits)
-    surveys = {split: release.survey(split) for split in splits if images and release.splits[split].pictures is None}
-    report.problems += release.problems(splits, surveys)
-    report.notes += release.size_note([split for split in release.expected if split != "all"])
-    report.notes += release.notes
-    lacks = [split for split in ("train", "val", "test") if split not in splits]
+    report.problems, paths = release.problems(list(release.splits), images)
+    report.notes = release.size_note([split for split in release.expected if split != "all"]) + release.notes
+    lacks = [split for split in ("train", "val", "test") if split not in release.splits]
     if lacks:
         report.notes.append(f"no split {', '.join(lacks)}: training needs train and val, evaluation test")
     if release.kind == "rendered":
@@ -101,8 +86,7 @@ def check(
     for split, listing in release.splits.items():
         report.splits[split] = _labels(listing, release.schema)
         if images:
-            paths = list(surveys[split].paths.values()) if split in surveys else listing.names
-            _decode(report, split, paths, listing.pictures, decode)
+            _decode(report, split, paths[split], listing.pictures, decode)
     return report
 
 
@@ -111,47 +95,44 @@ def recognise(root: Path) -> str | None:
 
     What lies at `root` itself goes before anyone's own table there, and this before what lies further down.
     """
+    if root.suffix == ".mat" and root.is_file():
+        known = {market1501.ANNOTATIONS: "market1501", "PETA.mat": "peta"}
+        return known.get(root.name, "pa100k" if "annotation" in root.name else None)
     if root.is_file():
-        known = {"market_attribute.mat": "market1501", "PETA.mat": "peta"}
-        if root.suffix == ".mat":
-            return known.get(root.name) or ("pa100k" if "annotation" in root.name else None)
         return "folder" if root.suffix.lower() in TABLES else None
     readers = {"market1501": market1501, "peta": peta, "pa100k": pa100k}
-    for depth in (0, 2):
-        kinds = [name for name, reader in readers.items() if reader.find(root, depth)]
-        if not depth and not kinds and folder.find(root):
-            return "folder"
-        if kinds:
-            return kinds[0] if not depth or len(kinds) == 1 else None
-    return None
+    here = [name for name, reader in readers.items() if reader.find(root, 0)]
+    if here or folder.find(root):
+        return here[0] if here else "folder"
+    below = [name for name, reader in readers.items() if reader.find(root, 2)]
+    return below[0] if len(below) == 1 else None
 
 
 def _labels(listing, schema):
     """Counts of one split; `to_text` leaves out what is zero or empty."""
     if not listing.names:
         return {"rows": 0}
-    labels, names = listing.labels, schema.names
-    known = np.maximum((labels >= 0).sum(0), 1)
-    rates = (labels == 1).sum(0) / known
+    labels, names = listing.labels, np.array(schema.names)
+    yes, no = (labels == 1).any(0), (labels == 0).any(0)
     unknown = (labels == -1).mean(0)
     broken = {name: int(rows.sum()) for name, rows in schema.contradictions(labels).items() if rows.any()}
     return {
         "rows": len(labels),
         "identities": len(set(listing.identity)) if listing.identity else 0,
         "unlabelled": round(float(unknown.mean()), 4),
-        "mostly_unlabelled": [name for name, share in zip(names, unknown, strict=True) if share > 0.5],
-        "never_1": [name for name, rate, share in zip(names, rates, unknown, strict=True) if rate == 0 and share < 1],
-        "always_1": [name for name, rate in zip(names, rates, strict=True) if rate == 1],
+        "mostly_unlabelled": names[unknown > 0.5].tolist(),
+        "never_1": names[no & ~yes].tolist(),
+        "always_1": names[yes & ~no].tolist(),
         "exclusive_sets_violated": broken,
     }
 
 
 def _phrase(key, value):
     key = key.replace("_", " ")
+    if isinstance(value, dict):
+        value = [f"{name} {count:,}" for name, count in value.items()]
     if isinstance(value, list):
         return f"{key}: {some(value, 4)}"
-    if isinstance(value, dict):
-        return f"{key}: {', '.join(f'{name} {count:,}' for name, count in value.items())}"
     value = f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
     return f"{value} rows" if key == "rows" else f"{key} {value}"
 

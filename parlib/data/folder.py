@@ -3,21 +3,25 @@
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from parlib.data.formats import TABLES, header, holds, read_table
-from parlib.data.labels import some, to_labels
+import pandas as pd
+
+from parlib.data.formats import TABLES, header, holds, read_table, some
+from parlib.data.labels import to_labels
 from parlib.data.partition import SPLITS, deal, rows_by_split, split_of_file
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.files import read_yaml, reading
 from parlib.schema import Schema
 
-# Columns that are no labels, in order of preference; case, blanks and "-" do not matter.
-PICTURE = (
-    *("image", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_name", "img_name"),
-    *("img", "file", "path"),
-)
-IDENTITY = ("identity", "person_id", "pid")
-SPLIT = ("split", "subset", "partition", "set")
+# Columns that are no labels: what each is called, in order of preference; case, blanks and "-" do not matter.
+ROLES = {
+    "picture": (
+        *("image", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_name"),
+        *("img_name", "img", "file", "path"),
+    ),
+    "identity": ("identity", "person_id", "pid"),
+    "split": ("split", "subset", "partition", "set"),
+}
 NAME_FILES = ("attributes.txt", "names.txt", "classes.txt")  # one attribute per line, for lists without a header
 
 
@@ -43,12 +47,14 @@ def read(root, images=True, table=None, schema=None):
     splits: dict[str, Listing] = {}
     for source in sources:
         frame = _named(read_table(source), source, about, notes)
-        about = described = about if isinstance(about, Schema) else _of_columns(frame, source, root, about)
-        listing = _listing(frame, source, root, described, images, notes)
-        for split, rows in _splits(frame, source, root, listing, notes).items():
+        roles = _roles(frame)
+        if not isinstance(about, Schema):
+            about = _of_columns(frame, roles, source, root, about)
+        listing = _listing(frame, roles, source, root, about, notes)
+        listing.pictures = listing.pictures if images else None
+        for split, rows in _splits(frame, roles, source, root, listing, notes).items():
             splits[split] = splits[split] + listing.rows(rows) if split in splits else listing.rows(rows)
-    notes = list(dict.fromkeys(notes))
-    return Release("folder", root, sources[0], described, splits, (".", "images", "data"), {}, notes)
+    return Release("folder", root, sources[0], about, splits, (".", "images", "data"), {}, list(dict.fromkeys(notes)))
 
 
 def find(root):
@@ -59,7 +65,8 @@ def find(root):
     below = [path for path in sorted(Path(root).glob("*/metadata.*")) if split_of_file(path, root)]
     for paths in (sorted(Path(root).glob("*")), sorted(Path(root).glob("data/*")), below):
         tables = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
-        found = [path for path in tables if len(header(path)) > 1 and _column(header(path), PICTURE)]
+        headers = {path: header(path) for path in tables}
+        found = [path for path, names in headers.items() if len(names) > 1 and "picture" in _roles(names)]
         # Any text may end in .txt.
         found = found or [path for path in tables if path.suffix.lower() != ".txt"]
         if found:
@@ -89,10 +96,11 @@ def _sources(root, table):
     return chosen, [path for path in split_of if path not in chosen]
 
 
-def _column(names, known):
-    """The first of the `known` columns among `names`, as it is written there."""
-    plain = {str(name).strip().lower().replace(" ", "_").replace("-", "_"): name for name in names}
-    return next((plain[name] for name in known if name in plain), None)
+def _roles(names):
+    """Role -> the column that has it, as it is written there."""
+    plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in names}
+    found = {role: [plain[name] for name in known if name in plain] for role, known in ROLES.items()}
+    return {role: columns[0] for role, columns in found.items() if columns}
 
 
 def _declared(root, schema):
@@ -106,20 +114,14 @@ def _declared(root, schema):
     return about if isinstance(about, dict) and "attributes" not in about else Schema.from_dict(about, where=path)
 
 
-def _of_columns(frame, source, root, about):
-    """A schema whose attributes are the columns of a table."""
-    columns = [name for name in frame if name not in _no_labels(frame)]
+def _of_columns(frame, roles, source, root, about):
+    """A schema whose attributes are the columns of a table, without those of `ROLES` and an index without a name."""
+    columns = [name for name in frame if name not in roles.values() and not name.startswith("Unnamed: ")]
     if not columns:
         raise BadInput(f"{source}: has no column of labels; add one for each attribute, with 1, 0 or empty")
     attributes = [{"name": name, "meaning": name.replace("_", " ")} for name in columns]
     about = {"name": root.resolve().name, **about, "attributes": attributes}
     return Schema.from_dict(about, where=root / "schema.yaml")
-
-
-def _no_labels(frame):
-    """Columns of pictures, identities and splits, and an index without a name."""
-    columns = [_column(frame, known) for known in (PICTURE, IDENTITY, SPLIT)]
-    return [*columns, *(name for name in frame if name.startswith("Unnamed: "))]
 
 
 def _named(frame, source, about, notes):
@@ -139,33 +141,33 @@ def _named(frame, source, about, notes):
     return frame.set_axis(["image", *names], axis=1)
 
 
-def _listing(frame, source, root, schema, images, notes):
+def _listing(frame, roles, source, root, schema, notes):
     """All rows of a table."""
-    picture, identity = _column(frame, PICTURE), _column(frame, IDENTITY)
-    if picture is None:
-        raise BadInput(f"{source}: looked for a column image (or {', '.join(PICTURE[1:3])}), found {some(list(frame))}")
+    have = some(list(frame))
+    if "picture" not in roles:
+        raise BadInput(f"{source}: looked for a column image (or {', '.join(ROLES['picture'][1:3])}), found {have}")
     lacks = [name for name in schema.names if name not in frame]
     if lacks:
-        raise BadInput(f"{source}: has no column {', '.join(lacks)} of the schema; found {some(list(frame))}")
+        raise BadInput(f"{source}: has no column {', '.join(lacks)} of the schema; found {have}")
     if not len(frame):
         raise BadInput(f"{source}: has no rows; add one for each image")
-    extra = [name for name in frame if name not in (picture, identity, _column(frame, SPLIT), *schema.names)]
+    extra = [name for name in frame if name not in (*roles.values(), *schema.names)]
     if extra:
         notes.append(f"Columns left out of {source.name}: {some(extra)}.")
     labels = to_labels(frame[schema.names], schema.names, source, schema, notes)
-    names, pictures = _pictures(frame[picture], source, root)
-    people = None if identity is None else _texts(frame[identity])
+    names, pictures = _pictures(frame[roles["picture"]], source, root)
+    people = _texts(frame[roles["identity"]]) if "identity" in roles else None
     if people and "" in people:
         notes.append(f"{people.count(''):,} rows of {source.name} have no identity: each is a person of its own.")
         people = [person or f"nobody else: {name}" for person, name in zip(people, names, strict=True)]
-    return Listing(names, labels, people, pictures if images else None)
+    return Listing(names, labels, people, pictures)
 
 
-def _splits(frame, source, root, listing, notes):
+def _splits(frame, roles, source, root, listing, notes):
     """Split -> row numbers: of a column, by the name of the table, or dealt out."""
-    column, split = _column(frame, SPLIT), split_of_file(source, root)
-    if column:
-        return rows_by_split(_texts(frame[column]), source)
+    split = split_of_file(source, root)
+    if "split" in roles:
+        return rows_by_split(_texts(frame[roles["split"]]), source)
     if split:
         notes.append(f"{source.name} is the split {split}, by its name.")
         return {split: range(len(frame))}
@@ -181,13 +183,12 @@ def _texts(column):
 
 def _pictures(column, source, root):
     """(names, None), or (names, list of bytes) where the table holds the pictures themselves."""
-    cells = [cell if isinstance(cell, dict) else {"path": cell} for cell in column]
-    cells = [{"bytes": cell["path"]} if isinstance(cell.get("path"), bytes) else cell for cell in cells]
+    cells = [c if isinstance(c, dict) else {"bytes" if isinstance(c, bytes) else "path": c} for c in column]
     if all(cell.get("bytes") for cell in cells):
         paths = [f"{row + 1:06d}-{cell.get('path') or 'picture'}" for row, cell in enumerate(cells)]
         return [f"{source.stem}/{path}" for path in paths], [cell["bytes"] for cell in cells]
     prefix = f"{source.parent.name}/" if source.stem == "metadata" and source.parent != root else ""
-    names = _texts(column.map(lambda cell: cell.get("path") if isinstance(cell, dict) else cell))
+    names = _texts(pd.Series([cell.get("path") for cell in cells], dtype=object))
     return [prefix + _below(name, row, source, root) if name else "" for row, name in enumerate(names, 1)], None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from parlib.data.images import SUFFIXES
 from parlib.errors import BadInput
@@ -22,14 +23,17 @@ _LISTED = re.compile(rf'"?(.+?(?:{"|".join(map(re.escape, SUFFIXES))}))"?(?:[\s,
 
 def holds(folder):
     """What a folder has in it, for an error message."""
-    folder = Path(folder)
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         return "no such folder"
-    entries = sorted(entry.name for entry in folder.iterdir())
+    entries = sorted(os.listdir(folder))
     names = [name for name in entries if not _LISTED.fullmatch(name)]
-    shown = names[:8] + ([f"{len(names) - 8} more"] if len(names) > 8 else [])
-    pictures = len(entries) - len(names)
-    return ", ".join(shown + ([f"{pictures:,} picture(s)"] if pictures else [])) or "an empty folder"
+    pictures = [f"{len(entries) - len(names):,} picture(s)"] if len(names) < len(entries) else []
+    return ", ".join([*([some(names, 8)] if names else []), *pictures]) or "an empty folder"
+
+
+def some(names, most=6):
+    """The first of `names`, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def column_order(names, schema, where):
@@ -61,8 +65,8 @@ def read_table(path):
     Text files (CSV with commas, semicolons or tabs, UTF-8 or UTF-16) give text in every cell, so that "NA" and "007"
     stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2. A list
     as CelebA has it, a count and a header of attributes alone before the rows, is read too.
-    Parquet and JSON lines give the types they hold, whole numbers as int. An index column as pandas writes it is named
-    "Unnamed: 0".
+    Parquet and JSON lines give the types they hold, whole numbers as int. A column without a name, such as the index
+    that pandas writes, is named "Unnamed: 0".
 
     Raises:
         BadInput: no such file, another format, rows of different lengths, two columns of one name.
@@ -70,34 +74,33 @@ def read_table(path):
     path = Path(path)
     with reading(path, "table", "save it as CSV with one header, in UTF-8"):
         if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
             frame = pq.read_table(path).to_pandas(integer_object_nulls=True, ignore_metadata=True)
         elif path.suffix.lower() == ".jsonl":
             lines = _text(path.read_bytes()).split("\n")
             frame = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
         else:
-            frame = _delimited(_text(path.read_bytes()), path)
+            names, rows = _delimited(_text(path.read_bytes()))
+            for row, cells in enumerate(rows, 1):
+                if len(cells) != len(names):
+                    count = f"row {row} has {len(cells)} cells, the header {len(names)}"
+                    raise BadInput(f"{path}: {count}; write one for each column, empty where it is unknown")
+            frame = pd.DataFrame(rows, columns=names, dtype=str)
         names = [str(name) for name in frame.columns]
-        if len(set(names)) < len(names):
-            raise ValueError("two columns have one name")
+        if not names or len(set(names)) < len(names):
+            raise ValueError("it has no column, or two of one name")
         return frame.set_axis(names, axis=1)
 
 
 def header(path):
     """Column names of a table, from its first line; [] if the file is not a table."""
-    path = Path(path)
     try:
         if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
             return pq.read_schema(path).names
         with open(path, "rb") as file:
             lines = _text(file.read(2**16), "ignore").lstrip("\n").split("\n")
         if path.suffix.lower() == ".jsonl":
             return list(json.loads(lines[0]))
-        listed = _LISTED.fullmatch(lines[0].strip())
-        return ["image", "attribute-1"][: 2 if listed[2] else 1] if listed else _headed(lines)[0]
+        return _delimited("\n".join(lines[:2]))[0]
     except (OSError, ValueError):
         return []
 
@@ -108,53 +111,32 @@ def _text(content, errors="strict"):
     return content.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _cells(line):
-    """Column names in the header of a delimited file."""
-    line, delimiter = line.removeprefix("#").strip(" "), _delimiter(line)
-    names = next(csv.reader([line], delimiter=delimiter), []) if delimiter else line.split()
-    return [name.strip() or f"Unnamed: {i}" for i, name in enumerate(names)]
-
-
-def _delimiter(line):
-    """What separates the columns of a header; None for blanks."""
-    found = max(",;\t", key=line.count)
-    return found if found in line else None
-
-
-def _headed(lines):
-    """(column names, lines from the header on); CelebA's count before the header goes, its pictures get a name."""
-    if not lines[0].strip().isdigit() or len(lines) < 2:
-        return _cells(lines[0]), lines
-    return ["image", *_cells(lines[1])], lines[1:]
-
-
-def _delimited(text, path):
-    """A table from text with a header, or from a list without one."""
+def _delimited(text):
+    """(column names, rows of cells) of text with a header, or of a list of pictures without one."""
     lines = text.lstrip("\n").split("\n")
-    if not _LISTED.fullmatch(lines[0].strip()):
-        names, lines = _headed(lines)
-        separator = _delimiter(lines[0])
-        if separator is None:
-            lines, separator = [" ".join(line.split()) for line in lines], " "
-        # pandas would fill a short row with empty cells, which mean unknown.
-        parsed = csv.reader(io.StringIO("\n".join(lines[1:])), delimiter=separator, skipinitialspace=True)
-        for row, cells in enumerate((cells for cells in parsed if cells not in ([], [""])), 1):
-            if len(cells) != len(names):
-                count = f"row {row} has {len(cells)} cells, the header {len(names)}"
-                raise BadInput(f"{path}: {count}; write one for each column, empty where it is unknown")
-        options = {"dtype": str, "keep_default_na": False, "header": 0, "skipinitialspace": True}
-        return pd.read_csv(io.StringIO("\n".join(lines)), sep=separator, names=names, **options)
+    if _LISTED.fullmatch(lines[0].strip()):
+        return _listed(lines)
+    counted = lines[0].strip().isdigit() and len(lines) > 1  # CelebA: the number of rows, then attributes alone
+    line = lines[counted].removeprefix("#").strip(" ")
+    separator = max(",;\t", key=line.count)
+    if separator not in line:
+        lines, line, separator = [" ".join(line.split()) for line in lines], " ".join(line.split()), " "
+    names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    names = [*(["image"] if counted else []), *(name or f"Unnamed: {i}" for i, name in enumerate(names))]
+    body = io.StringIO("\n".join(lines[counted + 1 :]))
+    rows = csv.reader(body, delimiter=separator, skipinitialspace=True)
+    return names, [cells for cells in rows if cells not in ([], [""])]
+
+
+def _listed(lines):
     rows = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             found = _LISTED.fullmatch(line.strip())
             if not found:
                 raise ValueError(f"line {number} is no picture with its labels: {line[:80]}")
-            labels = (found[2] or "").strip(" ,;\t")
-            rows.append([found[1], *(re.split(r"[\s,;]+", labels) if labels else [])])
-            if len(rows[-1]) != len(rows[0]):
-                raise ValueError(f"line {number} has {len(rows[-1]) - 1} labels, the first one {len(rows[0]) - 1}")
-    return pd.DataFrame(rows, columns=["image", *(f"attribute-{i}" for i in range(1, len(rows[0])))])
+            rows.append([found[1], *re.findall(r"[^\s,;]+", found[2] or "")])
+    return ["image", *(f"attribute-{i}" for i in range(1, len(rows[0])))], rows
 
 
 def read_mat(path):
@@ -187,8 +169,7 @@ def texts(cells):
     """A MATLAB cell array of strings -> list of str; an empty or non-text cell becomes ''."""
     out = []
     for cell in np.ravel(cells):
-        while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
+        while isinstance(cell, np.ndarray) and cell.size == 1:
             cell = cell.item()
-        cell = np.asarray(cell)
-        out.append(str(cell.ravel()[0]).strip() if cell.size == 1 and cell.dtype.kind == "U" else "")
+        out.append(cell.strip() if isinstance(cell, str) else "")
     return out

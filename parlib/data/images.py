@@ -25,8 +25,19 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
 # What the pictures in a folder may be called; those that cannot be read are answered with the reason.
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
-    *(".avif", ".heic", ".heif"),
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".jpe",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
 )
 
 
@@ -46,72 +57,58 @@ def files_in(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
 
 
-@dataclass
-class Survey:
-    """Where a list of image names lies below a resolved `root`, in the image `folder` that holds most of them."""
+def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) -> tuple[list[str], list[str]]:
+    """Absolute paths of the images that are there, and why the others cannot be used, one line for each kind of fault.
 
-    root: Path
-    folder: Path | None
-    paths: dict[str, str] = field(default_factory=dict)  # name -> absolute path, of what is there
-    missing: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)  # by what they say: with `..`, or another absolute path
-    linked: list[str] = field(default_factory=list)  # by a symbolic link out of the root, with the place it leads to
-
-    def faults(self, folders: tuple[str, ...]) -> list[str]:
-        """Why the images cannot be used, one line for each kind of fault; `folders` are those that were searched."""
-        total = len(self.paths) + len(self.missing) + len(self.outside) + len(self.linked)
-        place = self.folder if self.paths else f"{self.root}, in {', '.join(folders)}"
-        archive = next((path.name for path in sorted(self.root.glob("*.zip"))), "the archive again")
-        follow = "such links are not followed: copy or move the images there, or bind-mount their folder"
-        kinds = (
-            (self.outside, f"lead out of {self.root}", "write paths that start below this folder"),
-            (self.linked, f"are links, or in a linked folder, that leads out of {self.root}", follow),
-            (self.missing, f"are missing from {place}", f"unpack {archive}, or use images=False for labels alone"),
-        )
-        return [
-            f"{len(names):,} of {total:,} images {fault}, first {', '.join(names[:3])}; {remedy}"
-            for names, fault, remedy in kinds
-            if names
-        ]
-
-
-def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) -> Survey:
-    """Look for `names` in each of `folders` (relative to `root`, in order of preference) with one scan of each folder.
-
-    A name and a file name in different Unicode forms (NFC, NFD) are the same.
+    The images are those of the first of `folders` (relative to `root`) that holds most of them. A name and a file name
+    in different Unicode forms (NFC, NFD) are the same.
     """
     # Resolved once: the root itself may be reached through a link, only what lies below may not lead away.
     root = Path(root).resolve()
-    best = Survey(root, None, missing=list(names))
-    for folder in folders:
-        if (root / folder).is_dir():
-            found = _survey_one(root, root / folder, names)
-            if best.folder is None or len(found.paths) > len(best.paths):
-                best = found
-            if not found.missing:
-                break
-    return best
+    best, place = ([], {"missing": names}), None
+    for folder in filter(Path.is_dir, (root / name for name in folders)):
+        found = _survey_one(root, folder, names)
+        if place is None or len(found[0]) > len(best[0]):
+            best, place = found, folder
+        if not found[1]["missing"]:
+            break
+    paths, lost = best
+    place = place if paths else f"{root}, in {', '.join(folders)}"
+    archive = next((path.name for path in sorted(root.glob("*.zip"))), "the archive again")
+    follow = "such links are not followed: copy or move the images there, or bind-mount their folder"
+    kinds = (
+        ("outside", f"lead out of {root}", "write paths that start below this folder"),
+        ("linked", f"are links, or in a linked folder, that leads out of {root}", follow),
+        ("missing", f"are missing from {place}", f"unpack {archive}, or use images=False for labels alone"),
+    )
+    return paths, [
+        f"{len(lost[kind]):,} of {len(names):,} images {fault}, first {', '.join(lost[kind][:3])}; {remedy}"
+        for kind, fault, remedy in kinds
+        if lost.get(kind)
+    ]
 
 
 def _survey_one(root, folder, names):
-    out, scans = Survey(root, folder), {}
+    """(paths, kind of fault -> names) of the images in one folder, each of its folders scanned once."""
+    paths, scans = [], {}
+    lost: dict[str, list[str]] = {"missing": [], "outside": [], "linked": []}
     for name in names:
         plain = name.replace("\\", "/")  # a table written on Windows
         parent, _, last = plain.rpartition("/")
         if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
-            out.outside.append(name)
+            lost["outside"].append(name)
             continue
         if parent not in scans:
             scans[parent] = _scan(folder / parent), _is_inside(folder / parent, root)
         entries, inside = scans[parent]
         path, is_link = entries.get(unicodedata.normalize("NFC", last), (None, False))
         if path is None:
-            out.missing.append(name)
+            lost["missing"].append(name)
         elif not inside or (is_link and not _is_inside(path, root)):
-            out.linked.append(f"{name} (really {os.path.realpath(path)})")
+            lost["linked"].append(f"{name} (really {os.path.realpath(path)})")
         else:
-            out.paths[name] = path
-    return out
+            paths.append(path)
+    return paths, lost
 
 
 def _scan(folder):
@@ -141,7 +138,7 @@ def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Imag
         try:
             image = Image.open(path if data is None else io.BytesIO(data), formats=_formats())
         except UnidentifiedImageError:
-            raise BadInput(f"{path}: {_why_unread(path, data)}") from None
+            raise BadInput(f"{path}: {_why_unread(Path(path).read_bytes() if data is None else data)}") from None
         with image:
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
@@ -160,10 +157,7 @@ def _formats():
     return (*FORMATS, "HEIF")
 
 
-def _why_unread(path, data):
-    if data is None:
-        with open(path, "rb") as file:
-            data = file.read(12)
+def _why_unread(data):
     if not data:
         return "is empty (0 bytes); fetch this file again"
     if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"hev", b"mif", b"msf"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from parlib.data.formats import some
 from parlib.errors import BadInput
 
 _MEANINGS = {"yes": 1, "no": 0, "unknown": -1}
@@ -28,9 +29,11 @@ def to_labels(values, names, where, schema=None, notes=None):
         raise BadInput(f"{where}: labels are {table.shape}, expected one row per image and {len(names)} columns")
     labels, with_minus = np.empty(table.shape, np.int8), []
     for j, name in enumerate(names):
-        codes = schema.codes_of(name) if schema else {}
-        rows, texts = _distinct(table.iloc[:, j])
-        meaning = _meaning(codes, where)
+        codes, column = schema.codes_of(name) if schema else {}, table.iloc[:, j]
+        if column.dtype == object:  # 1, 1.0 and True would be one value
+            column = column.map(lambda cell: cell if isinstance(cell, str | None) else str(cell))
+        rows, values = pd.factorize(column, use_na_sentinel=False)  # (N,) numbers of the distinct values
+        texts, meaning = [_text(value) for value in values], _meaning(codes, where)
         if not codes and "-1" in texts and {"0", "no", "false"} & set(texts):
             meaning["-1"] = -1
             with_minus.append(name)
@@ -45,9 +48,8 @@ def to_labels(values, names, where, schema=None, notes=None):
 
 def _meaning(codes, where):
     """Text of a cell -> label. 1 and 0 keep their meaning where no other code is declared for it."""
-    out = dict.fromkeys(_EMPTY, -1)
-    declared: dict[str, str] = {}
-    for key, value in _MEANINGS.items():
+    out, declared = dict.fromkeys(_EMPTY, -1), {}
+    for key, label in _MEANINGS.items():
         values = codes.get(key, _WORDS[key])
         for one in values if isinstance(values, list | tuple) else [values]:
             # YAML and JSON read a bare yes as true.
@@ -55,21 +57,8 @@ def _meaning(codes, where):
                 if declared.setdefault(text, key) != key:
                     both = f"{declared[text]} and {key}"
                     raise BadInput(f"{where}: code {one} means both {both}; give each meaning its own code")
-                out[text] = value
+                out[text] = label
     return out
-
-
-def some(names, most=6):
-    """The first of `names`, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _distinct(column):
-    """(number of the distinct value in each row, texts of the distinct values in order of appearance)."""
-    if column.dtype == object:
-        column = column.map(lambda cell: cell if isinstance(cell, str | None) else str(cell))
-    rows, found = pd.factorize(column, use_na_sentinel=False)
-    return rows, [_text(value) for value in found]
 
 
 def _text(cell):
@@ -79,27 +68,24 @@ def _text(cell):
     return text if number is None else f"{number:g}"
 
 
-def _refusal(rows, texts, strange, codes):
-    """First row of a column with one of the `strange` texts, what is wrong with it, and what to do."""
-    words = [text for text in strange if _number(text.rstrip("%")) is None]
-    first = words[0] if words else strange[0]
-    row = int(np.flatnonzero(rows == texts.index(first))[0]) + 1
-    values = some([text for text in texts if text])
-    if codes:
-        return f"row {row}: its codes do not declare {first!r}; add it there, or correct it"
-    if words:
-        return f"row {row}: {first!r} is neither yes nor no (values: {values}); {_REMEDY}"
-    numbers = [_number(text.rstrip("%")) for text in strange]
-    if any(number % 1 for number in numbers):
-        kind = "soft label" if all(0 <= number <= 1 for number in numbers) else "percentage or a measure"
-        return f"row {row}: {first} is a {kind}; choose a limit and write 1 above it and 0 below"
-    if max(numbers) > 9 or "%" in first:
-        return f"row {row}: {first} is a percentage or a count; choose a limit and write 1 above it and 0 below"
-    return f"row {row}: the meaning of {first} is not declared (values: {values}); {_REMEDY}"
-
-
 def _number(text):
     try:
         return float(text)
     except ValueError:
         return None
+
+
+def _refusal(rows, texts, strange, codes):
+    """First row of a column with one of the `strange` texts, what is wrong with it, and what to do."""
+    numbers = [_number(text.rstrip("%")) for text in strange]
+    first = strange[numbers.index(None)] if None in numbers else strange[0]
+    row = f"row {int(np.flatnonzero(rows == texts.index(first))[0]) + 1}"
+    values = some([text for text in texts if text])
+    if codes:
+        return f"{row}: its codes do not declare {first!r}; add it there, or correct it"
+    if None in numbers:
+        return f"{row}: {first!r} is neither yes nor no (values: {values}); {_REMEDY}"
+    if "%" in first or max(numbers) > 9 or any(number % 1 for number in numbers):
+        kind = "soft label" if all(0 <= number <= 1 for number in numbers) else "percentage, a count or a measure"
+        return f"{row}: {first} is a {kind}; choose a limit and write 1 above it and 0 below"
+    return f"{row}: the meaning of {first} is not declared (values: {values}); {_REMEDY}"

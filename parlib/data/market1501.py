@@ -19,7 +19,6 @@ IDENTITIES = {"trainval": 751, "test": 750, "all": 1_501}
 FOLDERS = {"train": "bounding_box_train", "test": "bounding_box_test"}
 ANNOTATIONS = "market_attribute.mat"
 LEFT_OUT = {"": "other files", "-1": "junk (-1)", "0000": "distractors (0000)"}
-EXAMPLE = "0002_c1s1_000451_03.jpg"
 _NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}(?:\.(?:jpe?g|png))+", re.IGNORECASE)
 
 
@@ -36,22 +35,20 @@ def read(root, images=True, seed=0):
     source, base = _places(root)
     market = member(read_mat(source), "market_attribute", source)
     people = {half: _half(member(market, half, f"{source}, {half}"), f"{source}, {half}") for half in FOLDERS}
-    splits: dict[str, Listing] = {}
+    halves: dict[str, Listing] = {}
     notes: list[str] = []
     for half, labels in people.items():
         names, identity = _images(base, half, people, source, notes) if images else (list(labels), list(labels))
-        splits[half] = Listing(names, np.stack([labels[person] for person in identity]), identity)
+        halves[half] = Listing(names, np.stack([labels[person] for person in identity]), identity)
     # Dealt out by person, so that the same people are val with and without images.
-    whole = splits.pop("train")
-    whose = whole.identity or []
-    ids = sorted(set(whose))
+    whole = halves["train"]
+    ids = sorted(set(whole.identity))
     size = min(VAL_IDENTITIES, len(ids) // 4)
     val = {ids[i] for i in disjoint(ids, {"val": size, "train": 0}, seed)["val"]}
-    for split, inside in (("train", False), ("val", True)):
-        splits[split] = whole.rows([i for i, person in enumerate(whose) if (person in val) == inside])
-    splits = {split: splits[split] for split in ("train", "val", "test")}
+    inside = np.isin(whole.identity, list(val))
+    splits = {"train": whole.rows(np.flatnonzero(~inside)), "val": whole.rows(np.flatnonzero(inside))}
     notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
-    expected = IMAGES if images else IDENTITIES
+    splits["test"], expected = halves["test"], IMAGES if images else IDENTITIES
     return Release("market1501", base, source, schema("market1501"), splits, (".",), expected, notes)
 
 
@@ -81,17 +78,19 @@ def _half(struct, where):
     if not ids or len(set(ids)) != len(ids) or "" in ids:
         raise BadInput(f"{where}: image_index has no, empty or repeated identities; take an intact copy")
     ages = next(group.members for group in schema("market1501").exclusive if group.name == "age")
-    names = schema("market1501").names
-    coded = {}
-    for name, codes in [("age", len(ages)), *((name, 2) for name in names if name not in ages)]:
-        values = np.ravel(member(struct, name, where))
-        if len(values) != len(ids):
-            raise BadInput(f"{where}: {name} has {len(values)} values for {len(ids)} identities; take an intact copy")
-        for person, value in zip(ids, values.tolist(), strict=True):
-            if value not in range(1, codes + 1):
-                raise BadInput(f"{where}: {name} of identity {person} is {value}, expected 1..{codes}")
-        coded[name] = values
-    columns = [coded["age"] == ages.index(name) + 1 if name in ages else coded[name] == 2 for name in names]
+    columns, coded = [], {}
+    for name in schema("market1501").names:
+        # `age` is 1..4; every other field is 1 for no and 2 for yes.
+        field, yes, codes = ("age", ages.index(name) + 1, len(ages)) if name in ages else (name, 2, 2)
+        if field not in coded:
+            values = coded[field] = np.ravel(member(struct, field, where))
+            if len(values) != len(ids):
+                count = f"{field} has {len(values)} values for {len(ids)} identities"
+                raise BadInput(f"{where}: {count}; take an intact copy")
+            for person, value in zip(ids, values.tolist(), strict=True):
+                if value not in range(1, codes + 1):
+                    raise BadInput(f"{where}: {field} of identity {person} is {value}, expected 1..{codes}")
+        columns.append(coded[field] == yes)
     return dict(zip(ids, np.stack(columns, axis=1).astype(np.int8), strict=True))
 
 
@@ -104,8 +103,8 @@ def _images(base, half, people, source, notes):
             "that contains both image folders, or use images=False for labels alone"
         )
     parts = [part.relative_to(base) for part in folders_below(folder, 1)]
-    found = [part / name for part in parts for name in files_in(base / part)]
-    matches = [_NAME.fullmatch(path.name) for path in found]
+    found = [(part / name).as_posix() for part in parts for name in files_in(base / part)]
+    matches = [_NAME.fullmatch(path.rpartition("/")[2]) for path in found]
     whose = [match[1] if match else "" for match in matches]
     rows = [i for i, person in enumerate(whose) if person in people[half]]
     if not rows and any(person in labels for labels in people.values() for person in whose):
@@ -114,10 +113,10 @@ def _images(base, half, people, source, notes):
         )
     if not rows:
         raise BadInput(
-            f"{folder}: none of {len(found):,} files is named after a person of {source}, as {EXAMPLE} is; "
-            f"the first is {found[0] if found else 'not there'}"
+            f"{folder}: none of {len(found):,} files is named after a person of {source}, as 0002_c1s1_000451_03.jpg "
+            f"is; the first is {found[0] if found else 'not there'}"
         )
     left = Counter(LEFT_OUT.get(person, "without labels") for person in whose if person not in people[half])
     if left:
         notes.append(f"Left out of {folder.name}: {', '.join(f'{count:,} {kind}' for kind, count in left.items())}.")
-    return [found[i].as_posix() for i in rows], [whose[i] for i in rows]
+    return [found[i] for i in rows], [whose[i] for i in rows]

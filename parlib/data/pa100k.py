@@ -41,9 +41,8 @@ def read(root, images=True):
         splits[split] = Listing(names, to_labels(table.iloc[:, order], coded.names, where, coded, notes))
         notes += spellings
     # In the order of preference: beside the folder of annotations, or in it.
-    folders = [*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base)]
-    notes = list(dict.fromkeys(notes))
-    return Release("pa100k", base, source, schema("pa100k"), splits, tuple(folders), EXPECTED, notes)
+    folders = (*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base))
+    return Release("pa100k", base, source, schema("pa100k"), splits, folders, EXPECTED, list(dict.fromkeys(notes)))
 
 
 def find(root, depth=1):

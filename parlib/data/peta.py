@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from parlib.data.formats import column_order, holds, member, read_mat, texts
+from parlib.data.formats import column_order, holds, member, read_mat, some, texts
 from parlib.data.images import SUFFIXES, files_in, folders_below
 from parlib.data.labels import to_labels
 from parlib.data.partition import disjoint, index_hash, read_index
@@ -40,38 +40,27 @@ def read(root, images=True, partition=None, attributes="35"):
             is a `PETA.mat`, and `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
     """
-    (release,) = read_partitions(root, [partition], attributes)
-    return release
-
-
-def read_partitions(root, partitions, attributes="35"):
-    """`read` for each of several partitions, with the files parsed once: list of `Release`."""
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
     source = Path(root) if Path(root).is_file() else find(root)
     if source is None:
         raise BadInput(f"{root}: no PETA: looked for PETA.mat, or folders as CUHK with Label.txt, found {holds(root)}")
-    if source.is_file():
-        base = source.parent
-        whole, official, notes = _of_mat(source, {} if (base / "images").is_dir() else _archives(base))
+    base = source.parent if source.is_file() else source
+    if source == base:
+        whole, official, notes = _of_archives(base)
     else:
-        base = source
-        whole, official, notes = _of_archives(base, _archives(base))
+        whole, official, notes = _of_mat(source, {} if (base / "images").is_dir() else _archives(base))
     chosen = schema("peta105" if str(attributes) == "105" else "peta")
     whole.labels = np.ascontiguousarray(whole.labels[:, : len(chosen)])  # the 35 are the first of the 105
-    releases = []
-    for partition in partitions:
-        if partition is None:
-            partition = WITHOUT_PARTITION if official is None else 0
-        indices, note = _partition(partition, whole, official, source)
-        splits = {split: whole.rows(index) for split, index in indices.items()}
-        expected = EXPECTED if str(partition).isdigit() else {}
-        if not expected:
-            note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
-        name = Path(str(partition)).name
-        about = (("images", "."), expected, [note, *notes], name)
-        releases.append(Release("peta", base, source, chosen, splits, *about))
-    return releases
+    if partition is None:
+        partition = WITHOUT_PARTITION if official is None else 0
+    indices, note = _partition(partition, whole, official, source)
+    splits = {split: whole.rows(index) for split, index in indices.items()}
+    expected = EXPECTED if str(partition).isdigit() else {}
+    if not expected:
+        note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
+    about = (("images", "."), expected, [note, *notes], Path(str(partition)).name)
+    return Release("peta", base, source, chosen, splits, *about)
 
 
 def find(root, depth=1):
@@ -83,11 +72,13 @@ def find(root, depth=1):
 
 def _archives(base):
     """Sub-dataset -> (its folder of images, its Label.txt), of those that are there, in the order of PETA.mat."""
-    places = (("archive", "archive/Label.txt"), ("archive", "Label.txt"), (".", "Label.txt"))
     found: dict[str, tuple[Path, Path]] = {}
-    for subset, (images, label) in itertools.product(SUBSETS, places):
-        if (base / subset / images).is_dir() and (base / subset / label).is_file():
-            found.setdefault(subset, (base / subset / images, base / subset / label))
+    for subset in SUBSETS:
+        folder = base / subset / "archive"
+        folder = folder if folder.is_dir() else base / subset
+        labels = [path for path in (folder / "Label.txt", base / subset / "Label.txt") if path.is_file()]
+        if labels:
+            found[subset] = folder, labels[0]
     return found
 
 
@@ -113,20 +104,17 @@ def _of_mat(source, archives):
             f"{source}: peta.data is {data.shape}; expected {width} columns, the first numbering the images from 1"
         )
     labels = to_labels(data[:, 4:], attributes, f"{source}, peta.data")[:, order]
-    _, identity, subsets, people = data[:, :4].astype(int).T
-    names = [f"{number:05d}.png" for number in range(1, len(data) + 1)]
+    numbers, identity, subsets, people = data[:, :4].astype(int).T
+    names = [f"{number:05d}.png" for number in numbers]
     if archives:
-        names = [
-            name
-            for number, subset in enumerate(SUBSETS, 1)
-            for name in _original_names(source, subset, people[subsets == number].tolist(), archives)
-        ]
+        names = []
+        for number, subset in enumerate(SUBSETS, 1):
+            names += _original_names(source, subset, people[subsets == number].tolist(), archives)
         notes.append(
             "Images are those of the ten folders. Which row of PETA.mat an image of a person is follows the order of "
             "file names; the labels are the same for all images of a person."
         )
-    partitions = np.ravel(member(peta, "partion_attribute", source))
-    return Listing(names, labels, list(map(str, identity))), partitions, notes
+    return Listing(names, labels, list(map(str, identity))), np.ravel(member(peta, "partion_attribute", source)), notes
 
 
 def _original_names(source, subset, people, archives):
@@ -142,29 +130,31 @@ def _original_names(source, subset, people, archives):
     return [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
 
 
-def _of_archives(base, archives):
+def _of_archives(base):
     """(all rows with 105 labels, no official partitions, notes) of the ten folders."""
-    known = schema("peta105").names
-    rows, notes, unlabelled = [], [], []
+    known, archives = schema("peta105").names, _archives(base)
+    images, labels, identity, unlabelled = [], [], [], []
     unknown: Counter[str] = Counter()
     for subset, (folder, label) in archives.items():
         people = _label_file(label, known)
         for picture in _pictures(folder):
             image, person = f"{folder.relative_to(base).as_posix()}/{picture}", _person(picture)
-            if person in people:
-                rows.append((image, [name in people[person] for name in known], f"{subset}/{person}"))
-                unknown.update(people[person].difference(known))
-            else:
+            if person not in people:
                 unlabelled.append(image)
+                continue
+            images.append(image)
+            labels.append([name in people[person] for name in known])
+            identity.append(f"{subset}/{person}")
+            unknown.update(people[person].difference(known))
+    notes = []
     if unlabelled:
         notes.append(f"Left out: {len(unlabelled):,} images without a line in Label.txt, first {unlabelled[0]}.")
     if unknown:
-        counted = ", ".join(f"{word} {count:,}" for word, count in unknown.most_common(8))
+        counted = some([f"{word} {count:,}" for word, count in unknown.most_common()])
         notes.append(f"Left out, not among the 105 attributes (images): {counted}.")
     if len(archives) < len(SUBSETS):
         notes.append(f"Not here: {', '.join(subset for subset in SUBSETS if subset not in archives)}.")
-    labels = np.array([row[1] for row in rows], np.int8).reshape(-1, len(known))
-    return Listing([row[0] for row in rows], labels, [row[2] for row in rows]), None, notes
+    return Listing(images, np.array(labels, np.int8).reshape(-1, len(known)), identity), None, notes
 
 
 def _label_file(path, known):
@@ -183,36 +173,30 @@ def _label_file(path, known):
 
 def _partition(partition, whole, official, source):
     """(split -> row numbers, what it is) of a partition."""
-    text = str(partition)
-    ours = re.fullmatch(r"identity-disjoint-seed(\d+)", text)
-    if ours:
-        sizes = {split: round(len(whole.names) * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
+    text, total = str(partition), len(whole.names)
+    if ours := re.fullmatch(r"identity-disjoint-seed(\d+)", text):
+        sizes = {split: round(total * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
         note = f"Partition {text}, made by parlib: it is not PETA_ZS. CUHK numbers every image as a person of its own, "
         return disjoint(whole.identity, sizes, int(ours[1])), f"{note}so people can still recur inside CUHK."
-    if text.isdigit():
-        return _official(int(text), official, len(whole.names), source)
     if Path(text).suffix:
         return _index(Path(text), whole.names)
-    raise BadInput(
-        f"peta has no partition {partition!r}; there are 0..4, {WITHOUT_PARTITION!r}, or the path of an index"
-    )
-
-
-def _official(number, official, total, source):
+    if not text.isdigit():
+        known = f"0..4, {WITHOUT_PARTITION!r}, or the path of an index"
+        raise BadInput(f"peta has no partition {partition!r}; there are {known}")
     if official is None:
         raise BadInput(
             f"{source}: the official partitions are in PETA.mat, which is missing; put it next to the ten folders, or "
             f"use partition={WITHOUT_PARTITION!r} or a list of test images"
         )
-    if number >= len(official):
-        raise BadInput(f"{source}: no partition {number}; there are 0..{len(official) - 1}")
+    if int(text) >= len(official):
+        raise BadInput(f"{source}: no partition {text}; there are 0..{len(official) - 1}")
     indices = {}
     for split in SPLITS:
-        images = np.ravel(member(official[number], split, f"{source}, partition {number}")).astype(int)
+        images = np.ravel(member(official[int(text)], split, f"{source}, partition {text}")).astype(int)
         if len(images) and not 1 <= images.min() <= images.max() <= total:
-            raise BadInput(f"{source}: partition {number} {split} names images outside 1..{total}")
+            raise BadInput(f"{source}: partition {text} {split} names images outside 1..{total}")
         indices[split] = images - 1
-    return indices, f"Official random partition {number}: people of its test images are in trainval."
+    return indices, f"Official random partition {text}: people of its test images are in trainval."
 
 
 def _index(path, names):
@@ -234,6 +218,4 @@ def _index(path, names):
 
 def leak(release):
     """Share of test images whose identity is in train or val too; `release` from `read_release("peta", ...)`."""
-    seen = set(release.listing("trainval").identity)
-    test = release.listing("test").identity
-    return sum(person in seen for person in test) / len(test)
+    return float(np.isin(release.listing("test").identity, release.listing("trainval").identity).mean())

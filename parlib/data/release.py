@@ -5,8 +5,8 @@ import json
 import os
 import unicodedata
 import warnings
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from parlib.data.images import RGBImage, Survey, survey
+from parlib.data.images import RGBImage, survey
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
@@ -36,43 +36,29 @@ class Listing:
     pictures: list[bytes] | None = None
 
     def __add__(self, other: "Listing") -> "Listing":
-        def joined(mine, theirs):
-            return None if mine is None or theirs is None else mine + theirs
-
-        labels = np.concatenate([self.labels, other.labels])
-        more = joined(self.identity, other.identity), joined(self.pictures, other.pictures)
-        return Listing(self.names + other.names, labels, *more)
+        both = ((getattr(self, name), getattr(other, name)) for name in ("identity", "pictures"))
+        more = [None if mine is None or theirs is None else mine + theirs for mine, theirs in both]
+        return Listing(self.names + other.names, np.concatenate([self.labels, other.labels]), *more)
 
     def rows(self, index: Sequence[int]) -> "Listing":
         """Some of the rows, by number and in that order."""
-
-        def chosen(values):
-            return None if values is None else [values[i] for i in index]
-
-        labels = self.labels[np.asarray(index, int)]
-        return Listing([self.names[i] for i in index], labels, chosen(self.identity), chosen(self.pictures))
+        columns = (self.identity, self.pictures)
+        more = [None if column is None else [column[i] for i in index] for column in columns]
+        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], *more)
 
 
 @dataclass
 class Release:
-    """What a benchmark's reader returns.
-
-    Attributes:
-        source: the annotation file.
-        splits: name -> `Listing`, disjoint by intention; `trainval` is made of train and val.
-        folders: where the images may lie below `root`, in order of preference.
-        expected: split -> number of rows in the official release.
-        notes: what was left out or chosen, for the description and for `check`.
-    """
+    """What a benchmark's reader returns."""
 
     name: str
     root: Path
-    source: Path
+    source: Path  # the annotation file
     schema: Schema
-    splits: dict[str, Listing]
-    folders: tuple[str, ...] = (".",)
-    expected: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    splits: dict[str, Listing]  # disjoint by intention; `trainval` is made of train and val
+    folders: tuple[str, ...] = (".",)  # where the images may lie below `root`, in order of preference
+    expected: dict[str, int] = field(default_factory=dict)  # split -> number of rows in the official release
+    notes: list[str] = field(default_factory=list)  # what was left out or chosen, for the description and for `check`
     partition: str | None = None  # which of several ways to divide the images, where a benchmark has them
 
     @property
@@ -86,15 +72,13 @@ class Release:
 
     def listing(self, split: str) -> Listing:
         """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
-        if split == "trainval" and {"train", "val"} <= set(self.splits):
-            return self.splits["train"] + self.splits["val"]
-        if split == "all":
-            first, *rest = self.splits.values()
-            return sum(rest, first)
-        if split not in self.splits:
-            known = [*self.splits, *(["trainval"] if {"train", "val"} <= set(self.splits) else []), "all"]
+        made = {"trainval": ["train", "val"]} if {"train", "val"} <= set(self.splits) else {}
+        made |= {name: [name] for name in self.splits} | {"all": list(self.splits)}
+        if split not in made:
+            known = sorted(made, key=[*self.splits, "trainval", "all"].index)
             raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(known)}")
-        return self.splits[split]
+        first, *rest = (self.splits[name] for name in made[split])
+        return sum(rest, first)
 
     def size_note(self, splits: list[str]) -> list[str]:
         """[one line] where sizes are not the official ones, else []; a rendered tree says itself what it is."""
@@ -108,8 +92,7 @@ class Release:
     def dataset(self, split: str, images: bool = True) -> datasets.Dataset:
         """The `Dataset` of a split; BadInput for a faulty list or for missing images."""
         listing = self.listing(split)
-        found = self.survey(split) if images and listing.pictures is None else None
-        problems = self.problems([split], {split: found} if found else {})
+        problems, paths = self.problems([split], images)
         if problems:
             raise BadInput("; ".join(problems[:3]))
         # What was chosen or left out is said where the data is used too, and not in `check` alone.
@@ -117,70 +100,52 @@ class Release:
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
         # The schema rides with the labels column: it survives select, map, concatenate and save_to_disk.
-        labels = datasets.List(datasets.Value("int8", id=json.dumps(self.schema.to_dict())), length=width)
-        features = {"labels": labels, "image_id": datasets.Value("string")}
+        about = datasets.Value("int8", id=json.dumps(self.schema.to_dict()))
+        features = {"labels": datasets.List(about, length=width), "image_id": datasets.Value("string")}
         flat = pa.array(np.ascontiguousarray(listing.labels, np.int8).reshape(-1))
-        columns = {
-            "labels": pa.FixedSizeListArray.from_arrays(flat, width),
-            "image_id": pa.array(listing.names, pa.string()),
-        }
+        columns = {"labels": pa.FixedSizeListArray.from_arrays(flat, width), "image_id": listing.names}
         if listing.identity is not None:
-            features["identity"] = datasets.Value("string")
-            columns["identity"] = pa.array(listing.identity, pa.string())
+            features["identity"], columns["identity"] = datasets.Value("string"), listing.identity
         if images:
-            paths = listing.names if found is None else [found.paths[name] for name in listing.names]
-            contents = pa.nulls(len(paths), pa.binary()) if found else pa.array(listing.pictures, pa.binary())
-            columns["image"] = pa.StructArray.from_arrays([contents, pa.array(paths, pa.string())], ["bytes", "path"])
-            features["image"] = RGBImage()
+            files = zip(paths[split], listing.pictures or [None] * len(listing.names), strict=True)
+            features["image"], columns["image"] = RGBImage(), [{"path": path, "bytes": data} for path, data in files]
         features = datasets.Features(features)
-        table = pa.table(columns).cast(features.arrow_schema)
-        about = f"{self.name} {split} from {self.source}. " + " ".join(self.notes)
-        info = datasets.DatasetInfo(about.strip(), features=features)
-        return datasets.Dataset(datasets.table.InMemoryTable(table), info)
+        text = f"{self.name} {split} from {self.source}. " + " ".join(self.notes)
+        info = datasets.DatasetInfo(text.strip(), features=features)
+        return datasets.Dataset(datasets.table.InMemoryTable(pa.table(columns, features.arrow_schema)), info)
 
-    def survey(self, split: str) -> Survey:
-        """Where the images of a split lie."""
-        return survey(self.root, self.folders, self.listing(split).names)
-
-    def problems(self, splits: Sequence[str], surveys: Mapping[str, Survey]) -> list[str]:
-        """Why `dataset` refuses these splits, one line each; `check` and `dataset` both ask here.
+    def problems(self, splits: Sequence[str], images: bool) -> tuple[list[str], dict[str, list[str]]]:
+        """Why `dataset` refuses these splits, one line each, and split -> paths of its pictures that are there.
 
         Empty names, a name twice in a split or in two splits, a split without rows, images that are not there.
         """
-        out = faults(self)
+        out, homes, paths = [], defaultdict(list), {}
+        for split, listing in self.splits.items():
+            # A name in NFC and one in NFD are one file.
+            counts = Counter(unicodedata.normalize("NFC", name) for name in listing.names)
+            empty = counts.pop("", 0)
+            twice = [name for name, count in counts.items() if count > 1]
+            if empty:
+                row = listing.names.index("") + 1
+                out.append(f"{split} has {empty} empty image name(s), first in row {row}: take an intact copy")
+            if twice:
+                out.append(f"{split} names {len(twice)} image(s) twice, first {twice[0]!r}; remove one row")
+            for name in counts:
+                homes[name].append(split)
+        shared = [name for name, found in homes.items() if len(found) > 1]
+        if shared:
+            found = f"first {shared[0]!r} in {' and '.join(homes[shared[0]])}"
+            why = "scores on them would be of training images: remove them from one"
+            out.append(f"{len(shared)} image(s) are in two splits, {found}; {why}")
         for split in splits:
-            if not self.listing(split).names:
-                out.append(f"{self.source}: {split} has no rows; add images to it, or a split column to the table")
-        for split, found in surveys.items():
-            out += [f"{self.source}: {split}: {fault}" for fault in found.faults(self.folders)]
-        return out
-
-
-def faults(release: Release) -> list[str]:
-    """Why a listing cannot be used, one line each: empty names, a name twice in a split, a name in two splits."""
-    out: list[str] = []
-    homes: dict[str, list[str]] = {}
-    for split, listing in release.splits.items():
-        # A name in NFC and one in NFD are one file.
-        where = f"{release.source}: {split}"
-        counts = Counter(unicodedata.normalize("NFC", name) for name in listing.names)
-        if counts.pop("", 0):
-            row = listing.names.index("") + 1
-            empty = listing.names.count("")
-            out.append(f"{where} has {empty} empty image name(s), first in row {row}: take an intact copy")
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:
-            out.append(f"{where} names {len(twice)} image(s) twice, first {twice[0]!r}; remove one row")
-        for name in counts:
-            homes.setdefault(name, []).append(split)
-    shared = [(name, splits) for name, splits in homes.items() if len(splits) > 1]
-    if shared:
-        name, splits = shared[0]
-        out.append(
-            f"{release.source}: {len(shared)} image(s) are in two splits, first {name!r} in {' and '.join(splits)}; "
-            "scores on them would be of training images: remove them from one"
-        )
-    return out
+            listing = self.listing(split)
+            if not listing.names:
+                out.append(f"{split} has no rows; add images to it, or a split column to the table")
+            paths[split] = listing.names
+            if images and listing.pictures is None:
+                paths[split], faults = survey(self.root, self.folders, listing.names)
+                out += [f"{split}: {fault}" for fault in faults]
+        return [f"{self.source}: {problem}" for problem in out], paths
 
 
 def labels_of(dataset: datasets.Dataset) -> np.ndarray:
@@ -213,7 +178,7 @@ def load_benchmark(
     Returns:
         `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
         and `identity` where the benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more.
-        It may be saved by `save_to_disk`; import `parlib.data` before `datasets.load_from_disk` reads it again.
+        Import `parlib.data` before `datasets.load_from_disk` reads it again.
 
     Raises:
         BadInput: naming the path or name, what was looked for and what exists.
@@ -231,21 +196,18 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     """
     if name not in BENCHMARKS[:-1]:
         raise BadInput(f"unknown benchmark {name!r} for an audit; known: {', '.join(BENCHMARKS[:-1])}")
-    if name == "peta":
-        releases = import_module("parlib.data.peta").read_partitions(root, range(5), attributes="105")
-    else:
-        releases = [read_release(name, root, images=False)]
+    each = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
+    releases = [read_release(name, root, images=False, **options) for options in each]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
-    train, test = halves[0]
+    order = [*halves[0][0], *halves[0][1]]
     whole = releases[0].listing("trainval") + releases[0].listing("test")
     row_of = {image: row for row, image in enumerate(whole.names)}
-    whole = whole.rows([row_of[image] for image in train + test])
-    place = {image: row for row, image in enumerate(whole.names)}
+    whole = whole.rows([row_of[image] for image in order])
+    place = {image: row for row, image in enumerate(order)}
     partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
-    arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": partitions}
-    arrays["identities"] = whole.identity
+    arrays = {"benchmark": name, "labels": whole.labels, "partitions": partitions, "identities": whole.identity}
     if name == "market1501":  # here names are identities, in the order of the annotation file
-        arrays["image_index"] = {"train": train, "test": test}
+        arrays["image_index"] = dict(zip(("train", "test"), halves[0], strict=True))
     return arrays
 
 

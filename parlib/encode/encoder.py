@@ -157,10 +157,8 @@ class Encoder:
     def encode_prompts(self, texts: Iterable[str], mask: bool = False) -> PromptFeatures:
         """A phrases -> `PromptFeatures`; lower-cased, right-padded or truncated (with a warning) to the text length.
 
-        Args:
-            mask: pass the padding mask to the text tower. It was trained without one, so by default none is passed and
-                `PromptFeatures.mask` only says which positions hold the phrase. With a mask the phrase's tokens depend
-                on the phrase alone, and zero-shot scores lose their meaning.
+        `mask` passes the padding mask to the text tower, which was trained without one: the phrase's tokens then depend
+        on the phrase alone, and zero-shot scores lose their meaning.
         """
         phrases = [text.lower() for text in texts]
         self._warn_of_cut(phrases)
@@ -189,16 +187,18 @@ class Encoder:
         """Cosine (B, A, N) of each prompt with each patch pooled alone, as if its token were the whole image."""
         B, N, D = tokens.shape
         alone = self.model.vision_model.head(tokens.to(self.device, self.model.dtype).reshape(B * N, 1, D))
-        patches = F.normalize(alone.float(), dim=-1).view(B, N, D)
-        prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
-        return (patches @ prompts.T).transpose(1, 2)
+        return self._cosines(alone, pooled_prompts).view(B, N, -1).transpose(1, 2)
 
     @torch.no_grad()
     def zero_shot(self, pooled_images: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Probability (B, A) of each prompt for each image: sigmoid(scale * cos + bias) of the checkpoint."""
-        images = F.normalize(pooled_images.to(self.device).float(), dim=-1)  # (B, D)
-        prompts = F.normalize(pooled_prompts.to(self.device).float(), dim=-1)  # (A, D)
-        return (images @ prompts.T * self.model.logit_scale.float().exp() + self.model.logit_bias.float()).sigmoid()
+        scale, bias = self.model.logit_scale.float().exp(), self.model.logit_bias.float()
+        return (self._cosines(pooled_images, pooled_prompts) * scale + bias).sigmoid()
+
+    def _cosines(self, images, prompts):
+        """(B, D) x (A, D) -> (B, A)."""
+        images, prompts = (F.normalize(part.to(self.device).float(), dim=-1) for part in (images, prompts))
+        return images @ prompts.T
 
 
 def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:

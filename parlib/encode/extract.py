@@ -45,12 +45,10 @@ def extract(
     Under `accelerate launch` the processes divide the shards.
 
     Args:
-        dataset: with `image` and `image_id`, such as a benchmark from `load_benchmark`. Pictures are decoded by
-            `open_image`, whatever decoder the column has.
+        dataset: with `image` (decoded by `open_image`, whatever decoder the column has) and `image_id`.
         out: folder of stores; this one becomes a subfolder, named by `name` and by a hash of everything that determines
             the features: identity of the encoder, image ids and sizes of their files, dtype, layout, mirrored.
         name: readable part of the folder's name, such as `pa100k-train`.
-        dtype: of the stored features.
         layout: `tokens` (every patch token), `grid:7` (the square patch map averaged to 7 x 7), or `pooled` (no token).
         mirrored: store the features of every image with left and right swapped as well.
         batch_size, workers: see `loader`.

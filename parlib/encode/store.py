@@ -108,27 +108,24 @@ def check_store(folder: str | os.PathLike) -> Report:
     report = Report(str(folder), "feature store")
     report.notes.append(f"{about['layout']} in {about['dtype']} of encoder {about['encoder']!r}")
     report.splits[about["name"]] = {"rows": len(store), "shards": len(names)}
-    damaged = [name for name in names if not _is_whole(store.folder / name, about["key"])]
-    report.problems += [f"{name} is damaged: {_AGAIN}" for name in damaged]
+    for path in (store.folder / name for name in names):
+        content = path.read_bytes()
+        try:
+            is_whole = _shard(path, load(content), about["key"]) == content
+        except Exception:  # safetensors raises many classes for a damaged header
+            is_whole = False
+        report.problems += [] if is_whole else [f"{path.name} is damaged: {_AGAIN}"]
     return report
-
-
-def _is_whole(path, key):
-    content = path.read_bytes()
-    try:
-        return _shard_bytes(load(content), f"{key}/{path.name}") == content
-    except Exception:  # safetensors raises many classes for a damaged header
-        return False
 
 
 def write_shard(path: Path, tensors: dict[str, torch.Tensor], key: str) -> None:
     """Write one shard of the store with that `key`, whole or not at all; BadInput where there is no room."""
-    write_atomic(path, _shard_bytes(tensors, f"{key}/{path.name}"))
+    write_atomic(path, _shard(path, tensors, key))
 
 
-def _shard_bytes(tensors, label):
+def _shard(path, tensors, key):
     """A safetensors file whose header has the hash of its tensors, the store's key and its own name."""
-    return save(tensors, metadata={"sha256": hash_tensors(tensors, label)})
+    return save(tensors, metadata={"sha256": hash_tensors(tensors, f"{key}/{path.name}")})
 
 
 def images_of(dataset: datasets.Dataset) -> dict[str, str]:
