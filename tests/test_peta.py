@@ -255,7 +255,10 @@ def test_the_release_with_the_partitions_of_peta_mat(tmp_path):
         assert row["labels"] == expected_of(row["image_id"])[1]
     assert check(tmp_path).usable and "order of file names" in check(tmp_path).to_text()
     (tmp_path / "TownCentre" / "archive" / "10_1.jpg").rename(tmp_path / "TownCentre" / "archive" / "11_1.jpg")
-    with pytest.raises(BadInput, match=r"has 3 images, .* expects 3; image 3 is 11_1\.jpg, expected person 10"):
+    with pytest.raises(
+        BadInput,
+        match=r"has 21 images, .* expects 21; image \d+ is TownCentre/archive/11_1\.jpg, expected person 10 of T",
+    ):
         load_benchmark("peta", tmp_path, "test")
 
 

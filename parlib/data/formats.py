@@ -135,7 +135,7 @@ def _listed(lines):
             found = _LISTED.fullmatch(line.strip())
             if not found:
                 raise ValueError(f"line {number} is no picture with its labels: {line[:80]}")
-            rows.append([found[1], *re.findall(r"[^\s,;]+", found[2] or "")])
+            rows.append([found[1], *re.sub("[,;]", " ", found[2] or "").split()])
     return ["image", *(f"attribute-{i}" for i in range(1, len(rows[0])))], rows
 
 

@@ -99,30 +99,29 @@ def _survey_one(root, folder, names):
             lost["outside"].append(name)
             continue
         if parent not in scans:
-            scans[parent] = _scan(folder / parent), _is_inside(folder / parent, root)
-        entries, inside = scans[parent]
-        path, is_link = entries.get(unicodedata.normalize("NFC", last), (None, False))
+            scans[parent] = _scan(folder / parent, root)
+        path, is_inside = scans[parent].get(unicodedata.normalize("NFC", last), (None, False))
         if path is None:
             lost["missing"].append(name)
-        elif not inside or (is_link and not _is_inside(path, root)):
+        elif not is_inside:
             lost["linked"].append(f"{name} (really {os.path.realpath(path)})")
         else:
             paths.append(path)
     return paths, lost
 
 
-def _scan(folder):
-    """File name in NFC -> (path, is a link)."""
+def _scan(folder, root):
+    """File name in NFC -> (path, whether no link leads out of the root)."""
     try:
         with os.scandir(folder) as entries:
             files = [entry for entry in entries if entry.is_symlink() or entry.is_file()]
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {unicodedata.normalize("NFC", file.name): (file.path, file.is_symlink()) for file in files}
-
-
-def _is_inside(path, root):
-    return Path(os.path.realpath(path)).is_relative_to(root)
+    found, is_inside = {}, Path(os.path.realpath(folder)).is_relative_to(root)
+    for file in files:
+        leads_out = file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root)
+        found[unicodedata.normalize("NFC", file.name)] = file.path, is_inside and not leads_out
+    return found
 
 
 def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Image:

@@ -82,9 +82,12 @@ def _archives(base):
     return found
 
 
-def _pictures(folder):
-    """Names of the pictures of a sub-dataset, in the order of PETA.mat."""
-    return sorted((name for name in files_in(folder) if name.lower().endswith(SUFFIXES)), key=str.lower)
+def _images(base, archives):
+    """(path below `base`, sub-dataset, person) of each picture in the ten folders, in the order of PETA.mat."""
+    for subset, (folder, _) in archives.items():
+        for name in sorted(files_in(folder), key=str.lower):
+            if name.lower().endswith(SUFFIXES):
+                yield f"{folder.relative_to(base).as_posix()}/{name}", subset, _person(name)
 
 
 def _person(name):
@@ -107,9 +110,15 @@ def _of_mat(source, archives):
     numbers, identity, subsets, people = data[:, :4].astype(int).T
     names = [f"{number:05d}.png" for number in numbers]
     if archives:
-        names = []
-        for number, subset in enumerate(SUBSETS, 1):
-            names += _original_names(source, subset, people[subsets == number].tolist(), archives)
+        found = list(_images(source.parent, archives))
+        wanted = [(SUBSETS[subset - 1], str(person)) for subset, person in zip(subsets, people, strict=True)]
+        for row, (image, (subset, person)) in enumerate(itertools.zip_longest(found, wanted, fillvalue=("none", ""))):
+            if image[1:] != (subset, person):
+                raise BadInput(
+                    f"{source.parent} has {len(found):,} images, {source} expects {len(wanted):,}; image {row + 1} is "
+                    f"{image[0]}, expected person {person} of {subset}; unpack the release again"
+                )
+        names = [image for image, *_ in found]
         notes.append(
             "Images are those of the ten folders. Which row of PETA.mat an image of a person is follows the order of "
             "file names; the labels are the same for all images of a person."
@@ -117,35 +126,15 @@ def _of_mat(source, archives):
     return Listing(names, labels, list(map(str, identity))), np.ravel(member(peta, "partion_attribute", source)), notes
 
 
-def _original_names(source, subset, people, archives):
-    """The paths of a sub-dataset's pictures in the order of PETA.mat, in which their `people` have these numbers."""
-    folder, _ = archives.get(subset, (source.parent / subset, None))
-    names = _pictures(folder) if subset in archives else []
-    for i, (name, person) in enumerate(itertools.zip_longest(names, map(str, people), fillvalue="none"), 1):
-        if _person(name) != person:
-            raise BadInput(
-                f"{folder} has {len(names):,} images, {source} expects {len(people):,}; image {i} is {name}, expected "
-                f"person {person}; unpack the release again"
-            )
-    return [f"{folder.relative_to(source.parent).as_posix()}/{name}" for name in names]
-
-
 def _of_archives(base):
     """(all rows with 105 labels, no official partitions, notes) of the ten folders."""
     known, archives = schema("peta105").names, _archives(base)
-    images, labels, identity, unlabelled = [], [], [], []
-    unknown: Counter[str] = Counter()
-    for subset, (folder, label) in archives.items():
-        people = _label_file(label, known)
-        for picture in _pictures(folder):
-            image, person = f"{folder.relative_to(base).as_posix()}/{picture}", _person(picture)
-            if person not in people:
-                unlabelled.append(image)
-                continue
-            images.append(image)
-            labels.append([name in people[person] for name in known])
-            identity.append(f"{subset}/{person}")
-            unknown.update(people[person].difference(known))
+    people = {subset: _label_file(label, known) for subset, (_, label) in archives.items()}
+    found = list(_images(base, archives))
+    rows = [row for row in found if row[2] in people[row[1]]]
+    words_of = [people[subset][person] for _, subset, person in rows]  # attributes of each image
+    unlabelled = [image for image, subset, person in found if person not in people[subset]]
+    unknown = Counter(word for words in words_of for word in words.difference(known))
     notes = []
     if unlabelled:
         notes.append(f"Left out: {len(unlabelled):,} images without a line in Label.txt, first {unlabelled[0]}.")
@@ -154,7 +143,9 @@ def _of_archives(base):
         notes.append(f"Left out, not among the 105 attributes (images): {counted}.")
     if len(archives) < len(SUBSETS):
         notes.append(f"Not here: {', '.join(subset for subset in SUBSETS if subset not in archives)}.")
-    return Listing(images, np.array(labels, np.int8).reshape(-1, len(known)), identity), None, notes
+    labels = np.array([[name in words for name in known] for words in words_of], np.int8).reshape(-1, len(known))
+    identity = [f"{subset}/{person}" for _, subset, person in rows]
+    return Listing([image for image, *_ in rows], labels, identity), None, notes
 
 
 def _label_file(path, known):
