@@ -257,7 +257,7 @@ def test_the_release_with_the_partitions_of_peta_mat(tmp_path):
     (tmp_path / "TownCentre" / "archive" / "10_1.jpg").rename(tmp_path / "TownCentre" / "archive" / "11_1.jpg")
     with pytest.raises(
         BadInput,
-        match=r"has 21 images, .* expects 21; image \d+ is TownCentre/archive/11_1\.jpg, expected person 10 of T",
+        match=r"has 22 images, .* expects 22; image \d+ is TownCentre/archive/11_1\.jpg, expected person 10 of T",
     ):
         load_benchmark("peta", tmp_path, "test")
 
