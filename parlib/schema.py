@@ -191,8 +191,8 @@ class Schema:
                 columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
             return View(name, self, tuple(columns), schema("upar-lite"))
         # A set that is one question stands where its first member was.
-        asked = [group for group in self.exclusive if group.name in self.questions[name]]
-        sets = {member: group for group in asked for member in group.members}
+        groups = [group for group in self.exclusive if group.name in self.questions[name]]
+        sets = {member: group for group in groups for member in group.members}
         for attribute in self.names:
             group = sets.get(attribute)
             if group is None:

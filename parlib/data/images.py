@@ -65,21 +65,21 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
     """
     # Resolved once: the root itself may be reached through a link, only what lies below may not lead away.
     root = Path(root).resolve()
-    best, place = ([], {"missing": names}), None
+    paths: list[str] = []
+    lost, place = {"missing": names}, None
     for folder in filter(Path.is_dir, (root / name for name in folders)):
-        found = _survey_one(root, folder, names)
-        if place is None or len(found[0]) > len(best[0]):
-            best, place = found, folder
-        if not found[1]["missing"]:
+        found, not_found = _survey_one(root, folder, names)
+        if place is None or len(found) > len(paths):
+            paths, lost, place = found, not_found, folder
+        if not not_found["missing"]:
             break
-    paths, lost = best
-    place = place if paths else f"{root}, in {', '.join(folders)}"
+    where = place if paths else f"{root}, in {', '.join(folders)}"
     archive = next((path.name for path in sorted(root.glob("*.zip"))), "the archive again")
     follow = "such links are not followed: copy or move the images there, or bind-mount their folder"
     kinds = (
         ("outside", f"lead out of {root}", "write paths that start below this folder"),
         ("linked", f"are links, or in a linked folder, that leads out of {root}", follow),
-        ("missing", f"are missing from {place}", f"unpack {archive}, or use images=False for labels alone"),
+        ("missing", f"are missing from {where}", f"unpack {archive}, or use images=False for labels alone"),
     )
     return paths, [
         f"{len(lost[kind]):,} of {len(names):,} images {fault}, first {', '.join(lost[kind][:3])}; {remedy}"

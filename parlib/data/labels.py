@@ -48,7 +48,8 @@ def to_labels(values, names, where, schema=None, notes=None):
 
 def _meaning(codes, where):
     """Text of a cell -> label. 1 and 0 keep their meaning where no other code is declared for it."""
-    out, declared = dict.fromkeys(_EMPTY, -1), {}
+    out = dict.fromkeys(_EMPTY, -1)
+    declared: dict[str, str] = {}
     for key, label in _MEANINGS.items():
         values = codes.get(key, _WORDS[key])
         for one in values if isinstance(values, list | tuple) else [values]:

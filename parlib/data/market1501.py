@@ -42,10 +42,11 @@ def read(root, images=True, seed=0):
         halves[half] = Listing(names, np.stack([labels[person] for person in identity]), identity)
     # Dealt out by person, so that the same people are val with and without images.
     whole = halves["train"]
-    ids = sorted(set(whole.identity))
+    whose = whole.identity or []
+    ids = sorted(set(whose))
     size = min(VAL_IDENTITIES, len(ids) // 4)
     val = {ids[i] for i in disjoint(ids, {"val": size, "train": 0}, seed)["val"]}
-    inside = np.isin(whole.identity, list(val))
+    inside = np.isin(whose, list(val))
     splits = {"train": whole.rows(np.flatnonzero(~inside)), "val": whole.rows(np.flatnonzero(inside))}
     notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
     splits["test"], expected = halves["test"], IMAGES if images else IDENTITIES

@@ -40,11 +40,11 @@ class Listing:
         more = [None if mine is None or theirs is None else mine + theirs for mine, theirs in both]
         return Listing(self.names + other.names, np.concatenate([self.labels, other.labels]), *more)
 
-    def rows(self, index: Sequence[int]) -> "Listing":
+    def rows(self, index: Sequence[int] | np.ndarray) -> "Listing":
         """Some of the rows, by number and in that order."""
-        columns = (self.identity, self.pictures)
-        more = [None if column is None else [column[i] for i in index] for column in columns]
-        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], *more)
+        identity = None if self.identity is None else [self.identity[i] for i in index]
+        pictures = None if self.pictures is None else [self.pictures[i] for i in index]
+        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], identity, pictures)
 
 
 @dataclass
@@ -107,7 +107,8 @@ class Release:
         if listing.identity is not None:
             features["identity"], columns["identity"] = datasets.Value("string"), listing.identity
         if images:
-            files = zip(paths[split], listing.pictures or [None] * len(listing.names), strict=True)
+            pictures: Sequence[bytes | None] = listing.pictures or [None] * len(listing.names)
+            files = zip(paths[split], pictures, strict=True)
             features["image"], columns["image"] = RGBImage(), [{"path": path, "bytes": data} for path, data in files]
         features = datasets.Features(features)
         text = f"{self.name} {split} from {self.source}. " + " ".join(self.notes)
@@ -205,7 +206,12 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     whole = whole.rows([row_of[image] for image in order])
     place = {image: row for row, image in enumerate(order)}
     partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
-    arrays = {"benchmark": name, "labels": whole.labels, "partitions": partitions, "identities": whole.identity}
+    arrays: dict[str, Any] = {
+        "benchmark": name,
+        "labels": whole.labels,
+        "partitions": partitions,
+        "identities": whole.identity,
+    }
     if name == "market1501":  # here names are identities, in the order of the annotation file
         arrays["image_index"] = dict(zip(("train", "test"), halves[0], strict=True))
     return arrays
