@@ -255,3 +255,101 @@ def test_bad_options_are_named():
 def test_attention_of_some_attributes_is_that_part_of_all(queries, shared):
     model = head(queries=queries, shared=shared).eval()
     torch.testing.assert_close(model.attention(images(), attributes=slice(1, 3)), model.attention(images())[:, 1:3])
+
+
+@pytest.mark.parametrize("queries", ["patches", "prompts"])
+def test_words_are_the_own_another_attributes_random_or_learned_ones(queries):
+    mask = torch.ones(A, T, dtype=torch.bool)
+    mask[1, 3:] = False
+    own, features = head(queries=queries, prompt=prompts(mask=mask)), prompts(mask=mask)
+    shifted, random, learned = (
+        head(queries=queries, prompt=features, words=words) for words in ("shifted", "random", "learned")
+    )
+    for other in (shifted, random, learned):  # only the words differ, not the other weights that the seed draws
+        same = {name: p for name, p in other.named_parameters() if name != "prompt_tokens"}
+        assert all(torch.equal(p, same[name]) for name, p in own.named_parameters())
+        assert (own(images()) - other(images())).abs().max() > 1e-4
+    assert torch.equal(shifted.prompt_tokens, features.tokens[[2, 0, 1]])
+    assert torch.equal(shifted.prompt_mask, mask[[2, 0, 1]])
+    torch.testing.assert_close(random.prompt_tokens.norm(dim=-1), features.tokens.norm(dim=-1))
+    again, other = (head(seed, queries=queries, prompt=features, words="random") for seed in (0, 1))
+    assert torch.equal(again.prompt_tokens, random.prompt_tokens)
+    assert not torch.equal(other.prompt_tokens, random.prompt_tokens)
+    # The prompts of another language give random words their norms and leave learned ones as they are.
+    before = random.prompt_tokens.clone()
+    random.set_prompts(PromptFeatures(2 * features.tokens, *features[1:]))
+    torch.testing.assert_close(random.prompt_tokens, 2 * before)
+    before = learned.prompt_tokens.clone()
+    learned.set_prompts(prompts(seed=5))
+    assert torch.equal(learned.prompt_tokens, before)
+    learned(images()).sum().backward()
+    assert learned.prompt_tokens.grad.abs().sum() > 0 and not random.prompt_tokens.requires_grad
+
+
+@pytest.mark.parametrize("words", ["shifted", "random", "learned"])
+def test_words_are_saved_with_the_head(words, tmp_path):
+    model = head(words=words)
+    model.save_pretrained(tmp_path)
+    loaded = VLMPARHead.from_pretrained(str(tmp_path)).eval()
+    assert loaded.word_source == words and torch.equal(loaded(images()), model(images()))
+
+
+OPEN = {"open": True, "norm_tokens": True, "pooled_residual": True}
+
+
+@pytest.mark.parametrize("queries", ["patches", "prompts"])
+def test_an_open_head_answers_attributes_by_their_prompts_alone(queries, tmp_path):
+    model, pooled = head(queries=queries, **OPEN), images().mean(1)
+    assert not any(A in p.shape for p in model.parameters()), "nothing is one per attribute"
+    features = PromptFeatures(*(part[[2, 0]] for part in prompts()))
+    asked = Schema.from_dict({"name": "asked", "attributes": [{**SCHEMA["attributes"][i]} for i in (2, 0)]})
+    other = model.for_prompts(features, asked, ["c", "a"])
+    torch.testing.assert_close(other(images(), pooled), model(images(), pooled)[:, [2, 0]])
+    assert other.names == ["a2", "a0"] and other.prompts == ["c", "a"] and not other.calibrated.any()
+    other.save_pretrained(tmp_path)
+    loaded = VLMPARHead.from_pretrained(str(tmp_path)).eval()
+    assert torch.equal(loaded(images(), pooled), other(images(), pooled))
+
+
+def test_an_open_head_without_prompts_and_a_closed_head_with_others_are_refused():
+    asked = Schema.from_dict({"name": "asked", "attributes": [{**SCHEMA["attributes"][0]}]})
+    features = PromptFeatures(*(part[:1] for part in prompts()))
+    with pytest.raises(BadInput, match="no prompt in 'en' for 1 of 1 attributes of 'asked': a0"):
+        head(open=True).for_prompts(features, asked)
+    with pytest.raises(BadInput, match="prompts do not fit this head"):
+        head(open=True).for_prompts(prompts(), asked, ["a"])
+    with pytest.raises(BadInput, match="train one with the option `open`"):
+        head().for_prompts(features, asked, ["a"])
+    for option in ({"words": "learned"}, {"shared": False}, {"norm_logits": True}):
+        with pytest.raises(BadInput, match="nothing of its own per attribute"):
+            head(open=True, **option)
+
+
+def test_activation_bytes_are_what_training_keeps():
+    """Counted by torch: all that autograd saves of a forward pass, against the figure that bounds a batch."""
+    for options in ({}, {"queries": "prompts"}, {"width": 16, "grid": 2, "feedforward": 2}):
+        model, kept = head(**options, at_once=A, patches=N).train(), {}
+
+        def keep(tensor, kept=kept):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(images(batch=64), images(batch=64).mean(1))
+        fixed = sum(p.nbytes for p in model.parameters()) + images(batch=64).nbytes * 2
+        per_image = model.activation_bytes * A * 64
+        assert 0.4 * per_image < sum(kept.values()) < per_image + 4 * fixed
+
+
+def test_a_batch_is_bounded_by_the_memory_of_the_device(monkeypatch):
+    """The paper's head at base-224's shapes: an 8 GB laptop and a 16 GB GPU suffice."""
+    attributes = [{"name": f"a{i}", "meaning": "", "group": "g"} for i in range(26)]
+    for memory in (8e9, 16e9):
+        monkeypatch.setattr("parlib.learn.head.memory_budget", lambda device, memory=memory: int(memory) // 4)
+        with torch.device("meta"):
+            model = VLMPARHead({"name": "toy", "attributes": attributes}, ["a"] * 26, "toy", 768, 768, 12)
+        assert 256 * 26 * model.activation_bytes > 40e9, "all at once would not fit"
+        for batch in (64, 128):
+            model.bound(batch, torch.device("cpu"))
+            assert batch * model.at_once * model.activation_bytes <= memory / 4
+    assert head(at_once=2).at_once == 2

@@ -2,7 +2,7 @@
 
 Paper, sections 3.4 and 3.5: image patch tokens are queries, prompt tokens are keys and values; then residual and
 LayerNorm, feed-forward, residual and LayerNorm, the average over patches, and one linear classifier per attribute.
-That is the default. The other options are ablations, and `PRESETS` names three sets of them.
+That is the default. The other options are ablations, and `PRESETS` names sets of them.
 
 Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d head width, D model width.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file
@@ -21,17 +22,36 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from parlib.encode.encoder import Encoder, PromptFeatures
+from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
 # paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
+# paper-best: the paper's direction with what the recommended head has beside its own.
 _LIGHT = {"heads": 4, "feedforward": 2, "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {"width": 64, "grid": 4, **_LIGHT},
+    "paper-best": {"norm_tokens": True, "pooled_residual": True, **_LIGHT},
     "recommended": {"queries": "prompts", "norm_tokens": True, "pooled_residual": True, **_LIGHT},
 }
-_CHOICES = {"queries": ("patches", "prompts", "both"), "image": ("patches", "pooled")}
+_CHOICES = {
+    "queries": ("patches", "prompts", "both"),
+    "image": ("patches", "pooled"),
+    "words": ("own", "shifted", "random", "learned"),
+}
+# What is one per attribute; an `open` head has none of it.
+_NOT_OPEN = {"words": "learned", "shared": False, "norm_logits": True}
+
+
+BATCH = 64  # images for which a head bounds its memory, where nobody says how many come
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes that the activations of a batch may take: a quarter of all memory of the GPU, or of the computer."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 4
+    return psutil.virtual_memory().total // 4
 
 
 class Fusion(nn.Module):
@@ -125,13 +145,15 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         dropout: float = 0.1,  # after attention and inside the feed-forward
         queries: Literal["patches", "prompts", "both"] = "patches",  # both: two fusions, their outputs added
         image: Literal["patches", "pooled"] = "patches",  # pooled: the pooled feature in the place of the patches
+        words: Literal["own", "shifted", "random", "learned"] = "own",  # see `set_prompts`
+        open: bool = False,  # nothing of its own per attribute, so that it answers any prompt: see `for_prompts`
         shared: bool = True,  # one fusion for all attributes, or one per attribute (A times the parameters)
         mixer: int = 0,  # layers of self-attention over attributes before the classifiers
         exclusive: bool = False,  # softmax within the schema's exclusive sets; logits stay log-odds
         pooled_residual: bool = False,  # adds a linear classifier of the layer-normalised pooled feature to the logits
         norm_tokens: bool = False,  # LayerNorm on the input tokens
         norm_logits: bool = False,  # BatchNorm on the logits
-        at_once: int | None = None,  # attributes fused at a time; fewer need less memory, and in training more time
+        at_once: int | None = None,  # attributes fused at a time; None: as many as fit in memory, see `bound`
     ):
         super().__init__()
         self.schema, self.prompts, self.encoder = Schema.from_dict(schema), list(prompts), encoder
@@ -142,15 +164,20 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             raise BadInput(f"{len(prompts)} prompts for {A} attributes of {self.schema.name!r}: give one per attribute")
         if D % heads:
             raise BadInput(f"width {D} cannot be split over {heads} heads: choose a multiple")
-        for option, value in (("queries", queries), ("image", image)):
+        for option, value in (("queries", queries), ("image", image), ("words", words)):
             if value not in _CHOICES[option]:
                 raise BadInput(f"unknown {option} {value!r} of a head; known: {', '.join(_CHOICES[option])}")
+        chosen = {"words": words, "shared": shared, "norm_logits": norm_logits}
+        for option, value in _NOT_OPEN.items():
+            if open and chosen[option] == value:
+                raise BadInput(f"an open head has nothing of its own per attribute: {option}={value!r} is not for it")
+        self.open, self.word_source = open, words
         self.patches, self.image, self.image_width, self.grid, self.shared = patches, image, image_width, grid, shared
         self.reads_patches = image == "patches"
-        self.at_once = (at_once or A) if shared else 1
         sets = self.schema.exclusive if exclusive else ()
         self.sets = [([self.schema.index(name) for name in s.members], s.exactly_one) for s in sets]
-        self.prompt_tokens = nn.Buffer(torch.zeros(A, prompt_length, text_width))  # buffers are saved, not trained
+        prompt = torch.zeros(A, prompt_length, text_width)
+        self.prompt_tokens = nn.Parameter(prompt) if words == "learned" else nn.Buffer(prompt)  # buffers: not trained
         self.prompt_mask = nn.Buffer(torch.ones(A, prompt_length, dtype=torch.bool))
         self.thresholds = nn.Buffer(torch.full((A,), 0.5))
         self.temperature = nn.Buffer(torch.ones(()))
@@ -159,19 +186,26 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         norm = nn.LayerNorm if norm_tokens else nn.Identity
         self.norm_image, self.norm_text = norm(image_width), norm(text_width)
         self.project = nn.Identity() if image_width == D else nn.Linear(image_width, D)
-        self.learnable = nn.Parameter(torch.randn(A, learnable_tokens, text_width) * 0.02)
+        own = 1 if open else A  # what is one per attribute, or one for all
+        self.learnable = nn.Parameter(torch.randn(own, learnable_tokens, text_width) * 0.02)
         directions = ("patches", "prompts") if queries == "both" else (queries,)
         copies = range(1 if shared else A)
         sizes = (text_width, D, heads, feedforward, dropout)
         self.fusions: Any = nn.ModuleList(nn.ModuleList(Fusion(side, *sizes) for _ in copies) for side in directions)
         layer = (D, heads, feedforward * D, dropout, "gelu")
         self.mixer = nn.Sequential(*(nn.TransformerEncoderLayer(*layer, batch_first=True) for _ in range(mixer)))
-        self.classifier = nn.Parameter(torch.randn(A, D) / math.sqrt(D))
-        self.bias = nn.Parameter(torch.zeros(A))
+        self.classifier = nn.Parameter(torch.randn(own, D) / math.sqrt(D))
+        self.bias = nn.Parameter(torch.zeros(own))
         self.pooled_residual = None
         if pooled_residual:
-            self.pooled_residual = nn.Sequential(nn.LayerNorm(image_width), nn.Linear(image_width, A))
+            linear = nn.Linear(image_width, text_width if open else A)
+            self.pooled_residual = nn.Sequential(nn.LayerNorm(image_width), linear)
         self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
+        if words in ("random", "learned"):  # drawn last: the other weights are those of a head with its own words
+            self.prompt_tokens.data = F.normalize(torch.randn(A, prompt_length, text_width), dim=-1)
+        self.at_once = (at_once or A) if shared else 1
+        if at_once is None:
+            self.bound(BATCH, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):
@@ -192,16 +226,62 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         _, length, text_width = features.tokens.shape  # (A, T, D_text)
         sizes = {"image_width": encoder.width, "text_width": text_width, "prompt_length": length}
         arguments = {**sizes, "patches": encoder.patches, **PRESETS[preset], **options}
-        return cls(schema.to_dict(), list(prompts), encoder.name, **arguments).set_prompts(features)
+        head = cls(schema.to_dict(), list(prompts), encoder.name, **arguments)
+        if head.word_source == "learned":
+            head.prompt_tokens.data *= features.tokens.norm(dim=-1).mean()
+        return head.set_prompts(features)
 
+    @torch.no_grad()
     def set_prompts(self, features: PromptFeatures) -> "VLMPARHead":
-        """Use these encoded prompts, one per attribute, from the encoder the head was made for; returns the head."""
+        """Use these encoded prompts, one per attribute, from the encoder the head was made for; returns the head.
+
+        With `words="shifted"` each attribute takes the prompt of the one before it. `"random"` takes only the norms of
+        the tokens, in directions that were drawn with the head's weights; `"learned"` takes only their number.
+        """
         if features.tokens.shape != self.prompt_tokens.shape:
             want, got = (tuple(t.shape) for t in (self.prompt_tokens, features.tokens))
             raise BadInput(f"prompts do not fit this head: it takes (attributes, positions, width) {want}, got {got}")
-        self.prompt_tokens.copy_(features.tokens)  # (A, T, D_text)
-        self.prompt_mask.copy_(features.mask)  # (A, T)
+        tokens, mask = features.tokens, features.mask  # (A, T, D_text), (A, T)
+        if self.word_source == "shifted":
+            tokens, mask = tokens.roll(1, 0), mask.roll(1, 0)
+        elif self.word_source == "random":
+            tokens = F.normalize(self.prompt_tokens, dim=-1) * tokens.to(self.prompt_tokens).norm(dim=-1, keepdim=True)
+        if self.word_source != "learned":
+            self.prompt_tokens.copy_(tokens)
+        self.prompt_mask.copy_(mask)
         return self
+
+    def for_prompts(self, features: PromptFeatures, schema: Schema, prompts: Sequence[str] | None = None) -> Any:
+        """An `open` head with these weights for the attributes of another schema, by their encoded prompts alone.
+
+        `prompts` are the phrases, by default those of the schema (`load_prompts`). Thresholds are 0.5, and nothing is
+        calibrated. `BadInput` for a head that is not open, or where an attribute has no prompt.
+        """
+        if not self.open:
+            raise BadInput("this head answers only the attributes it was trained for: train one with the option `open`")
+        phrases = list(load_prompts(schema) if prompts is None else prompts)
+        changed = {"schema": schema.to_dict(), "prompts": phrases, "prompt_length": features.tokens.shape[1]}
+        made = type(self)(**{**self._hub_mixin_config, **changed}).set_prompts(features)
+        made.load_state_dict(dict(self.named_parameters()), strict=False)
+        made.temperature.copy_(self.temperature)
+        return made.to(self.classifier.device).train(self.training)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes, in fp32, that training keeps for one attribute of one image: per row of the fusion the scores of each
+        head, six results as wide as the head, and three as wide as its feed-forward. Less is needed without gradients.
+        """
+        read = 1 if self.image == "pooled" else self.grid**2 if self.grid else self.patches  # N
+        written = self.prompt_tokens.shape[1] + self.learnable.shape[1]  # T
+        fusion = self.fusions[0][0]
+        rows, columns = (read, written) if fusion.by_patches else (1, read)
+        wide = fusion.feedforward[0].out_features
+        return 4 * rows * (3 * fusion.heads * columns + 6 * self.classifier.shape[1] + 3 * wide)
+
+    def bound(self, batch: int, device: torch.device) -> None:
+        """Fuse as many attributes at a time as `memory_budget` of the device allows for a batch of so many images."""
+        fitting = memory_budget(device) // (batch * self.activation_bytes)
+        self.at_once = max(1, min(len(self.names), fitting)) if self.shared else 1
 
     def forward(self, tokens: Tensor, pooled: Tensor | None = None) -> Tensor:
         """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""
@@ -209,7 +289,12 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         z = sum(self._fuse(fusions, *inputs) for fusions in self.fusions)  # (B, A, D)
         logits = (self.mixer(z) * self.classifier).sum(-1) + self.bias  # (B, A, D) x (A, D) -> (B, A)
         if self.pooled_residual is not None:
-            logits = logits + self.pooled_residual(pooled)  # (B, A) + (B, A)
+            seen = self.pooled_residual(pooled)  # (B, A), of an open head (B, D_text)
+            if self.open:
+                groups = self._groups(self.fusions[0], *inputs[2:])
+                sentences = torch.cat([fusion.sentence(*group) for fusion, *group in groups])  # (A, D_text)
+                seen = seen @ sentences.T / math.sqrt(seen.shape[1])  # (B, A)
+            logits = logits + seen  # (B, A) + (B, A)
         return self.within_sets(self.norm_logits(logits))  # (B, A)
 
     def inputs(self, tokens: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -237,7 +322,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         """Frozen and learnable prompt tokens (A, T, D_text) and their mask (A, T), without what is padding in all."""
         used = int(self.prompt_mask.any(0).nonzero().max()) + 1  # positions up to the last one in use
         frozen = self.norm_text(self.prompt_tokens[:, :used])  # (A, used, D_text)
-        words = torch.cat([frozen.to(dtype), self.learnable.to(dtype)], 1)  # (A, T, D_text)
+        learnable = self.learnable.to(dtype).expand(len(frozen), -1, -1)  # an open head's are the same for all
+        words = torch.cat([frozen.to(dtype), learnable], 1)  # (A, T, D_text)
         return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)  # and (A, T)
 
     def _fuse(self, fusions, x, patch_mask, words, word_mask):

@@ -30,7 +30,7 @@ from transformers import get_cosine_schedule_with_warmup
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, reading, write_atomic
-from parlib.learn.head import VLMPARHead
+from parlib.learn.head import BATCH, VLMPARHead
 from parlib.learn.inputs import Split, two_sided
 from parlib.learn.losses import LOSSES, TEMPERATURES, balanced_weights, fit_temperature
 from parlib.measure.metrics import SUMMARY, evaluate, positive_rates, tune_thresholds
@@ -103,6 +103,8 @@ def fit(
     two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
     device = next(head.parameters()).device
+    if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
+        head.bound(options.batch_size, device)
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
     rate = torch.tensor(positive_rates(labels.numpy()), dtype=torch.float32, device=device)  # (A,)
     stores = with_mirrored(store, options.mirrored)
@@ -191,7 +193,7 @@ def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) 
 
 
 @torch.no_grad()
-def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> torch.Tensor:
+def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False) -> torch.Tensor:
     """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images."""
     head.eval()
     device, stores = next(head.parameters()).device, with_mirrored(store, mirrored)
@@ -203,7 +205,7 @@ def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirro
     return torch.cat(parts)
 
 
-def predict(head: nn.Module, store: FeatureStore, batch_size: int = 256, mirrored: bool = False) -> np.ndarray:
+def predict(head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False) -> np.ndarray:
     """Probabilities (n, A) float32 in [0, 1] for every row of a store, at the head's temperature."""
     temperature = float(head.temperature)  # type: ignore[arg-type]  # a buffer of the head's, 1.0 of a probe
     return (logits_of(head, store, batch_size, mirrored) / temperature).sigmoid().numpy()
