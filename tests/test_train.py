@@ -47,6 +47,14 @@ def test_training_lowers_the_loss_and_keeps_the_best_epoch_on_val(setting):
     assert not head.training
 
 
+def test_training_in_bfloat16_stays_near_training_in_fp32(setting):
+    store = setting[2]["test"].store
+    full, half, default = (predict(trained(setting, bf16=bf16)[0], store) for bf16 in (False, True, None))
+    assert 0 < abs(half - full).max() < 0.05
+    if not torch.cuda.is_available():
+        assert np.array_equal(default, full)
+
+
 def test_one_seed_gives_one_result_and_another_seed_another(setting):
     one, two, other = (predict(trained(setting, seed)[0], setting[2]["test"].store) for seed in (0, 0, 1))
     assert np.array_equal(one, two)

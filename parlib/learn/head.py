@@ -2,9 +2,8 @@
 
 Paper, sections 3.4 and 3.5: image patch tokens are queries, prompt tokens are keys and values; then residual and
 LayerNorm, feed-forward, residual and LayerNorm, the average over patches, and one linear classifier per attribute.
-That is the default. The other options are ablations, and `PRESETS` names sets of them.
-
-Shape letters: B images, N patches, A attributes, T prompt tokens, h heads, d head width, D model width.
+That is the default. The other options are ablations, and `PRESETS` names sets of them. `parlib.learn.fusion` explains
+the shape letters.
 """
 
 import math
@@ -24,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
+from parlib.learn.fusion import Fusion
 from parlib.schema import Schema
 
 # paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
@@ -52,71 +52,6 @@ def memory_budget(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 4
     return psutil.virtual_memory().total // 4
-
-
-class Fusion(nn.Module):
-    """Cross-attention, residual, LayerNorm, feed-forward, residual, LayerNorm: (B, N, D), (A, T, D_text) -> (B, A, D).
-
-    With `queries="patches"`, the paper's, the result is averaged over patches. With `"prompts"` the mean of an
-    attribute's words is a single query to all patches. The key projection has no bias: a softmax would cancel it.
-    """
-
-    def __init__(self, queries: str, text_width: int, D: int, heads: int, feedforward: int, dropout: float):
-        super().__init__()
-        self.heads, self.by_patches = heads, queries == "patches"
-        query_width, key_width = (D, text_width) if self.by_patches else (text_width, D)
-        self.query, self.key = nn.Linear(query_width, D), nn.Linear(key_width, D, bias=False)
-        self.value, self.out = nn.Linear(key_width, D), nn.Linear(D, D)
-        self.residual = nn.Identity() if query_width == D else nn.Linear(query_width, D)
-        self.norm_attention, self.norm_feedforward = nn.LayerNorm(D), nn.LayerNorm(D)
-        widen, narrow = nn.Linear(D, feedforward * D), nn.Linear(feedforward * D, D)
-        self.feedforward = nn.Sequential(widen, nn.GELU(), nn.Dropout(dropout), narrow)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        """x (B, N, D), words (A, T, D_text); masks (B, N), (A, T), bool, False where padding -> (B, A, D)."""
-        skip = x[:, None] if self.by_patches else self.residual(self.sentence(words, word_mask))  # (B, 1, N, D), (A, D)
-        fused = self.read(x, patch_mask, words, word_mask)  # by patches (B, A, N, D), by prompts (B, A, D)
-        y = self.norm_attention(skip + self.dropout(fused))  # as fused
-        z = self.norm_feedforward(y + self.dropout(self.feedforward(y)))  # as fused
-        if not self.by_patches:
-            return z  # (B, A, D)
-        share = (patch_mask / patch_mask.sum(1, keepdim=True)).to(z.dtype)  # (B, N), sums to 1 over real patches
-        return torch.einsum("band,bn->bad", z, share)  # (B, A, N, D) x (B, N) -> (B, A, D)
-
-    def attend(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        """Attention weights: of patches on words (B, h, A, N, T), or of prompts on patches (B, h, A, N)."""
-        if self.by_patches:
-            q = self._split(self.query(x))  # (B, N, D) -> (B, h, N, d)
-            k = self._split(self.key(words))  # (A, T, D_text) -> (A, h, T, d)
-            scores = torch.einsum("bhnd,ahtd->bhant", q, k)  # (B, h, N, d) x (A, h, T, d) -> (B, h, A, N, T)
-            real = word_mask[:, None]  # (A, 1, T), for every head and patch
-        else:
-            q = self._split(self.query(self.sentence(words, word_mask))[None])[0]  # (A, D_text) -> (h, A, d)
-            k = self._split(self.key(x))  # (B, N, D) -> (B, h, N, d)
-            scores = q @ k.mT  # (h, A, d) x (B, h, d, N) -> (B, h, A, N)
-            real = patch_mask[:, None, None]  # (B, 1, 1, N), for every head and attribute
-        return (scores / math.sqrt(q.shape[-1])).masked_fill(~real, -math.inf).softmax(-1)  # as scores
-
-    def read(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-        """What each patch reads from an attribute's words (B, A, N, D), or each prompt from the patches (B, A, D)."""
-        weights = self.attend(x, patch_mask, words, word_mask)  # (B, h, A, N, T) or (B, h, A, N)
-        if not self.by_patches:
-            v = self._split(self.value(x))  # (B, N, D) -> (B, h, N, d)
-            return self.out((weights @ v).transpose(1, 2).flatten(2))  # (B, h, A, N) x (B, h, N, d) -> (B, A, D)
-        v = self._split(self.value(words))  # (A, T, D_text) -> (A, h, T, d)
-        # The output projection acts on each head's slice alone: applied to the values it costs N times less.
-        out = self.out.weight.unflatten(1, (self.heads, -1))  # (D, D) -> (D, h, d)
-        v = torch.einsum("ahtd,ehd->ahte", v, out)  # (A, h, T, d) x (D, h, d) -> (A, h, T, D)
-        v = v + self.out.bias / self.heads  # (A, h, T, D); weights sum to 1 in each head, so the bias is added once
-        return torch.einsum("bhant,ahte->bane", weights, v)  # (B, h, A, N, T) x (A, h, T, D) -> (B, A, N, D)
-
-    def sentence(self, words: Tensor, word_mask: Tensor) -> Tensor:
-        """The mean of the words that are not padding: (A, T, D_text) -> (A, D_text)."""
-        return (words * word_mask[..., None]).sum(1) / word_mask.sum(1, keepdim=True)  # (A, D_text)
-
-    def _split(self, x):
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, L, h, d) -> (?, h, L, d)
 
 
 class VLMPARHead(nn.Module, PyTorchModelHubMixin):

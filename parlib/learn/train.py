@@ -57,6 +57,7 @@ class TrainOptions:
     mirrored: bool = False  # half of the rows from the store's mirrored images, and scores averaged over both
     select: str = "mAP"
     patience: int = 0  # epochs without a better `select` before training stops; 0 never stops early
+    bf16: bool | None = None  # bfloat16 autocast of the forward pass in training; None: on a GPU
     threads: int = 2  # CPU threads: results are bit-identical for one number of threads only
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def fit(
 ) -> History:
     """Train a head on stored features and leave in it the weights of the best epoch on val.
 
-    AdamW, linear warm-up and cosine to 0, gradient clipping; bf16 autocast on a GPU.
+    AdamW, linear warm-up and cosine to 0, gradient clipping. Validation is in fp32.
 
     Args:
         head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes; trained in place.
@@ -103,6 +104,7 @@ def fit(
     two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
     device = next(head.parameters()).device
+    autocast = device.type == "cuda" if options.bf16 is None else options.bf16
     if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
         head.bound(options.batch_size, device)
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
@@ -137,7 +139,7 @@ def fit(
         for step, (rows, flip) in enumerate(batches, start=1):
             tokens, pooled = (part.to(device).float() for part in _features(stores, rows[share], flip[share]))
             truth = labels[rows[share]].to(device)  # (B, A)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 logits = head(tokens, pooled)  # (B, A)
             # The mean over the known labels of the whole batch, whichever process holds them.
             part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1).to(device)
