@@ -47,12 +47,14 @@ def test_training_lowers_the_loss_and_keeps_the_best_epoch_on_val(setting):
     assert not head.training
 
 
-def test_training_in_bfloat16_stays_near_training_in_fp32(setting):
+def test_training_in_bfloat16_stays_near_training_in_fp32(setting, monkeypatch):
     store = setting[2]["test"].store
-    full, half, default = (predict(trained(setting, bf16=bf16)[0], store) for bf16 in (False, True, None))
-    assert 0 < abs(half - full).max() < 0.05
+    full = predict(trained(setting, bf16="never")[0], store)
+    monkeypatch.setattr("parlib.learn.train._cpu_has_bf16", lambda: True)
+    assert 0 < abs(predict(trained(setting, bf16="native")[0], store) - full).max() < 0.05
+    monkeypatch.setattr("parlib.learn.train._cpu_has_bf16", lambda: False)
     if not torch.cuda.is_available():
-        assert np.array_equal(default, full)
+        assert np.array_equal(predict(trained(setting, bf16="native")[0], store), full)
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(setting):
@@ -89,6 +91,7 @@ def test_labels_that_do_not_fit_are_named(setting):
         ({"loss": "hinge"}, "unknown loss 'hinge'; known: bce, ce, smoothed, focal, deepmar, asymmetric, adjusted"),
         ({"sampling": "rare"}, "unknown sampling 'rare'; known: shuffled, balanced"),
         ({"select": "test mA"}, "unknown select 'test mA'; known: mA"),
+        ({"bf16": "yes"}, "unknown bf16 'yes'; known: never, gpu, native"),
         ({"epochs": 0}, "0 epochs"),
     ):
         with pytest.raises(BadInput, match=said):

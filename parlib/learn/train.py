@@ -57,7 +57,7 @@ class TrainOptions:
     mirrored: bool = False  # half of the rows from the store's mirrored images, and scores averaged over both
     select: str = "mAP"
     patience: int = 0  # epochs without a better `select` before training stops; 0 never stops early
-    bf16: bool | None = None  # bfloat16 autocast of the forward pass in training; None: on a GPU
+    bf16: str = "gpu"  # where training's forward pass is in bfloat16: never, gpu, native (also by a CPU that has it)
     threads: int = 2  # CPU threads: results are bit-identical for one number of threads only
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def fit(
     two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
     device = next(head.parameters()).device
-    autocast = device.type == "cuda" if options.bf16 is None else options.bf16
+    autocast = options.bf16 != "never" and (device.type == "cuda" or (options.bf16 == "native" and _cpu_has_bf16()))
     if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
         head.bound(options.batch_size, device)
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
@@ -224,11 +224,17 @@ def _check(head, parts, options):
         expected = (len(store), len(head.names))
         if np.shape(labels) != expected:
             raise BadInput(f"{split}: labels are {np.shape(labels)}, but features and the head's attributes {expected}")
-    for option, known in {"loss": LOSSES, "sampling": ("shuffled", "balanced"), "select": SUMMARY}.items():
+    choices = {"sampling": ("shuffled", "balanced"), "bf16": ("never", "gpu", "native")}
+    for option, known in {"loss": LOSSES, "select": SUMMARY, **choices}.items():
         if getattr(options, option) not in known:
             raise BadInput(f"unknown {option} {getattr(options, option)!r}; known: {', '.join(known)}")
     if options.epochs < 1:
         raise BadInput(f"{options.epochs} epochs: at least one is needed")
+
+
+def _cpu_has_bf16():
+    has = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def _must_hold_patches(head, store):
