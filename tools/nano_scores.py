@@ -49,17 +49,17 @@ def _measure(model, tokenizer, benchmark, splits):
     for language in LANGUAGES:
         prompts = load_prompts(benchmark, language)
         scores = {name: zero_shot(model, tokenizer, pooled[name], prompts) for name in ("val", "test")}
-        result = _tuned(splits, scores, names)
+        result = tuned(splits, scores, names)
         out["zero_shot"][language] = _percent(result)
         if language == "en":
             out["per_attribute"]["zero_shot"] = _table(result, names)
-    result = _tuned(splits, _probe(pooled, splits["train"].labels), names)
+    result = tuned(splits, _probe(pooled, splits["train"].labels), names)
     out["linear_probe"] = _percent(result)
     out["per_attribute"]["linear_probe"] = _table(result, names)
     return out
 
 
-def _tuned(splits, scores, names):
+def tuned(splits, scores, names):
     thresholds = tune_thresholds(splits["val"].labels, scores["val"])
     return evaluate(splits["test"].labels, scores["test"], thresholds, names=names)
 

@@ -36,7 +36,7 @@ def main(argv=None):
     started = time.perf_counter()
     state.mkdir(parents=True, exist_ok=True)
     renders = rendered(args.cache, "pretrain", args.images, PRETRAIN_SEED, args.workers)
-    trees = {benchmark: _splits(benchmark, args) for benchmark in BENCHMARKS}
+    trees = {benchmark: splits(benchmark, args) for benchmark in BENCHMARKS}
     run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool, _test_prompts())
     history = {"cpu_seconds": 0.0, "threads": args.threads, "losses": []}
     if (state / "checkpoint.safetensors").is_file():
@@ -70,7 +70,7 @@ def _test_prompts():
     return frozenset(text.lower() for each in prompts for wordings in each for text in wordings)
 
 
-def _splits(benchmark, args):
+def splits(benchmark, args):
     counts = zip(("train", "val", "test"), args.measure_images, strict=True)
     return {
         split: rendered(args.cache, f"{benchmark}-{split}", count, MEASURE_SEED + i, args.workers)

@@ -15,6 +15,15 @@ import yaml
 from pedsynth.person import COLOURS
 
 LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
+# How often people who see a trait mention it, relative to the traits mentioned most; all others: `SELDOM`.
+_OFTEN = (
+    "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress any_bag"
+)
+_SOMETIMES = (
+    "teenager under_18 adult under_30 front side back long_hair short_sleeve long_sleeve sweater stripes plaid pants boots"
+    " backpack handbag shoulder_bag"
+)
+SELDOM = 0.03
 _FOLDER = Path(__file__).parent / "phrase_bank"
 
 
@@ -154,6 +163,41 @@ def sample_phrase(rng, language, kind="is", trait=None, forbidden=frozenset()):
         if phrase.text.lower() not in forbidden:
             return phrase
     raise ValueError(f"every wording of {trait!r} in {language!r} is forbidden: add one to {_FOLDER}")
+
+
+@cache
+def salience():
+    """How often people who see a trait mention it (K,): 1 for traits mentioned most, columns `trait_names()`."""
+    often = {*_OFTEN.split(), *(f"{part}_{colour}" for part in ("upper", "lower") for colour in COLOURS)}
+    weights = {**dict.fromkeys(_SOMETIMES.split(), 0.15), **dict.fromkeys(often, 1.0)}
+    return np.array([weights.get(name, SELDOM) for name in trait_names()])
+
+
+def mentioned(rng, table, count, weights):
+    """Up to `count` traits of each person that a writer picks, seen ones only: (N, count) columns of `table` (N, K).
+
+    Drawn without replacement in proportion to `weights` (K,); -1 where a person has fewer traits.
+    """
+    keys = np.where(table, np.log(weights) + rng.gumbel(size=table.shape), -np.inf)
+    picked = np.argsort(-keys, 1)[:, :count]
+    return np.where(np.take_along_axis(table, picked, 1), picked, -1)
+
+
+def caption(rng, language, names, forbidden=frozenset()):
+    """A `Phrase` that states all of one or two traits; none of them: about the background.
+
+    `forbidden`: lower-case texts that must not be returned, such as the prompts the encoder is measured with.
+    """
+    bank = _bank(language)
+    if not names:
+        return Phrase(bank["backgrounds"][rng.integers(len(bank["backgrounds"]))], (), language)
+    names = sorted(names, key=lambda name: name in bank["verbs"])  # a noun first: it takes the place of the subject
+    joined = len(names) == 2 and names[1] in bank["verbs"]
+    for _ in range(50):
+        text = _join(rng, bank, *names) if joined else _say(rng, bank, names[0])
+        if text.lower() not in forbidden:
+            return Phrase(text, tuple((name, True) for name in names[: 1 + joined]), language)
+    raise ValueError(f"every wording of {names} in {language!r} is forbidden: add one to {_FOLDER}")
 
 
 def truths(phrases, table, names):

@@ -61,6 +61,12 @@ def rendered(cache, kind, count, seed, workers=1):
     return Renders(folder)
 
 
+def pretraining_labels(benchmark, count, seed=PRETRAIN_SEED):
+    """A benchmark's labels (count, A) int8 for the people that `rendered` shows as `pretrain`."""
+    people = (sample_person(np.random.default_rng((seed, index)), "mixed", "train") for index in range(count))
+    return np.array([list(labels(person, benchmark).values()) for person in people], np.int8)
+
+
 def _chunk(start, kind, count, seed):
     people = (_one(index, kind, seed) for index in range(start, min(start + _CHUNK, count)))
     return [np.stack(part) for part in zip(*people, strict=True)]

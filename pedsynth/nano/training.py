@@ -12,53 +12,80 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
 from pedsynth.nano import architecture
-from pedsynth.nano.phrases import LANGUAGES, corpus, sample_phrase, trait_names, truths
+from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, trait_names, truths
 
-_KINDS, _KIND_SHARES = ("is", "not", "both"), (0.66, 0.1, 0.24)
+WRONG, BACKGROUND = 0.1, 0.05  # shares of captions
+SENTENCES = 6
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
 
 class Readout(torch.nn.Module):
-    """A helper head that is dropped after training: one query per trait reads the patch tokens and gives a logit.
+    """A helper that is dropped after training: one query per word reads the patch tokens and says whether it is there.
 
-    It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later.
+    It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later. Predicting the
+    words of a caption without their order is SuperClass (Huang et al., NeurIPS 2024), here read from patches.
     """
 
     def __init__(self, rates, width=architecture.WIDTH):
-        """`rates` (K,): how often each trait is true; the biases start from these."""
+        """`rates` (K,): how often each word is there; the biases start from these."""
         super().__init__()
         rates = torch.as_tensor(rates, dtype=torch.float32).clamp(0.005, 0.995)
-        traits = len(rates)
-        self.query = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
+        words = len(rates)
+        self.query = torch.nn.Parameter(torch.randn(words, width) / width**0.5)
         self.key, self.value = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
-        self.answer = torch.nn.Parameter(torch.randn(traits, width) / width**0.5)
-        self.pooled = torch.nn.Linear(width, traits)
+        self.answer = torch.nn.Parameter(torch.randn(words, width) / width**0.5)
         self.bias = torch.nn.Parameter(rates.logit())
-        with torch.no_grad():
-            self.pooled.bias.copy_(rates.logit())
 
-    def forward(self, tokens, pooled):
-        """tokens (B, N, D), pooled (B, D) -> logits (B, K) from patches and (B, K) from the summary."""
+    def forward(self, tokens):
+        """tokens (B, N, D) -> logits (B, K)."""
         look = (self.key(tokens) @ self.query.T).transpose(1, 2).softmax(-1)  # (B, K, N)
         seen = look @ self.value(tokens)  # (B, K, D)
-        return (seen * self.answer).sum(-1) + self.bias, self.pooled(pooled)
+        return (seen * self.answer).sum(-1) + self.bias
 
 
-class PhrasePool:
-    """Phrases tokenized once: token ids `ids` (P, T); `answers` says of whom each phrase is true."""
+class Captions:
+    """A short caption for each image and a longer description, in one of six languages each, tokenized once.
 
-    def __init__(self, tokenizer, count, seed, forbidden=frozenset()):
-        """`forbidden`: lower-case texts to leave out, such as the prompts that the encoder is measured with."""
-        rng = np.random.default_rng(seed)
+    Of a caption's writers some describe another person or only the background.
+    """
+
+    def __init__(self, tokenizer, table, seed, forbidden=frozenset()):
+        """`table` (N, K): traits; `forbidden`: lower-case texts to leave out, such as the prompts measured with."""
+        rng, names, count = np.random.default_rng(seed), trait_names(), len(table)
+        self.names, weights = names, salience()
+        subject, kind = np.arange(count), rng.random(count)
+        subject[kind < WRONG] = rng.integers(count, size=(kind < WRONG).sum())
+        picked = mentioned(rng, table[subject], 2, weights)
+        picked[rng.random(count) < 0.4, 1] = -1
+        picked[kind > 1 - BACKGROUND] = -1
         codes = rng.choice(LANGUAGES, count, p=_LANGUAGE_SHARES)
-        kinds = rng.choice(_KINDS, count, p=_KIND_SHARES)
-        each = zip(codes, kinds, strict=True)
-        self.phrases = [sample_phrase(rng, str(c), str(k), forbidden=forbidden) for c, k in each]
+        self.phrases = [self._caption(rng, c, row, forbidden) for c, row in zip(codes, picked, strict=True)]
         self.ids = encode_texts(tokenizer, [phrase.text for phrase in self.phrases])
+        self.words = self._words(tokenizer, rng, table, forbidden)
+
+    def _words(self, tokenizer, rng, table, forbidden):
+        """Which words the description of each image holds: (N, W) bool, words that are in at least 1 in 200."""
+        out = np.zeros((len(table), len(tokenizer)), bool)
+        picked = mentioned(rng, table, SENTENCES, salience() ** 0.5)
+        rows, columns = np.nonzero(picked >= 0)
+        texts = [self._caption(rng, "en", [picked[i, j]], forbidden).text for i, j in zip(rows, columns, strict=True)]
+        for i, ids in zip(rows, tokenizer(texts)["input_ids"], strict=True):
+            out[i, ids] = True
+        rate = out.mean(0)
+        return out[:, (rate >= 0.005) & (rate <= 0.95)]
+
+    def _caption(self, rng, code, row, forbidden):
+        return caption(rng, str(code), [self.names[j] for j in row if j >= 0], forbidden)
 
     def answers(self, rows, traits):
-        """Whether each of the phrases `rows` is true of each person: `traits` (B, K) bool -> (B, len(rows)) float."""
-        return torch.from_numpy(truths([self.phrases[i] for i in rows], traits, trait_names())).float()
+        """Which of the captions `rows` fits which of the images `rows`, traits (B, K) bool: (B, B) float.
+
+        A caption fits the image that it was written for, right or wrong, and every other of which it is true.
+        """
+        out = truths([self.phrases[i] for i in rows], traits, self.names)
+        out &= np.array([bool(self.phrases[i].terms) for i in rows])  # about the background: that image only
+        np.fill_diagonal(out, True)
+        return torch.from_numpy(out).float()
 
 
 def encode_texts(tokenizer, texts):
@@ -85,74 +112,77 @@ def augment(pixels, generator):
     return (pixels * gain + lift).clamp(-1, 1)
 
 
+def optimizers(named, lr):
+    """[Muon for the matrices of the layers, AdamW at a third of its rate for the rest] of (name, parameter) pairs."""
+    named = list(named)
+    layers = [p for n, p in named if p.ndim == 2 and (".layers." in n or "head.mlp" in n)]
+    chosen = {id(p) for p in layers}
+    return [
+        # Muon leaves the initial plateau in half of the steps that AdamW needs here.
+        torch.optim.Muon(layers, lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(
+            [p for _, p in named if id(p) not in chosen], lr / 3, betas=(0.9, 0.98), weight_decay=0.02
+        ),
+    ]
+
+
+def update(optimizers, loss, lr, done, steps):
+    """One step of gradient descent: warm-up, constant rate, decay over the last third of `steps`."""
+    scale = min(1.0, (done + 1) / 50, max((steps - done) / max(1, steps // 3), 0.01))
+    for optimizer, rate in zip(optimizers, (lr, lr / 3), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * scale
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([p for o in optimizers for group in o.param_groups for p in group["params"]], 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
 class Training:
     """Model, helper head, weight average and optimisers; `step` makes one update, `save` and `load` resume a run."""
 
-    def __init__(self, renders, steps, batch=64, phrases=64, lr=3e-3, seed=0, pool=60_000, forbidden=frozenset()):
+    def __init__(self, renders, steps, batch=64, lr=3e-3, seed=0, forbidden=frozenset(), dense="words"):
         """`lr` is Muon's, for the matrices of the layers; AdamW trains everything else at a third of it.
 
         `pool` phrases are drawn in advance, none of them in `forbidden` (lower-case texts).
         """
-        self.renders, self.steps, self.batch, self.phrase_count, self.lr = renders, steps, batch, phrases, lr
+        self.renders, self.steps, self.batch, self.lr = renders, steps, batch, lr
+        self.dense = dense
         self.seed, self.done = seed, 0
         tokenizer = architecture.make_tokenizer(corpus(seed))
         self.processor = architecture.make_processor(tokenizer)
-        self.pool = PhrasePool(tokenizer, pool, seed, forbidden)
+        self.captions = Captions(tokenizer, renders.traits, seed, forbidden)
         self.model = architecture.make_model(len(tokenizer), seed)
         self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
         architecture.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
-        self.helper = Readout(renders.traits.mean(0))
+        self.targets = renders.traits if dense == "traits" else self.captions.words
+        self.helper = Readout(self.targets.mean(0))
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         named = [*self.model.named_parameters(), *self.helper.named_parameters()]
-        layers = {id(p) for n, p in named if p.ndim == 2 and (".layers." in n or "head.mlp" in n)}
-        self.parameters = [p for _, p in named]
-        self.optimizers = [
-            # Muon leaves the initial plateau in half of the steps that AdamW needs here.
-            torch.optim.Muon(
-                [p for p in self.parameters if id(p) in layers], lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(
-                [p for p in self.parameters if id(p) not in layers], lr / 3, betas=(0.9, 0.98), weight_decay=0.02
-            ),
-        ]
+        self.optimizers = optimizers(named, lr)
 
     def step(self):
         """One update; returns the losses as a dict of float."""
         rng = np.random.default_rng((self.seed, 1, self.done))  # of the step alone: a resumed run draws the same
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows = np.sort(rng.choice(len(self.renders), self.batch, replace=False))
-        texts = rng.choice(len(self.pool.phrases), self.phrase_count, replace=False)
         traits = self.renders.traits[rows]
         pixels = augment(to_pixels(self.renders.images[rows]), generator)
         with torch.autocast("cpu", torch.bfloat16):
             seen = self.model.vision_model(pixel_values=pixels)
-            read = self.model.text_model(input_ids=self.pool.ids[texts])
-            by_patch, by_summary = self.helper(seen.last_hidden_state, seen.pooler_output)
+            read = self.model.text_model(input_ids=self.captions.ids[rows])
+            dense = self.helper(seen.last_hidden_state)
         cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(read.pooler_output.float(), dim=-1).T
         logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
-        truth = torch.from_numpy(traits).float()
         losses = {
-            "phrases": binary_cross_entropy_with_logits(logits, self.pool.answers(texts, traits)),
-            "patches": binary_cross_entropy_with_logits(by_patch.float(), truth),
-            "summary": binary_cross_entropy_with_logits(by_summary.float(), truth),
+            "captions": binary_cross_entropy_with_logits(logits, self.captions.answers(rows, traits)),
+            "words": binary_cross_entropy_with_logits(dense.float(), torch.from_numpy(self.targets[rows]).float()),
         }
-        self._set_rates()
-        sum(losses.values()).backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        update(self.optimizers, sum(losses.values()), self.lr, self.done, self.steps)
         self.done += 1
         self._update_average()
         return {name: float(value.detach()) for name, value in losses.items()}
-
-    def _set_rates(self):
-        """Warm up, stay constant, decay over the last third; a run that is stopped early skips only the decay."""
-        left = (self.steps - self.done) / max(1, self.steps // 3)
-        scale = min(1.0, (self.done + 1) / 50, max(left, 0.01))
-        for optimizer, rate in zip(self.optimizers, (self.lr, self.lr / 3), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * scale
-            optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def _update_average(self):
