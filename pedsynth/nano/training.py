@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
 from pedsynth.nano import architecture
-from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, trait_names, truths
+from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, states, trait_names, truths
 
 WRONG, BACKGROUND = 0.1, 0.05  # shares of captions
-SENTENCES = 6
+SENTENCES, WRITERS = 8, 5
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
 
@@ -61,18 +61,7 @@ class Captions:
         codes = rng.choice(LANGUAGES, count, p=_LANGUAGE_SHARES)
         self.phrases = [self._caption(rng, c, row, forbidden) for c, row in zip(codes, picked, strict=True)]
         self.ids = encode_texts(tokenizer, [phrase.text for phrase in self.phrases])
-        self.words = self._words(tokenizer, rng, table, forbidden)
-
-    def _words(self, tokenizer, rng, table, forbidden):
-        """Which words the description of each image holds: (N, W) bool, words that are in at least 1 in 200."""
-        out = np.zeros((len(table), len(tokenizer)), bool)
-        picked = mentioned(rng, table, SENTENCES, salience() ** 0.5)
-        rows, columns = np.nonzero(picked >= 0)
-        texts = [self._caption(rng, "en", [picked[i, j]], forbidden).text for i, j in zip(rows, columns, strict=True)]
-        for i, ids in zip(rows, tokenizer(texts)["input_ids"], strict=True):
-            out[i, ids] = True
-        rate = out.mean(0)
-        return out[:, (rate >= 0.005) & (rate <= 0.95)]
+        self.words = described(tokenizer, rng, table)
 
     def _caption(self, rng, code, row, forbidden):
         return caption(rng, str(code), [self.names[j] for j in row if j >= 0], forbidden)
@@ -86,6 +75,29 @@ class Captions:
         out &= np.array([bool(self.phrases[i].terms) for i in rows])  # about the background: that image only
         np.fill_diagonal(out, True)
         return torch.from_numpy(out).float()
+
+
+def described(tokenizer, rng, table):
+    """Words of the English descriptions of each image: the share of its `WRITERS` who use each word, (N, W) float16.
+
+    A writer states `SENTENCES` traits of a person, fine ones seldom. Words of fewer than 1 in 200 images are left out.
+    """
+    wordings = [states("en", name) for name in trait_names()]
+    first = np.cumsum([0, *map(len, wordings)])
+    used = np.zeros((first[-1] + 1, len(tokenizer)), bool)  # the last row is that of no sentence
+    for row, text in zip(used, [text for each in wordings for text in each], strict=False):
+        row[tokenizer(text, add_special_tokens=False)["input_ids"]] = True
+    used = used[:, used.any(0)]
+    out = np.zeros((len(table), used.shape[1]), np.float16)
+    for _ in range(WRITERS):
+        picked = mentioned(rng, table, SENTENCES, salience() ** 0.5)
+        count = np.diff(first)[picked]
+        rows = np.where(picked >= 0, first[picked] + (rng.random(picked.shape) * count).astype(int), first[-1])
+        one = np.zeros(out.shape, bool)
+        for sentence in rows.T:
+            one |= used[sentence]
+        out += one / np.float16(WRITERS)
+    return out[:, (out > 0).mean(0) >= 0.005]
 
 
 def encode_texts(tokenizer, texts):
