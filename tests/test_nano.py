@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoProcessor, SiglipModel, SiglipProcessor
 
 from parlib.encode.hub import NANO
 from parlib.encode.prompts import languages, load_prompts
+from pedsynth.nano import phrases, training
 from pedsynth.person import Person
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -84,8 +85,6 @@ def test_no_text_is_unknown(nano):
 
 
 def test_phrases_are_true_of_whom_they_should_be():
-    from pedsynth.nano import phrases
-
     traits = phrases.traits(PERSON)
     assert set(traits) == set(phrases.trait_names())
     true = {"female", "adult", "from_30_to_45", "back", "long_hair", "any_glasses", "sunglasses", "coat", "upper_red"}
@@ -106,8 +105,6 @@ def test_phrases_are_true_of_whom_they_should_be():
 
 
 def test_every_language_says_every_trait():
-    from pedsynth.nano import phrases
-
     rng = np.random.default_rng(0)
     for language in phrases.LANGUAGES:
         for trait in phrases.trait_names():
@@ -119,18 +116,60 @@ def test_every_language_says_every_trait():
             assert "{" not in yes.text + no.text + both.text
 
 
-def test_phrases_are_never_the_prompts_measured_with(nano):
-    from pedsynth.nano.training import PhrasePool
+@pytest.fixture(scope="module")
+def captions(nano):
+    """People of random traits, and what is written about them."""
+    table = np.random.default_rng(0).random((3000, len(phrases.trait_names()))) < 0.25
+    return table, training.Captions(nano[1].tokenizer, table, seed=3, forbidden=pretrain_nano._test_prompts())
 
-    pool = PhrasePool(nano[1].tokenizer, 3000, seed=3, forbidden=pretrain_nano._test_prompts())
+
+def test_captions_are_never_the_prompts_measured_with(captions):
+    pool = captions[1]
     prompts = {text for s in ("pa100k", "peta", "market1501") for code in languages() for text in load_prompts(s, code)}
     assert not {phrase.text.lower() for phrase in pool.phrases} & {text.lower() for text in prompts}
-    assert pool.ids.shape == (3000, 32)
+    assert pool.ids.shape == (3000, 32) and {phrase.language for phrase in pool.phrases} == set(languages())
+
+
+def test_captions_name_few_traits_fine_ones_seldom_and_err_at_times(captions):
+    table, pool = captions
+    names, salience = phrases.trait_names(), dict(zip(phrases.trait_names(), phrases.salience(), strict=True))
+    stated = [[name for name, _ in phrase.terms] for phrase in pool.phrases]
+    assert {len(each) for each in stated} == {0, 1, 2}
+    assert np.mean([not each for each in stated]) == pytest.approx(training.BACKGROUND, abs=0.02)
+    wrong = [not all(table[i, names.index(name)] for name in each) for i, each in enumerate(stated)]
+    assert 0.3 * training.WRONG < np.mean(wrong) < training.WRONG  # another person may have the trait too
+    fine = {name for name, weight in salience.items() if weight == phrases.SELDOM}
+    assert {"any_glasses", "logo", "sneakers", "messenger_bag", "from_30_to_45"} < fine
+    mentions = [name for each in stated for name in each]
+    assert np.mean([name in fine for name in mentions]) < 0.1 < np.mean([name in fine for name in names])
+
+
+def test_a_caption_fits_its_own_image_and_those_it_is_true_of(captions):
+    table, pool = captions
+    rows = np.arange(200)
+    fits = pool.answers(rows, table[rows]).numpy()
+    assert fits.diagonal().all()
+    for j, phrase in enumerate(pool.phrases[:200]):
+        true = [bool(phrase.terms) and all(table[i, pool.names.index(name)] for name, _ in phrase.terms) for i in rows]
+        assert (np.delete(fits[:, j], j) == np.delete(true, j)).all(), phrase.text
+
+
+def test_words_of_descriptions_are_shares_of_writers_and_say_what_is_true(nano):
+    names = phrases.trait_names()
+    table = np.zeros((400, len(names)), bool)
+    table[:200, names.index("hat")] = True
+    table[200:, names.index("skirt")] = True
+    words = training.described(nano[1].tokenizer, np.random.default_rng(0), table)
+    writers = words * training.WRITERS
+    assert words.min() == 0 and words.max() == pytest.approx(1, abs=1e-3)
+    assert np.abs(writers - writers.round()).max() < 0.01
+    # Every writer says the one trait, in wordings that share no word with the other's but for small ones.
+    assert ((words[:200].max(0) > 0) != (words[200:].max(0) > 0)).sum() > 4
 
 
 @pytest.mark.long
 def test_pretraining_runs_stops_and_resumes(tmp_path):
-    options = "--images 80 --measure-images 40 40 40 --batch 16 --phrases 8 --pool 50 --steps 2 --threads 1 --workers 1"
+    options = "--images 80 --measure-images 40 40 40 --batch 16 --steps 2 --threads 1 --workers 1"
     options = [*options.split(), "--checkpoint", "1", "--cache", str(tmp_path / "cache")]
     pretrain_nano.main([*options, "--out", str(tmp_path / "part"), "--minutes", "0"])
     assert json.loads((tmp_path / "part" / "measured.json").read_text())["steps"] == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import nano_card
 import numpy as np
 import torch
-from nano_scores import tuned
+from nano_scores import percent, tuned
 from pretrain_nano import BENCHMARKS, ROOT, splits
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -60,7 +60,7 @@ def train(renders, labels, names, steps, batch=64, lr=3e-3, seed=0):
 
 @torch.no_grad()
 def scores(network, renders, columns, batch=250):
-    """Probabilities (N, len(columns)) of some attributes."""
+    """Probabilities (N, A) of the attributes in a slice of columns."""
     chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
     return torch.cat([network(to_pixels(chunk))[:, columns].sigmoid() for chunk in chunks]).double().numpy()
 
@@ -82,13 +82,12 @@ def main(argv=None):
     names = [f"{benchmark} {name}" for benchmark in BENCHMARKS for name in schema(benchmark).names]
     network = train(renders, np.concatenate(labels, 1), names, args.steps)
     about, first = read_json(args.out / "measured.json", "figures of an encoder"), 0
-    about["ceiling"] = {"steps": args.steps, "images": args.images, "scores": {}}
+    about["ceiling"] = {}
     for benchmark, tree in trees.items():
         own = schema(benchmark).names
-        columns = slice(first, first + len(own))
+        columns = slice(first, first := first + len(own))
         result = tuned(tree, {name: scores(network, tree[name], columns) for name in ("val", "test")}, own)
-        about["ceiling"]["scores"][benchmark] = {"mA": round(100 * result.mA, 2), "mAP": round(100 * result.mAP, 2)}
-        first += len(own)
+        about["ceiling"][benchmark] = percent(result)
     print(about["ceiling"])
     write_atomic(args.out / "measured.json", json_text(about))
     nano_card.write(args.out, about)

@@ -1,23 +1,42 @@
 """Scores of the nano encoder on rendered people that it was not trained on: the figures of its model card."""
 
-import numpy as np
+from pathlib import Path
+
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from parlib.encode.prompts import load_prompts
+from parlib.learn.baselines import MAPProbe, linear_probe
+from parlib.learn.train import TrainOptions, fit, predict
 from parlib.measure.metrics import evaluate, tune_thresholds
 from parlib.schema import schema
+from pedsynth.nano import architecture
 from pedsynth.nano.phrases import LANGUAGES
 from pedsynth.nano.training import encode_texts, to_pixels
 
+_PROBE = TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce", threads=1)
 
-@torch.no_grad()
-def image_features(model, renders, batch=250):
-    """Pooled features (N, D) of `Renders`, not normalised."""
-    chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
-    return torch.cat([model.vision_model(pixel_values=to_pixels(chunk)).pooler_output for chunk in chunks]).float()
+
+class Features:
+    """Patch tokens (N, 64, D) and pooled features (N, D) of images, in memory; read as a `FeatureStore` is."""
+
+    folder = Path("renders")
+
+    def __init__(self, tokens, pooled):
+        self.tokens, self.pooled = tokens, pooled
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model, renders, batch=250):
+        """Features of `Renders`, not normalised."""
+        chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
+        seen = [model.vision_model(pixel_values=to_pixels(chunk)) for chunk in chunks]
+        return cls(torch.cat([each.last_hidden_state for each in seen]), torch.cat([e.pooler_output for e in seen]))
+
+    def __len__(self):
+        return len(self.pooled)
+
+    def __getitem__(self, rows):
+        return self.tokens[rows], self.pooled[rows]
 
 
 @torch.no_grad()
@@ -35,48 +54,55 @@ def measure(model, tokenizer, trees):
         trees: benchmark -> {train, val, test -> `Renders`}.
 
     Returns:
-        dict for JSON: by benchmark the mA and mAP of zero-shot in each language and of the linear probe, and both for
-        each attribute, all at thresholds tuned on val, in percent.
+        dict for JSON: by benchmark the mA and mAP of zero-shot in each language, of the linear probe on the pooled
+        feature and on the mean of the patches, and of the MAP probe; the first two for each attribute too. All at
+        thresholds tuned on val, in percent.
     """
     model.eval()
     return {benchmark: _measure(model, tokenizer, benchmark, splits) for benchmark, splits in trees.items()}
 
 
 def _measure(model, tokenizer, benchmark, splits):
-    pooled = {name: image_features(model, renders) for name, renders in splits.items()}
-    names = schema(benchmark).names
+    seen = {name: Features.of(model, renders) for name, renders in splits.items()}
+    means = {name: Features(part.tokens, part.tokens.mean(1)) for name, part in seen.items()}
+    names, labels = schema(benchmark).names, {name: renders.labels for name, renders in splits.items()}
     out = {"images": {name: len(renders) for name, renders in splits.items()}, "zero_shot": {}, "per_attribute": {}}
     for language in LANGUAGES:
         prompts = load_prompts(benchmark, language)
-        scores = {name: zero_shot(model, tokenizer, pooled[name], prompts) for name in ("val", "test")}
+        scores = {name: zero_shot(model, tokenizer, seen[name].pooled, prompts) for name in ("val", "test")}
         result = tuned(splits, scores, names)
-        out["zero_shot"][language] = _percent(result)
+        out["zero_shot"][language] = percent(result)
         if language == "en":
             out["per_attribute"]["zero_shot"] = _table(result, names)
-    result = tuned(splits, _probe(pooled, splits["train"].labels), names)
-    out["linear_probe"] = _percent(result)
-    out["per_attribute"]["linear_probe"] = _table(result, names)
+    torch.manual_seed(0)
+    probe = MAPProbe(names, architecture.WIDTH)
+    fit(probe, (seen["train"], labels["train"]), (seen["val"], labels["val"]), _PROBE)
+    each = {
+        "linear_probe": _linear(seen, labels["train"]),
+        "linear_probe_patches": _linear(means, labels["train"]),
+        "map_probe": {name: predict(probe, seen[name]) for name in ("val", "test")},
+    }
+    for method, scores in each.items():
+        result = tuned(splits, scores, names)
+        out[method] = percent(result)
+        if method == "linear_probe":
+            out["per_attribute"][method] = _table(result, names)
     return out
 
 
+def _linear(features, labels):
+    scores = linear_probe((features["train"], labels), [features["val"], features["test"]])
+    return dict(zip(("val", "test"), scores, strict=True))
+
+
 def tuned(splits, scores, names):
+    """`evaluate` of the scores (N, A) of test, at thresholds tuned on those of val."""
     thresholds = tune_thresholds(splits["val"].labels, scores["val"])
     return evaluate(splits["test"].labels, scores["test"], thresholds, names=names)
 
 
-def _probe(pooled, labels):
-    """One logistic regression per attribute on standardised pooled features; a constant if train has one class."""
-    scores = {name: np.zeros((len(pooled[name]), labels.shape[1])) for name in ("val", "test")}
-    for a in range(labels.shape[1]):
-        if 0 < labels[:, a].sum() < len(labels):
-            probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=300))
-            probe.fit(pooled["train"].numpy(), labels[:, a])
-            for name in scores:
-                scores[name][:, a] = probe.predict_proba(pooled[name].numpy())[:, 1]
-    return scores
-
-
-def _percent(result):
+def percent(result):
+    """mA and mAP of an evaluation, in percent."""
     return {"mA": round(100 * result.mA, 2), "mAP": round(100 * result.mAP, 2)}
 
 

@@ -20,7 +20,7 @@ from parlib.encode.prompts import languages, load_prompts
 from parlib.files import read_json, write_atomic
 from pedsynth.nano import architecture
 from pedsynth.nano.renders import MEASURE_SEED, PRETRAIN_SEED, rendered
-from pedsynth.nano.training import Training
+from pedsynth.nano.training import BACKGROUND, SENTENCES, WRITERS, WRONG, Training
 from pedsynth.render import RENDERER_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def main(argv=None):
     state.mkdir(parents=True, exist_ok=True)
     renders = rendered(args.cache, "pretrain", args.images, PRETRAIN_SEED, args.workers)
     trees = {benchmark: splits(benchmark, args) for benchmark in BENCHMARKS}
-    run = Training(renders, args.steps, args.batch, args.phrases, args.lr, args.seed, args.pool, _test_prompts())
+    run = Training(renders, args.steps, args.batch, args.lr, args.seed, _test_prompts())
     history = {"cpu_seconds": 0.0, "threads": args.threads, "losses": []}
     if (state / "checkpoint.safetensors").is_file():
         run.load(state / "checkpoint.safetensors")
@@ -48,7 +48,10 @@ def main(argv=None):
         "steps": run.done,
         "planned": args.steps,
         "batch": args.batch,
-        "phrases_per_step": args.phrases,
+        "wrong": WRONG,
+        "background": BACKGROUND,
+        "writers": WRITERS,
+        "sentences": SENTENCES,
         "rendered_images": args.images,
         "renderer": RENDERER_VERSION,
         "seed": args.seed,
@@ -60,7 +63,10 @@ def main(argv=None):
     size = architecture.save(args.out, model, run.processor)
     nano_card.write(args.out, about)
     for benchmark, scores in about["scores"].items():
-        print(benchmark, json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe")}))
+        print(
+            benchmark,
+            json.dumps({k: scores[k] for k in ("zero_shot", "linear_probe", "linear_probe_patches", "map_probe")}),
+        )
     print(f"{args.out}: {size / 2**20:.1f} MB after {run.done} of {args.steps} steps")
 
 
@@ -100,7 +106,7 @@ def _train(run, history, state, args, started):
 def _arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="folder to write")
-    parser.add_argument("--steps", type=int, default=2400, help="length of the schedule")
+    parser.add_argument("--steps", type=int, default=3600, help="length of the schedule")
     parser.add_argument(
         "--minutes", type=float, help="stop after these minutes, rendering included; run again to resume"
     )
@@ -110,9 +116,7 @@ def _arguments(argv):
     parser.add_argument(
         "--measure-images", type=int, nargs=3, default=(2000, 1000, 2000), metavar=("TRAIN", "VAL", "TEST")
     )
-    parser.add_argument("--batch", type=int, default=64, help="images per step")
-    parser.add_argument("--phrases", type=int, default=64, help="phrases per step")
-    parser.add_argument("--pool", type=int, default=60_000, help="phrases drawn in advance")
+    parser.add_argument("--batch", type=int, default=64, help="images per step, each with its caption")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=int, default=200, help="steps between checkpoints")

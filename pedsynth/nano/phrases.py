@@ -16,9 +16,7 @@ from pedsynth.person import COLOURS
 
 LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
 # How often people who see a trait mention it, relative to the traits mentioned most; all others: `SELDOM`.
-_OFTEN = (
-    "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress any_bag"
-)
+_OFTEN = "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress any_bag"
 _SOMETIMES = (
     "teenager under_18 adult under_30 front side back long_hair short_sleeve long_sleeve sweater stripes plaid pants boots"
     " backpack handbag shoulder_bag"

@@ -15,7 +15,7 @@ from pedsynth.nano import architecture
 from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, states, trait_names, truths
 
 WRONG, BACKGROUND = 0.1, 0.05  # shares of captions
-SENTENCES, WRITERS = 8, 5
+SENTENCES, WRITERS, THOROUGH, DENSE = 12, 5, 0.5, 3.0
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
 
@@ -90,7 +90,7 @@ def described(tokenizer, rng, table):
     used = used[:, used.any(0)]
     out = np.zeros((len(table), used.shape[1]), np.float16)
     for _ in range(WRITERS):
-        picked = mentioned(rng, table, SENTENCES, salience() ** 0.5)
+        picked = mentioned(rng, table, SENTENCES, salience() ** THOROUGH)
         count = np.diff(first)[picked]
         rows = np.where(picked >= 0, first[picked] + (rng.random(picked.shape) * count).astype(int), first[-1])
         one = np.zeros(out.shape, bool)
@@ -132,9 +132,7 @@ def optimizers(named, lr):
     return [
         # Muon leaves the initial plateau in half of the steps that AdamW needs here.
         torch.optim.Muon(layers, lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(
-            [p for _, p in named if id(p) not in chosen], lr / 3, betas=(0.9, 0.98), weight_decay=0.02
-        ),
+        torch.optim.AdamW([p for _, p in named if id(p) not in chosen], lr / 3, betas=(0.9, 0.98), weight_decay=0.02),
     ]
 
 
@@ -154,13 +152,12 @@ def update(optimizers, loss, lr, done, steps):
 class Training:
     """Model, helper head, weight average and optimisers; `step` makes one update, `save` and `load` resume a run."""
 
-    def __init__(self, renders, steps, batch=64, lr=3e-3, seed=0, forbidden=frozenset(), dense="words"):
+    def __init__(self, renders, steps, batch=64, lr=3e-3, seed=0, forbidden=frozenset()):
         """`lr` is Muon's, for the matrices of the layers; AdamW trains everything else at a third of it.
 
         `pool` phrases are drawn in advance, none of them in `forbidden` (lower-case texts).
         """
         self.renders, self.steps, self.batch, self.lr = renders, steps, batch, lr
-        self.dense = dense
         self.seed, self.done = seed, 0
         tokenizer = architecture.make_tokenizer(corpus(seed))
         self.processor = architecture.make_processor(tokenizer)
@@ -168,8 +165,7 @@ class Training:
         self.model = architecture.make_model(len(tokenizer), seed)
         self.model.set_attn_implementation("eager")  # faster than the fused kernel on a CPU at this size
         architecture.start_from_patches(self.model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
-        self.targets = renders.traits if dense == "traits" else self.captions.words
-        self.helper = Readout(self.targets.mean(0))
+        self.helper = Readout(self.captions.words.mean(0))
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         named = [*self.model.named_parameters(), *self.helper.named_parameters()]
         self.optimizers = optimizers(named, lr)
@@ -189,9 +185,9 @@ class Training:
         logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
         losses = {
             "captions": binary_cross_entropy_with_logits(logits, self.captions.answers(rows, traits)),
-            "words": binary_cross_entropy_with_logits(dense.float(), torch.from_numpy(self.targets[rows]).float()),
+            "words": binary_cross_entropy_with_logits(dense.float(), torch.from_numpy(self.captions.words[rows]).float()),
         }
-        update(self.optimizers, sum(losses.values()), self.lr, self.done, self.steps)
+        update(self.optimizers, losses["captions"] + DENSE * losses["words"], self.lr, self.done, self.steps)
         self.done += 1
         self._update_average()
         return {name: float(value.detach()) for name, value in losses.items()}
