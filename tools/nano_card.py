@@ -27,16 +27,17 @@ without a download: the code that loads it, prompts it, stores its features and 
 real checkpoints use.
 
 - Image tower: 4 layers of width 128 on 96 x 96 px in patches of 12 (64 tokens), attention pooling. Text tower: 2
-  layers, 32 positions, byte-level BPE of {vocabulary} tokens, lower-cased, padded to the full length; the pooled text
-  is the last position. {size:.1f} MB with everything, weights in fp16.
+  layers, 32 positions, byte-level BPE of {vocabulary} tokens, lower-cased, padded to the full length; the pooled
+  text is the last position. {size:.1f} MB with everything, weights in fp16.
 - Trained on {rendered_images:,} rendered people (renderer version {renderer}, seeds used for nothing else), each with one
   caption as people write them: one or two salient traits in one of six languages, fine ones such as glasses, logos or
-  footwear seldom. {wrong:.0%} of the captions describe somebody else, {background:.0%} only the background. No default
-  prompt is among them.
+  footwear seldom. {wrong:.0%} of the captions describe somebody else, {background:.0%} only the background. No
+  default prompt is among them.
 - Loss: SigLIP's sigmoid loss over all pairs of a step. A caption fits the image that it was written for, right or wrong,
   and, unlike SigLIP's, every other image of which it is true: a short caption is true of many. Beside it a dense
   objective without labels: a helper, dropped afterwards, reads from the patches which words {writers} English
-  descriptions of the image hold, of {sentences} statements each, fine traits seldom. Nothing tells the pooled feature a trait.
+  descriptions of the image hold, of {sentences} statements each; a fine trait is in about a third of
+  those where it could be. Nothing tells the pooled feature a trait.
 - {steps:,} of {planned:,} planned steps of {batch} images and their captions: {cpu_minutes:.0f} minutes of CPU time
   ({threads} thread) after rendering.
 - Made by `tools/pretrain_nano.py`; no pickle, no remote code.
@@ -44,8 +45,8 @@ real checkpoints use.
 ## Measured
 
 On {test:,} rendered people per benchmark, drawn with the label rates of its test split from seeds not used in training,
-with the default prompts of `parlib.load_prompts`. Thresholds are tuned on {val:,} other people, the probes are fitted on
-{train:,} others. mA / mAP in percent; a constant predictor scores mA 50.
+with the default prompts of `parlib.load_prompts`. Thresholds are tuned on {val:,} other people, the probes are fitted
+on {train:,} others. mA / mAP in percent; a constant predictor scores mA 50.
 
 | | {benchmarks} |
 |---|{rule}|

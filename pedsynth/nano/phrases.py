@@ -1,7 +1,8 @@
 """Phrases about rendered people in six languages, each with an exact answer to whether it is true of a person.
 
 `traits` lists the facts about a `Person`; the files in `phrase_bank/` put them in words. A phrase states one trait,
-denies one, or joins two. The nano encoder is pretrained on such phrases.
+denies one, or joins two. `caption` writes what people would: few salient traits. The nano encoder is pretrained on
+captions; the other phrases only train its tokenizer.
 """
 
 from functools import cache
@@ -15,8 +16,11 @@ import yaml
 from pedsynth.person import COLOURS
 
 LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
-# How often people who see a trait mention it, relative to the traits mentioned most; all others: `SELDOM`.
-_OFTEN = "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress any_bag"
+# Traits that people mention when they see them, most often first: `salience` says how often.
+_OFTEN = (
+    "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress"
+    " any_bag"
+)
 _SOMETIMES = (
     "teenager under_18 adult under_30 front side back long_hair short_sleeve long_sleeve sweater stripes plaid pants boots"
     " backpack handbag shoulder_bag"

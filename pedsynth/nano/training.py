@@ -1,8 +1,8 @@
 """One step of the nano encoder's pretraining, and the state that a resumed run needs.
 
-The loss is SigLIP's sigmoid loss with exact targets: every phrase of a step against every image of that step, and the
-renderer's truth for each pair. The usual in-batch form does not converge here, because a short phrase is true of many
-images.
+The loss is SigLIP's sigmoid loss over all pairs of a step's images and captions. The usual in-batch form, in which a
+caption fits its own image only, does not converge here, because a short caption is true of many images: it fits those
+too. Beside it the patches are trained to tell the words of longer descriptions. No label is used.
 """
 
 import numpy as np
@@ -14,13 +14,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 from pedsynth.nano import architecture
 from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, states, trait_names, truths
 
-WRONG, BACKGROUND = 0.1, 0.05  # shares of captions
-SENTENCES, WRITERS, THOROUGH, DENSE = 12, 5, 0.5, 3.0
+WRONG, BACKGROUND = 0.1, 0.05  # shares of captions that describe somebody else, and the background only
+WRITERS, SENTENCES = 5, 12  # descriptions of each image, and the traits that each of them states
+_THOROUGH = 0.5  # exponent of `salience` in descriptions: they name fine traits more often than captions do
+_DENSE = 3.0  # weight of the words of descriptions in the loss
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
 
 class Readout(torch.nn.Module):
-    """A helper that is dropped after training: one query per word reads the patch tokens and says whether it is there.
+    """A helper that is dropped after training: a query per word reads the patch tokens and says if it is there.
 
     It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later. Predicting the
     words of a caption without their order is SuperClass (Huang et al., NeurIPS 2024), here read from patches.
@@ -90,7 +92,7 @@ def described(tokenizer, rng, table):
     used = used[:, used.any(0)]
     out = np.zeros((len(table), used.shape[1]), np.float16)
     for _ in range(WRITERS):
-        picked = mentioned(rng, table, SENTENCES, salience() ** THOROUGH)
+        picked = mentioned(rng, table, SENTENCES, salience() ** _THOROUGH)
         count = np.diff(first)[picked]
         rows = np.where(picked >= 0, first[picked] + (rng.random(picked.shape) * count).astype(int), first[-1])
         one = np.zeros(out.shape, bool)
@@ -181,13 +183,14 @@ class Training:
             seen = self.model.vision_model(pixel_values=pixels)
             read = self.model.text_model(input_ids=self.captions.ids[rows])
             dense = self.helper(seen.last_hidden_state)
+        words = torch.from_numpy(self.captions.words[rows]).float()
         cosine = normalize(seen.pooler_output.float(), dim=-1) @ normalize(read.pooler_output.float(), dim=-1).T
         logits = cosine * self.model.logit_scale.exp() + self.model.logit_bias  # (B, P)
         losses = {
             "captions": binary_cross_entropy_with_logits(logits, self.captions.answers(rows, traits)),
-            "words": binary_cross_entropy_with_logits(dense.float(), torch.from_numpy(self.captions.words[rows]).float()),
+            "words": binary_cross_entropy_with_logits(dense.float(), words),
         }
-        update(self.optimizers, losses["captions"] + DENSE * losses["words"], self.lr, self.done, self.steps)
+        update(self.optimizers, losses["captions"] + _DENSE * losses["words"], self.lr, self.done, self.steps)
         self.done += 1
         self._update_average()
         return {name: float(value.detach()) for name, value in losses.items()}
