@@ -24,8 +24,8 @@ _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 class Readout(torch.nn.Module):
     """A helper that is dropped after training: a query per word reads the patch tokens and says if it is there.
 
-    It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later. Predicting the
-    words of a caption without their order is SuperClass (Huang et al., NeurIPS 2024), here read from patches.
+    It trains the patch tokens, and not only their pooled summary, to hold what a fusion head reads later. To
+    predict which words a caption holds is SuperClass (Huang et al., NeurIPS 2024, arXiv 2411.03313); here from patches.
     """
 
     def __init__(self, rates, width=architecture.WIDTH):
