@@ -16,6 +16,7 @@ from pedsynth.nano import phrases, training
 from pedsynth.person import Person
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import nano_ceiling
 import pretrain_nano
 
 PERSON = Person(
@@ -181,3 +182,10 @@ def test_pretraining_runs_stops_and_resumes(tmp_path):
     assert weights[0] != weights[1] and weights[1] == weights[2]  # the interruption changes nothing
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".pkl", ".bin", ".pth")]
     assert isinstance(AutoModel.from_pretrained(tmp_path / "whole"), SiglipModel)
+
+    few = ["--images", "80", "--measure-images", "40", "40", "40", "--steps", "2", "--workers", "1"]
+    nano_ceiling.main([*few, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "whole")])
+    ceiling = json.loads((tmp_path / "whole" / "measured.json").read_text())["ceiling"]
+    assert set(ceiling) == {"pa100k", "peta", "market1501"} and 0 < ceiling["pa100k"]["mA"] < 100
+    row = f"trained end to end on labels | {ceiling['pa100k']['mA']:.1f} / "
+    assert row in (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
