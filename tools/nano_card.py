@@ -35,9 +35,10 @@ real checkpoints use.
   default prompt is among them.
 - Loss: SigLIP's sigmoid loss over all pairs of a step. A caption fits the image that it was written for, right or
   wrong, and, unlike SigLIP's, every other image of which it is true: a short caption is true of many. Beside it a dense
-  objective without labels: a helper, dropped afterwards, reads from the patches which words {writers} English
-  descriptions of the image hold, of {sentences} statements each; a fine trait is in about a third of
-  those where it could be. Nothing tells the pooled feature a trait.
+  objective for the patches: a helper, dropped afterwards, reads from them which words {writers} English descriptions of
+  the image hold, of {sentences} statements each, in which fine traits are named less often than salient ones. There are
+  no labels, but captions and descriptions are written from what the renderer knows. The pooled feature learns from
+  captions only.
 - {steps:,} of {planned:,} planned steps of {batch} images and their captions: {cpu_minutes:.0f} minutes of CPU time
   ({threads} thread) after rendering.
 - Made by `tools/pretrain_nano.py`; no pickle, no remote code.
@@ -60,7 +61,7 @@ One run and one seed. Attributes with few positives in a test set of this size v
 ## What was tried
 
 Trials on rendered PA-100K, one seed each, tuned mA / mAP: thresholds tuned on val, scored on 2,000 other people with
-val's label rates. The choice was made on these; test was scored once, with the chosen weights.
+val's label rates. The choice was made on these; test had no part in it.
 
 {trials}
 """
