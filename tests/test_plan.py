@@ -1,8 +1,10 @@
 """The plan: which cells there are, that each is done once, that a failure stops no other, and what they cost."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from parlib.files import only_one
 from parlib.learn import plan as planning
 from parlib.learn.costs import costs, must_fit, plan_text
 from parlib.learn.methods import build, find_methods, methods, own_method
-from parlib.learn.plan import Cell, plan, run, score_method, splits, trained_head
+from parlib.learn.plan import Cell, plan, run, run_cell, score_method, splits, trained_head
 from parlib.measure.records import read_records
+from parlib.measure.tables import ablation_table
 
+ROOT = Path(__file__).parents[1]
 SIZES = {"train": 40, "val": 24, "test": 24}
 OWN = """
 import torch
@@ -176,6 +180,18 @@ def test_trainval_is_train_and_val_and_says_how_the_epoch_was_chosen(small):
     assert record["setting"]["trained_on"]["split"] == "trainval" and "among" in record["setting"]["selection"]
 
 
+def test_a_row_of_the_ablation_is_compared_with_the_linear_probe(small):
+    cells = [cell(key) for key in ("ablation-linear", "no-layernorm")]
+    assert run(cells, small, lambda line: None) == []
+    records = read_records(small.runs / "records" / "ablation")
+    assert {record["method"] for record in records} == {"linear probe", "no LayerNorm on tokens"}
+    for record in records:
+        gap = record["setting"]["ablation"]["mAP"]
+        assert gap["low"] <= gap["difference"] <= gap["high"]
+        assert (gap["difference"] == 0) == (record["method"] == "linear probe")
+    assert len(ablation_table(records)) == 2
+
+
 def test_a_method_of_ones_own_is_trained_and_scored_in_one_call(small, tmp_path):
     file = tmp_path / "my_head.py"
     file.write_text(OWN)
@@ -223,3 +239,53 @@ def test_costs_say_what_does_not_fit_the_disk(small, tmp_path):
         must_fit(table.assign(disk=10**18), small)
     run(cells[:1], small, lambda line: None)
     assert costs(cells, small).loc[cells[0].name, ["done", "hours"]].tolist() == [True, 0.0]
+
+
+def test_a_training_that_was_stopped_resumes_after_its_last_epoch(small):
+    small = replace(small, training={**small.training, "epochs": 3})
+    one, whole = cell("compact"), replace(small, runs=small.runs / "whole")
+    run_cell(one, whole)
+    epochs = []
+
+    def stop(epoch, step, steps, seen):
+        if isinstance(seen, dict):
+            epochs.append(epoch)
+        if epoch == 1 and step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(one, small, stop)
+    assert epochs == [0] and not one.is_done(small)
+    run_cell(one, small, lambda epoch, step, steps, seen: isinstance(seen, dict) and epochs.append(epoch))
+    assert epochs == [0, 1, 2] and not list((small.runs / "heads").glob(".*checkpoint"))
+    texts = [one.records(place)["pa100k"].read_text() for place in (small, whole)]
+    assert texts[0] == texts[1]
+
+
+def test_a_process_of_a_launch_works_alone_on_its_own_gpu(monkeypatch):
+    for name, value in {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "CUDA_VISIBLE_DEVICES": "4,6"}.items():
+        monkeypatch.setenv(name, value)
+    planning.alone()
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE"} & set(os.environ)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+@pytest.mark.long
+def test_two_processes_share_a_plan_and_do_no_cell_twice(tmp_path):
+    methods = "constant,zero-shot,linear,mlp,compact,recommended"
+    command = f"-m parlib reproduce --processes 2 --benchmarks pa100k --methods {methods} --out {tmp_path}/runs"
+    variables = {**os.environ, "PARLIB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, *command.split()], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for log in (tmp_path / "runs" / "logs").iterdir():
+        assert log.read_text().count("done in") == 1
+    assert len(list((tmp_path / "runs" / "records").rglob("*.json"))) == 6
+
+
+@pytest.mark.long
+def test_the_rehearsal_of_the_papers_profile_ends_well(tmp_path):
+    methods = ["constant", "zero-shot", "linear", "recommended", "paper"]
+    command = [sys.executable, ROOT / "tools" / "rehearse.py", "--out", tmp_path, "--methods", *methods]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "expected, s" in done.stdout and "pa100k-trainval-paper-seed0" in done.stdout

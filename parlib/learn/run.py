@@ -20,10 +20,12 @@ from parlib.data import read_release
 from parlib.encode.encoder import Encoder, load_encoder, processes
 from parlib.errors import BadInput
 from parlib.files import json_text, only_one, read_json, reading, whole_folder, write_atomic
+from parlib.learn.baselines import linear_probe
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Rows, Split, head_schema, prepare
 from parlib.learn.methods import Fitted, Method, Task, find_methods, run_method
 from parlib.learn.train import History, TrainOptions, predict
+from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import positive_rates, tune_thresholds
 from parlib.measure.records import make_record, write_record
 
@@ -217,6 +219,9 @@ def method_records(
     on_val, *scores = fitted.scores
     thresholds = tune_thresholds(task.val.labels, on_val)
     name = getattr(fitted.module, "method", method.name)  # a head names its row by what attends to what
+    if method.group == "ablation":  # there the row is what was changed
+        name = method.name
+        fitted.setting["ablation"] = _against_linear(task, tests[0], scores[0], thresholds)
     made = (name, fitted.setting, _rates(task.train))
     return [score(*made, test, each, thresholds) for test, each in zip(tests, scores, strict=True)], fitted
 
@@ -248,6 +253,17 @@ def baseline_records(
         found.append(method)
     task = Task(train, val, [], encoder, seed, options)
     return [method_records(method, task, [test])[0][0] for method in found]
+
+
+def _against_linear(task, test, scores, thresholds):
+    """What the ablation table shows beside scores: paired differences from the linear probe, share of broken sets."""
+    on_val, on_test = linear_probe(task.train, [task.val.store, test.store])
+    other = {"other": on_test, "other_threshold": tune_thresholds(task.val.labels, on_val)}
+    gaps = bootstrap(test.labels, scores, threshold=thresholds, ranking=True, **other)
+    gaps = gaps.rename(columns={"value": "difference"}).T
+    # Decided at 0.5, where a softmax within a set says yes once at most.
+    broken = np.any(list(test.schema.contradictions(scores > 0.5).values()), axis=0)
+    return {"mA": gaps["mA"].to_dict(), "mAP": gaps["mAP"].to_dict(), "impossible": float(broken.mean())}
 
 
 def _rates(train):
