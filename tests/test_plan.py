@@ -86,7 +86,7 @@ def test_every_method_that_is_trained_can_be_built():
     encoder = parlib.load_encoder("nano")
     tokens, pooled = torch.zeros(2, encoder.patches, encoder.width), torch.zeros(2, encoder.width)
     for method in methods().values():
-        if method.is_trained and method.key != "paper":
+        if method.is_trained and "paper" not in method.key:  # full width takes seconds
             assert build(method, parlib.schema("pa100k"), encoder).eval()(tokens, pooled).shape == (2, 26)
 
 
