@@ -4,7 +4,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 1
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,34 +50,42 @@ def bootstrap(
         BadInput: as `evaluate`; another number of identities than of images, fewer than two images or people.
     """
     labels, scores = checked(labels, scores)
-    how, who = PROTOCOLS[protocol], persons(identities, len(labels))
-    units = int(who.max()) + 1
-    if units < 2 or resamples < 1:
-        raise BadInput(f"{units} image(s) or people and {resamples} resample(s): nothing to draw from")
-    models = [(scores, threshold)]
+    how, models = PROTOCOLS[protocol], [(scores, threshold)]
     if other is not None:
         models.append((checked(labels, other)[1], threshold if other_threshold is None else other_threshold))
-    sums = [_sums(how.decide(labels, each, limit), how, who) for each, limit in models]
+    sums = [_sums(how.decide(labels, each, limit), how) for each, limit in models]
 
     def values(draws):
-        """The scores of each draw, or their difference; unit u counts draws[:, u] times."""
-        each = [_scores(of_units, draws, how) for of_units in sums]
+        """The scores of each draw, or their difference; image n counts draws[:, n] times."""
+        each = [_scores(of_images, draws, how) for of_images in sums]
         if ranking:
-            ranked = [_mean_ap(draws[:, who], labels, of_model) for of_model, _ in models]
+            ranked = [_mean_ap(draws, labels, of_model) for of_model, _ in models]
             each = [np.column_stack(pair) for pair in zip(each, ranked, strict=True)]
         return each[0] - each[1] if other is not None else each[0]
 
-    rng, block = np.random.default_rng(seed), max(1, BLOCK // (8 * (4 * len(labels) if ranking else units)))
-    [whole], drawn = values(np.ones((1, units))), []
+    drawn = np.concatenate([values(draws) for draws in resampled(len(labels), identities, resamples, seed)])
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a score undefined in every draw is nan
+        low, high = np.nanpercentile(drawn[1:], [50 * (1 - level), 50 * (1 + level)], axis=0)
+    names = [*METRICS, "mAP"] if ranking else METRICS
+    return pd.DataFrame({"value": drawn[0], "low": low, "high": high}, index=pd.Index(names, name="score"))
+
+
+def resampled(
+    images: int, identities: Sequence[str | None] | np.ndarray | None = None, resamples: int = 1000, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """How often each image counts: first (1, N) ones, then blocks (b, N) of draws, `resamples` in all.
+
+    BadInput where there are fewer than two images or people (see `persons`), or no resample.
+    """
+    who = persons(identities, images)
+    units = int(who.max()) + 1
+    if units < 2 or resamples < 1:
+        raise BadInput(f"{units} image(s) or people and {resamples} resample(s): nothing to draw from")
+    yield np.ones((1, images))
+    rng, block = np.random.default_rng(seed), max(1, BLOCK // (32 * images))
     for first in range(0, resamples, block):
         rows = range(min(block, resamples - first))
-        draws = np.stack([np.bincount(rng.integers(units, size=units), minlength=units) for _ in rows])
-        drawn.append(values(draws))
-    tail = 50 * (1 - level)
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a score undefined in every draw is nan
-        low, high = np.nanpercentile(np.concatenate(drawn), [tail, 100 - tail], axis=0)
-    names = [*METRICS, "mAP"] if ranking else METRICS
-    return pd.DataFrame({"value": whole, "low": low, "high": high}, index=pd.Index(names, name="score"))
+        yield np.stack([np.bincount(rng.integers(units, size=units), minlength=units)[who] for _ in rows]).astype(float)
 
 
 def persons(identities: Sequence[str | None] | npt.ArrayLike | None, images: int) -> np.ndarray:
@@ -93,12 +101,12 @@ def persons(identities: Sequence[str | None] | npt.ArrayLike | None, images: int
     return who
 
 
-def _sums(made, protocol, who):
-    """What the scores are ratios of, summed over the images of each unit: (units, 4 A + 7) float."""
+def _sums(made, protocol):
+    """What the scores are ratios of, for each image: (N, 4 A + 7) float."""
     yes, no = made.truth, made.known & ~made.truth
     answers = [made.right.sum(1, keepdims=True), made.counted.sum(1, keepdims=True)]
     columns = [yes & made.decided, no & ~made.decided, yes, no, per_image(made, protocol.drop_empty), *answers]
-    return pd.DataFrame(np.concatenate(columns, axis=1, dtype=float)).groupby(who).sum().to_numpy()
+    return np.concatenate(columns, axis=1, dtype=float)
 
 
 def _scores(sums, draws, protocol):
