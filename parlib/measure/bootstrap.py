@@ -4,7 +4,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 1
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +50,14 @@ def bootstrap(
         BadInput: as `evaluate`; another number of identities than of images, fewer than two images or people.
     """
     labels, scores = checked(labels, scores)
-    how, models = PROTOCOLS[protocol], [(scores, threshold)]
+    models = [(scores, threshold)]
     if other is not None:
         models.append((checked(labels, other)[1], threshold if other_threshold is None else other_threshold))
-    sums = [_sums(how.decide(labels, each, limit), how) for each, limit in models]
+    scorers = [scorer(labels, each, limit, protocol) for each, limit in models]
 
     def values(draws):
         """The scores of each draw, or their difference; image n counts draws[:, n] times."""
-        each = [_scores(of_images, draws, how) for of_images in sums]
+        each = [score(draws) for score in scorers]
         if ranking:
             ranked = [_mean_ap(draws, labels, of_model) for of_model, _ in models]
             each = [np.column_stack(pair) for pair in zip(each, ranked, strict=True)]
@@ -99,6 +99,15 @@ def persons(identities: Sequence[str | None] | npt.ArrayLike | None, images: int
     missing = np.flatnonzero(who < 0)
     who[missing] = len(known) + np.arange(len(missing))
     return who
+
+
+def scorer(
+    labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None, protocol: str = "parlib"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from draws (b, N) of `resampled` to the scores of each, (b, 6) in the order of `METRICS`."""
+    how = PROTOCOLS[protocol]
+    sums = _sums(how.decide(*checked(labels, scores), threshold), how)
+    return lambda draws: _scores(sums, draws, how)
 
 
 def _sums(made, protocol):

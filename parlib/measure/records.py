@@ -121,6 +121,14 @@ def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     write_atomic(path, json_text(record) + "\n")
 
 
+def has_scores(record: dict[str, Any]) -> bool:
+    """Whether `read_scores` finds a file of scores."""
+    path = getattr(record, "path", None)
+    return "scores_file" in record and bool(
+        getattr(record, "npz", None) or (path and path.with_suffix(".npz").is_file())
+    )
+
+
 def read_scores(record: dict[str, Any]) -> dict[str, np.ndarray]:
     """What a record was made from, from the npz file beside it.
 
