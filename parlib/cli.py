@@ -382,14 +382,38 @@ def audit(
 @app.command()
 def table(
     records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
-    benchmark: str = "pa100k",
+    benchmark: Annotated[str, Option(help="or all: three side by side, as papers print them")] = "pa100k",
     format: Literal["markdown", "latex", "csv", "html"] = "markdown",
+    columns: Annotated[
+        str | None, Option(metavar="NAMES", help="such as mA,f1 (default: all, or papers' five)")
+    ] = None,
+    protocol: Annotated[str, Option(help="of parlib.PROTOCOLS; others need the scores beside the records")] = "parlib",
     cross_domain: Annotated[bool, Option("--cross-domain", help="train on one, test on another")] = False,
+    check: Annotated[
+        bool, Option("--check", help="say of each record whether it stands up; exit code 1 if not")
+    ] = False,
 ) -> None:
-    """Print records beside the published numbers, or all pairs of benchmarks."""
-    from parlib.measure.records import read_records
-    from parlib.measure.tables import CROSS_NOTE, NOTE, benchmark_table, cross_domain_table, render
+    """Print records beside the published numbers, or all pairs of benchmarks; or check records."""
+    from parlib.measure import tables
+    from parlib.measure.records import findings, read_records
 
     found = read_records(*(records or []))
-    made, note = (cross_domain_table(found), CROSS_NOTE) if cross_domain else (benchmark_table(found, benchmark), NOTE)
-    print(render(made, format, note))
+    if check:
+        wrong = {record.path: findings(record) for record in found}
+        for record in found:
+            print(
+                f"{record.path}: {'; '.join(wrong[record.path]) or 'stands up, comparable ' + record['comparable'][:6]}"
+            )
+        if any(wrong.values()):
+            raise typer.Exit(1)
+        return
+    names = columns.split(",") if columns else None
+    if cross_domain:
+        made, note = tables.cross_domain_table(found), tables.CROSS_NOTE
+    elif benchmark == "all":
+        made = tables.literature_table(found, **({"columns": names} if names else {}), protocol=protocol)
+        note = tables.LITERATURE_NOTE
+    else:
+        made, note = tables.benchmark_table(found, benchmark, protocol=protocol), tables.NOTE
+        made = made[tables.chosen_columns(made, names)] if names else made
+    print(tables.render(made, format, note))

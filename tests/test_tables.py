@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from parlib import BadInput, benchmark_table, load_encoder
+from parlib import PROTOCOLS, BadInput, benchmark_table, load_encoder
 from parlib.cli import main
+from parlib.files import digest, json_text
 from parlib.measure.published import VLM_PAR_CLAIM, published
-from parlib.measure.records import make_record, write_record
+from parlib.measure.records import make_record, read_records, write_record
 from parlib.measure.tables import (
     HEAD,
     NOTE,
@@ -21,6 +23,7 @@ from parlib.measure.tables import (
     attribute_table,
     cross_domain_losses,
     cross_domain_table,
+    literature_table,
     render,
 )
 from parlib.use.model import EXAMPLES
@@ -75,13 +78,13 @@ def test_an_interval_stands_beside_the_score():
 
 def test_a_column_of_several_protocols_marks_every_cell_that_is_not_ours():
     table = benchmark_table([record()], "pa100k")
-    marks = {"openpar": "†", "deepmar": "†", "not stated": "‡", "rethinking": "", "parlib": ""}
+    marks = {"openpar": "†", "deepmar": "†", "not stated": "‡", "rethinking": "", "parlib": ""}  # of a table of ours
     for column in ("mA", "accuracy", "f1"):
         for cell, protocol in zip(table[column], table["protocol"], strict=True):
             if cell and cell != "not run":
                 assert cell.strip("0123456789. ±") == marks[protocol], (column, cell)
-    assert benchmark_table([], "market1501").loc["ResNet-50", "plain_accuracy"] == "93.61§"
-    for mark in "†‡§":
+    assert benchmark_table([], "market1501").loc["ResNet-50", "plain_accuracy"] == "93.61†"
+    for mark in "†‡":
         assert mark in NOTE
 
 
@@ -341,3 +344,84 @@ def test_the_naflex_row_has_the_very_weights_of_the_square_one(tmp_path):
     )
     assert torch.equal(square.encode_prompts(["a hat"]).tokens, wide.encode_prompts(["a hat"]).tokens)
     assert wide.preprocess([Image.new("RGB", (50, 135))])["spatial_shapes"].tolist() == [[12, 5]]
+
+
+def test_another_protocol_is_computed_from_the_scores_and_its_own_rows_lose_their_mark(tmp_path):
+    made = record()
+    write_record(made, tmp_path / "r.json")
+    table = benchmark_table(read_records(tmp_path), "pa100k", protocol="openpar")
+    want = PROTOCOLS["openpar"](LABELS, SCORES.astype(np.float32)).f1
+    assert table.loc["VLM-PAR head", ["f1", "protocol"]].tolist() == [f"{100 * want:.2f}", "openpar"]
+    assert table.loc["PromptPAR", "mA"] == "87.47" and table.loc["Rethinking-of-PAR", "mA"] == "80.21†"
+    (tmp_path / "r.npz").unlink()
+    with pytest.raises(BadInput, match=r"no scores of a record at .*r\.npz"):
+        benchmark_table(read_records(tmp_path), "pa100k", protocol="openpar")
+
+
+def test_rows_that_can_be_compared_share_a_code_and_stand_together():
+    mixed = [run(0), run(0, 0.1, "linear probe", weights="v"), run(0, 0.1, "zero-shot"), run(0, 0.2, weights="v")]
+    table = ours(*mixed)
+    assert table["comparable"].nunique() == 2
+    assert table["comparable"].tolist() == sorted(table["comparable"], key=list(table["comparable"]).index)
+    assert table.groupby("comparable")["backbone"].nunique().max() == 1
+
+
+def test_three_benchmarks_stand_side_by_side_and_the_best_comparable_one_is_bold():
+    made = [
+        run(0, shift, name, benchmark=b)
+        for b in ("pa100k", "peta")
+        for name, shift in (("linear probe", 0), (HEAD, 0.2))
+    ]
+    table = literature_table(made, ["mA", "f1"])
+    assert list(table.columns) == [
+        *(
+            "backbone",
+            "data",
+            "pa100k mA",
+            "pa100k f1",
+            "peta mA",
+            "peta f1",
+            "market1501 mA",
+            "market1501 f1",
+            "comparable",
+        )
+    ]
+    head, probe = table.loc["prompt-query head (compact)"], table.loc["linear probe (compact)"]
+    best = max(made[:2], key=lambda one: one["scores"]["f1"])["method"]
+    text = render(table, "markdown")
+    bold = {name: "\ue000" in row["pa100k f1"] for name, row in ((HEAD, head), ("linear probe", probe))}
+    assert bold == {HEAD: best == HEAD, "linear probe": best != HEAD}
+    assert table.loc["LLM-PAR", "peta mA"].strip("\ue000\ue001") == "92.25†" and "**91.09†**" in text
+    assert head["comparable"] == probe["comparable"] and " / " in head["comparable"]
+    assert r"\textbf{91.09†}" in render(table, "latex") and "<b>91.09†</b>" in render(table, "html")
+    assert not any(
+        mark in render(table, form) for mark in "\ue000\ue001" for form in ("markdown", "latex", "csv", "html")
+    )
+
+
+def test_the_command_takes_columns_protocol_and_all_benchmarks(tmp_path, capsys):
+    write_record(run(0), tmp_path / "r.json")
+    assert main(["table", str(tmp_path), "--columns", "mA,protocol", "--protocol", "openpar", "--format", "csv"]) == 0
+    assert "method,mA,protocol" in capsys.readouterr().out
+    assert main(["table", str(tmp_path), "--benchmark", "all", "--columns", "f1", "--format", "latex"]) == 0
+    assert r"\textbf{90.41†}" in capsys.readouterr().out
+    assert main(["table", str(tmp_path), "--columns", "mAA"]) == 2
+    assert "no column mAA; there are data" in capsys.readouterr().err
+
+
+def test_check_says_whether_a_record_stands_up(tmp_path, capsys):
+    write_record(run(0), tmp_path / "good" / "r.json")
+    assert main(["table", "--check", str(tmp_path / "good")]) == 0
+    assert "r.json: stands up, comparable " in capsys.readouterr().out
+    forged = {name: value for name, value in run(0).items() if name != "sha256"}
+    forged["scores"] = {**forged["scores"], "mA": 0.99}
+    forged["data"] = {name: value for name, value in forged["data"].items() if name != "items_sha256"}
+    write_record(run(0), tmp_path / "bad" / "r.json")
+    (tmp_path / "bad" / "r.json").write_text(json_text({**forged, "sha256": digest(json.loads(json_text(forged)))}))
+    assert main(["table", "--check", str(tmp_path / "bad")]) == 1
+    said = capsys.readouterr().out
+    assert "no items_sha256" in said and "digest of what is comparable" in said
+    assert "scores are not those of the probabilities beside it" in said
+    (tmp_path / "bad" / "r.npz").unlink()
+    assert main(["table", "--check", str(tmp_path / "bad")]) == 1
+    assert "no scores of a record at" in capsys.readouterr().out

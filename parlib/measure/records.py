@@ -22,7 +22,7 @@ import pandas as pd
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, read_json, reading, write_atomic
 from parlib.measure.bootstrap import bootstrap, persons
-from parlib.measure.metrics import evaluate
+from parlib.measure.metrics import PROTOCOLS, evaluate
 
 _PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
 _PARTS = ("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")
@@ -119,6 +119,57 @@ def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     if isinstance(record, Record) and record.npz:
         write_atomic(Path(path).with_suffix(".npz"), record.npz)
     write_atomic(path, json_text(record) + "\n")
+
+
+def findings(record: dict[str, Any]) -> list[str]:
+    """What does not hold of a record, one line each, none where it stands up; its scores are scored again."""
+    data = record["data"]
+    found = [
+        f"no {name}: its test images are unknown" for name in ("items_sha256", "labels_sha256") if name not in data
+    ]
+    if record["protocol"] != _PROTOCOL:
+        found.append(f"another protocol than this version's: {record['protocol']}")
+    if record.get("comparable") != digest(comparison(record)):
+        found.append("its digest of what is comparable is not that of its fields; make it again with this version")
+    try:
+        arrays = read_scores(record)
+    except BadInput as error:
+        return [*found, str(error)]
+    about = {name: value for name, value in data.items() if name != "images"}
+    people = arrays["identity"] if record["drawn"] == "identities" else None
+    limits = arrays["thresholds"] if len(arrays["thresholds"]) else None
+    names, rated = arrays["names"].tolist(), (arrays["labels"], arrays["scores"], limits)
+    again = make_record(record["method"], record["setting"], about, *rated, names, people)
+    for part in ("scores", "intervals", "tuned", "per_attribute", "calibration"):
+        if not _is_close(record[part], again[part]):
+            found.append(f"{part} are not those of the probabilities beside it")
+    return found
+
+
+def _is_close(one, other):
+    """Whether two JSON values hold the same numbers to 6 digits, as processors differ in the last ones."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_close(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_close, one, other))
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, abs_tol=2e-6) or (math.isnan(one) and math.isnan(other))
+    return one == other
+
+
+def under(record: dict[str, Any], protocol: str) -> Record:
+    """A record scored again under one of `PROTOCOLS` from the scores beside it; BadInput where there are none."""
+    arrays = read_scores(record)
+    labels, scores, names = arrays["labels"], arrays["scores"], arrays["names"].tolist()
+    people = arrays["identity"] if record["drawn"] == "identities" else None
+    made = PROTOCOLS[protocol](labels, scores, names)
+    tuned = PROTOCOLS[protocol](labels, scores, names, arrays["thresholds"]) if record["tuned"] else None
+    numbers = {"scores": made.summary(), "intervals": _intervals(labels, scores, people, protocol=protocol)}
+    each = made.per_attribute.astype(float).to_dict("index")
+    tuned_numbers = {**record["tuned"], **tuned.summary()} if tuned else None
+    again = Record({**record, **numbers, "protocol": protocol, "per_attribute": each, "tuned": tuned_numbers})
+    again.path, again.npz = getattr(record, "path", None), getattr(record, "npz", None)
+    return again
 
 
 def has_scores(record: dict[str, Any]) -> bool:
@@ -246,8 +297,8 @@ def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> 
     return {"count": count.tolist(), "probability": means[0], "yes": means[1]}
 
 
-def _intervals(labels, scores, identities, threshold=None):
+def _intervals(labels, scores, identities, threshold=None, protocol="parlib"):
     if persons(identities, len(labels)).max() < 1:  # one image or person: nothing to draw from
         return {}
-    table = bootstrap(labels, scores, identities=identities, threshold=threshold)
+    table = bootstrap(labels, scores, identities=identities, threshold=threshold, protocol=protocol)
     return table[["low", "high"]].round(6).T.to_dict("list")

@@ -7,16 +7,10 @@ from typing import Any
 import pandas as pd
 
 from parlib.files import digest
+from parlib.measure.records import comparison
 
-_OUTCOMES = (
-    "seed",
-    "cell",
-    "ablation",
-    "best_epoch",
-    "calibrated",
-    "notes",
-    "temperature",
-)  # in a setting, but not set
+# In a setting, but not set.
+_OUTCOMES = ("seed", "cell", "ablation", "best_epoch", "calibrated", "notes", "temperature")
 _OF_ENCODER = ("weights", "identity", "revision", "layer")
 
 
@@ -33,6 +27,11 @@ class Group:
     backbone: str  # encoder, and parts of its identity
     records: list[dict[str, Any]]
 
+    @property
+    def comparable(self) -> str:
+        """Code of what makes rows comparable (`parlib.measure.records.comparison`): compare those of one code."""
+        return digest(sorted({digest(comparison(record)) for record in self.records}))[:6]
+
 
 def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
     """One `Group` for each setting and each list of images.
@@ -44,7 +43,7 @@ def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
     flat = pd.DataFrame([_shared(record) for record in records]).fillna("none")
     tree, rendered = flat["list"] + flat["labels"], flat["kind"] == "rendered"
     seeds = pd.Series([record["setting"].get("seed") for record in records], dtype=float)
-    if (tree[rendered].groupby([seeds, flat["benchmark"], flat["images"]]).nunique() < 2).all():
+    if (tree[rendered].groupby([seeds, flat["benchmark"], flat["partition"], flat["images"]]).nunique() < 2).all():
         flat.loc[rendered, ["list", "labels"]] = ""
     places = flat.groupby(list(flat), sort=False).groups
     rows = pd.DataFrame(list(places), columns=flat.columns)
@@ -52,10 +51,10 @@ def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
     rows["list"] = rows["list"].where(rows["list"] != "", ["".join(each) for each in trees])
     count = ["" if len(each) == 1 else f"{len(each)} trees of " for each in trees]
     of_encoder = [name for name in rows if name.split(".")[0] in _OF_ENCODER]
-    elsewhere = {"method", "kind", "images", "list", "labels", "encoder", "head.preset", *of_encoder}
+    elsewhere = {"method", "kind", "images", "list", "labels", "partition", "encoder", "head.preset", *of_encoder}
     options = rows[[name for name in rows if name not in elsewhere]]
     names = _marked(rows["method"], options, rows["head.preset"])
-    data = _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["list", "labels"]])
+    data = _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["partition", "list", "labels"]])
     backbones = _marked(rows["encoder"], rows[of_encoder])
     members = [[records[i] for i in place] for place in places.values()]
     return [Group(*row) for row in zip(rows["method"], names, data, backbones, members, strict=True)]
@@ -71,7 +70,7 @@ def _shared(record):
     data, setting = record["data"], record["setting"]
     needed = dict.fromkeys(("encoder", "weights", "head.preset"))
     about = {
-        **{name: data.get(name) for name in ("benchmark", "split", "view")},
+        **{name: data.get(name) for name in ("benchmark", "split", "view", "partition")},
         "method": record["method"],
         "kind": kind_of(record),
         "images": f"{data['images']:,}",

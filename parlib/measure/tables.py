@@ -14,6 +14,7 @@ from parlib.errors import BadInput
 from parlib.files import markdown_cell, plain_cell
 from parlib.measure.metrics import SUMMARY
 from parlib.measure.published import published
+from parlib.measure.records import under
 from parlib.measure.rows import grouped, kind_of
 
 # The rows of a complete table, by growing effort.
@@ -27,9 +28,15 @@ NOTE = (
     "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5, F1 = harmonic mean of averaged precision and "
     "recall (tuned mA: thresholds chosen on val); several seeds: mean ± their standard deviation; 95 %: bootstrap "
     "interval of mA over test images or people, bounds averaged over seeds. Brackets: the head's preset, and in what a "
-    "row differs from others of its name (codes of six digits are hashes). Published: as printed by the authors [R], "
-    "most of whom choose the epoch on test. † another threshold or F1 than ours (OpenPAR: > 0.45, F1 per image; "
-    "DeepMAR: >= 0.5, images without a positive dropped); ‡ protocol not stated; § another protocol (market-30)."
+    "row differs from others of its name (codes of six digits are hashes). Compare rows of one code in `comparable`: "
+    "they share images, labels, protocol, encoder and what was chosen on val (the constant predictor has no encoder). "
+    "Published: as printed by the authors [R], most of whom choose the epoch on test. † another protocol than ours "
+    "(OpenPAR: > 0.45, F1 per image; DeepMAR: >= 0.5, images without a positive dropped; market-30); ‡ protocol not "
+    "stated."
+)
+LITERATURE_NOTE = (
+    "Percent, as papers print it; marks as in the tables of one benchmark. Bold: the best of the rows that can be "
+    "compared, which are those of one code in `comparable`, and printed ones among themselves."
 )
 ABLATION_NOTE = (
     "Percent on test; mean ± standard deviation over seeds. Differences from the linear probe on the same images, with "
@@ -42,8 +49,9 @@ CROSS_NOTE = (
     "trained in that domain, on the same test images and over the attributes that both domains carry."
 )
 _FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
-_MARKS = {"openpar": "†", "deepmar": "†", "not stated": "‡", "market-30": "§"}
-_COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "caveat"]
+_BEST = "\ue000{}\ue001"  # around a cell in bold, until `render` knows the format
+_BOLD = {"markdown": ("**", "**"), "latex": (r"\textbf{", "}"), "html": ("<b>", "</b>"), "csv": ("", "")}
+_COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "comparable", "caveat"]
 
 
 def spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
@@ -54,7 +62,9 @@ def spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
     return f"{percent.mean():{sign}.{digits}f}" + (f" ± {percent.std():.{digits}f}" if len(percent) > 1 else "")
 
 
-def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str | None = None) -> pd.DataFrame:
+def benchmark_table(
+    records: Sequence[dict[str, Any]], benchmark: str, data: str | None = None, protocol: str = "parlib"
+) -> pd.DataFrame:
     """One row per method and setting: published rows by mA, then ours from records, then what nobody ran.
 
     Args:
@@ -62,20 +72,25 @@ def benchmark_table(records: Sequence[dict[str, Any]], benchmark: str, data: str
             shared views and of the ablation are left out with a warning.
         benchmark: `pa100k`, `peta`, `market1501` or `folder`.
         data: keep only records on this kind of tree (`official`, `rendered`, `own`, `other`), which a column names.
+        protocol: one of `PROTOCOLS`; other than `parlib` it is computed from the scores beside the records.
 
     Returns:
-        DataFrame with text cells; `NOTE` says how to read it and its marks. Rows of records are those of `grouped`.
+        DataFrame with text cells; `NOTE` says how to read it and its marks. Rows of records are those of `grouped`,
+        those that can be compared together.
 
     Raises:
         BadInput: records, but none that belongs here; nothing at all to show.
     """
     printed = sorted(published(benchmark), key=lambda row: -row["scores"].get("mA", 0))
     kept = _tested_on(records, benchmark, data) if records else []
+    kept = kept if protocol == "parlib" else [under(record, protocol) for record in kept]
     if not printed and not kept:
         raise BadInput(f"no table for benchmark {benchmark!r}: neither records nor published rows")
     order = {method: i for i, method in enumerate(OUR_METHODS)}
     groups = sorted(grouped(kept), key=lambda group: (group.data, order.get(group.method, len(order)), group.name))
-    rows = [*map(_published_row, printed), *map(_our_row, groups)]
+    codes = list(dict.fromkeys(group.comparable for group in groups))
+    groups.sort(key=lambda group: (group.data, codes.index(group.comparable)))
+    rows = [_published_row(row, protocol) for row in printed] + [_our_row(group, protocol) for group in groups]
     unknown = dict.fromkeys((*SUMMARY, "tuned mA", "95 %"), "not run")
     rows += [{"method": method, **unknown} for method in OUR_METHODS if method not in {g.method for g in groups}]
     return pd.DataFrame(rows).reindex(columns=_COLUMNS).astype(object).fillna("").set_index("method")
@@ -116,14 +131,15 @@ def _one_each(records):
     return {method: group.records for method, group in each.items()}
 
 
-def _published_row(row):
-    mark = _MARKS.get(row["protocol"], "")
+def _published_row(row, protocol):
+    same = ("parlib", "rethinking") if protocol in ("parlib", "rethinking") else (protocol,)
+    mark = "‡" if row["protocol"] == "not stated" else "" if row["protocol"] in same else "†"
     scores = {name: f"{value:.2f}{mark}" for name, value in row["scores"].items()}
     about = {name: row[name] for name in ("method", "backbone", "protocol", "caveat")}
     return {**about, "data": ", ".join(filter(None, ("official [R]", row["venue"]))), **scores}
 
 
-def _our_row(group):
+def _our_row(group, protocol):
     records = group.records
     intervals = [record["intervals"]["mA"] for record in records if "mA" in record["intervals"]]
     low, high = 100 * np.mean(intervals, axis=0) if intervals else (np.nan, np.nan)
@@ -137,9 +153,54 @@ def _our_row(group):
         "tuned mA": spread(tuned, 2) if tuned else "",
         "95 %": f"{low:.1f} to {high:.1f}" if np.isfinite(low) else "",
         "seeds": str(seeds) + (f" ({len(records)} runs)" if len(records) > seeds else ""),
-        "protocol": "parlib",
+        "protocol": protocol,
+        "comparable": group.comparable,
         "caveat": "" if group.data.startswith("official") else "not comparable with official rows",
     }
+
+
+def literature_table(
+    records: Sequence[dict[str, Any]],
+    columns: Sequence[str] = ("mA", "accuracy", "precision", "recall", "f1"),
+    data: str | None = None,
+    protocol: str = "parlib",
+    benchmarks: Sequence[str] = ("pa100k", "peta", "market1501"),
+) -> pd.DataFrame:
+    """Benchmarks side by side, one row per method, as papers print it; `LITERATURE_NOTE` says what is bold.
+
+    `columns` are of `benchmark_table`, whose other arguments these are; benchmarks without a record show printed rows.
+    """
+    parts = []
+    for benchmark in benchmarks:
+        there = [record for record in records if record["data"]["benchmark"] == benchmark]
+        part = benchmark_table(there, benchmark, data, protocol).reset_index()
+        part["data"] = part["data"].str.split(",").str[0]
+        keys = ["method", "backbone", "data"]
+        part["n"] = part.groupby(keys).cumcount()  # rows that differ in their data alone stay apart
+        shown = chosen_columns(part, columns)
+        for name in shown:
+            part[name] = _with_best(part[name], part["comparable"])
+        part = part.set_index([*keys, "n"])[[*shown, "comparable"]]
+        parts.append(part.rename(columns=lambda name, benchmark=benchmark: f"{benchmark} {name}"))
+    table = pd.concat(parts, axis=1, sort=False).fillna("").reset_index().drop(columns="n")
+    codes = [f"{benchmark} comparable" for benchmark in benchmarks]
+    table["comparable"] = [" / ".join(filter(None, row)) for row in table[codes].itertuples(index=False)]
+    return table.drop(columns=codes).set_index("method")
+
+
+def chosen_columns(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """The names of `columns`, or BadInput that lists those of the table."""
+    unknown = [name for name in columns if name not in table]
+    if unknown:
+        raise BadInput(f"no column {', '.join(unknown)}; there are {', '.join(table)}")
+    return list(columns)
+
+
+def _with_best(cells, codes):
+    """Text cells with the greatest number of each code marked for `render`."""
+    numbers = pd.to_numeric(cells.str.extract(r"^([\d.]+)")[0])
+    best = numbers.notna() & (numbers == numbers.groupby(codes).transform("max"))
+    return cells.where(~best, cells.map(_BEST.format))
 
 
 def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:
@@ -215,7 +276,7 @@ def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -
     for record in records:
         trained = record["setting"].get("trained_on") or {}
         if trained.get("view") and record["data"]["split"] == "test":
-            pair = (trained["benchmark"], record["data"]["benchmark"], record["setting"].get("seed"))
+            pair = (trained["benchmark"], record["data"]["benchmark"], record["setting"].get("seed", 0))
             if pair in found:
                 raise BadInput(f"two records are trained on {pair[0]} and tested on {pair[1]} with seed {pair[2]}")
             if column == "tuned mA":
@@ -249,13 +310,16 @@ def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"
     """A table as text with `note` as its header or caption; what would be markup in a cell is escaped."""
     flat = table.reset_index() if table.index.name else table
     flat = flat.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else " ".join(str(cell).split()))
+    if form not in _BOLD:
+        raise BadInput(f"unknown table format {form!r}; known: {', '.join(_BOLD)}")
     if form == "csv":
+        flat = flat.map(lambda cell: cell.strip(_BEST.format("")))
         return (f"# {note}\n" if note else "") + flat.rename(columns=plain_cell).map(plain_cell).to_csv(index=False)
-    if form not in _FORMATS:
-        raise BadInput(f"unknown table format {form!r}; known: {', '.join(_FORMATS)}, csv")
     if form == "markdown":
         flat = flat.rename(columns=markdown_cell).map(markdown_cell)
     text = str(tabulate(flat, headers="keys", tablefmt=_FORMATS[form], showindex=False, disable_numparse=True))
+    for mark, bold in zip(_BEST.format(""), _BOLD[form], strict=True):
+        text = text.replace(mark, bold)
     if form == "html" and note:
         return text.replace("<table>", f"<table>\n<caption>{html.escape(note)}</caption>", 1)
     if form == "latex" and note:

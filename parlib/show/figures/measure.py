@@ -1,6 +1,7 @@
 """Figures of what numbers mean, from records, tables and the audit. Where no title is given, it states the finding."""
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
-from parlib.show.figures.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, figure, names_on_y
+from parlib.show.figures.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, figure, names_on_y
 
 _RIGHT = {"frameon": False, "loc": "center left", "bbox_to_anchor": (1, 0.5)}  # of a legend beside its axes
 
@@ -148,4 +149,39 @@ def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> F
         ax.set_title(f"tested on {tested}", loc="left", fontsize=9)
         ax.legend(frameon=False, fontsize=7)
     axes[0, 0].set_ylabel("trained elsewhere, %")
+    return made
+
+
+def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
+    """The claims of one kind of data and encoder as intervals against zero; `table` from `parlib.measure.claims`.
+
+    What lies right of zero speaks for the claim. The axis is linear within 1 and logarithmic beyond.
+    """
+    counts = table["verdict"].value_counts()
+    title = title or "The paper's claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    made, ax = figure(9, 0.5 * len(table) + 1.6, title, caption)
+    ax.axvline(0, color="black", lw=1)
+    ax.set_xscale("symlog", linthresh=1)
+    colours = {"supported": GREEN, "contradicted": ORANGE, "undecided": GREY}
+    table = table[::-1]  # the first on top
+    for y, row in enumerate(table.itertuples()):
+        colour = colours.get(row.verdict, GREY)
+        if row.verdict == "not run":
+            words = "not run"
+        else:
+            ax.plot([row.low, row.high], [y, y], color=colour, lw=4, alpha=0.5, solid_capstyle="butt")
+            ax.plot(row.difference, y, "o", color=colour, ms=7)
+            words = f"{row.verdict}: {row.difference:+.1f} {row.unit}" + (
+                f", against {row.against}" * bool(row.against)
+            )
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(words, (1, y), (6, 0), **place, va="center", fontsize=8, color=colour)
+    reach = max(3.0, float(np.nanmax(np.abs(table[["low", "high"]].to_numpy(float)), initial=0)) * 1.2)
+    ticks = [tick for tick in (1, 3, 10, 30, 100) if tick <= reach]
+    ax.set_xlim(-reach, reach)
+    ax.set_ylim(-0.6, len(table) - 0.4)
+    names = ["\n".join(textwrap.wrap(f"({name}) {statement}", 52)) for name, statement in table["statement"].items()]
+    names_on_y(ax, names, "against the claim   |   for the claim")
+    ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
+    ax.set_xticks(ticks, map(str, ticks))
     return made
