@@ -45,9 +45,8 @@ def verdicts(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """
     kept = [record for record in records if has_scores(record)]
     if len(kept) < len(records):
-        warnings.warn(
-            f"{len(records) - len(kept)} records have no scores beside them; no claim uses them", stacklevel=2
-        )
+        left_out = len(records) - len(kept)
+        warnings.warn(f"{left_out} records have no scores beside them; no claim uses them", stacklevel=2)
     frame = pd.DataFrame([_about(record) for record in kept])
     places = sorted({(one["data"], one["encoder"]) for _, one in frame.iterrows() if one["encoder"] != "none"})
     rows = []
@@ -80,13 +79,9 @@ def _about(record):
         "benchmark": data["benchmark"] if data["split"] == "test" else "",
         "seed": setting.get("seed"),
         "data": kind_of(record),
-        "encoder": f"{setting['encoder']} ({digest(identity)[:6]})" if identity else "none",
+        "encoder": f"{setting.get('encoder')} ({digest(identity)[:6]})" if identity else "none",
         "comparable": digest(comparison(record)),
     }
-
-
-def _matching(frame, **wanted):
-    return frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)]
 
 
 def _verdict(claim, frame):
@@ -106,10 +101,8 @@ def _verdict(claim, frame):
             ran = {each[0][1]["data"]["benchmark"] for each in used}
             missing += [f"{name} on {benchmark}".strip() for benchmark in claim["benchmarks"] if benchmark not in ran]
             if used:
-                judged.append(
-                    _judged(_draws(claim["measure"], used), used)
-                    | {"head": ", ".join((head["method"], head["preset"])), "against": name}
-                )
+                compared = {"head": f"{head['method']}, {head['preset']}", "against": name}
+                judged.append(_judged(_draws(claim["measure"], used), used) | compared)
         if judged:
             row = min(judged, key=lambda each: each["low"])
             beaten = "undecided" if missing and row["verdict"] == "supported" else row["verdict"]
