@@ -3,15 +3,11 @@
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from parlib import PROTOCOLS, BadInput, benchmark_table, load_encoder
+from parlib import PROTOCOLS, BadInput, benchmark_table
 from parlib.cli import main
 from parlib.files import digest, json_text
 from parlib.measure.published import VLM_PAR_CLAIM, published
@@ -26,10 +22,6 @@ from parlib.measure.tables import (
     literature_table,
     render,
 )
-from parlib.use.model import EXAMPLES
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import ablations
 
 RNG = np.random.default_rng(0)
 LABELS, SCORES = RNG.integers(0, 2, (30, 4)), RNG.random((30, 4))
@@ -334,16 +326,6 @@ def test_what_cannot_be_compared_is_an_error():
         cross_domain_losses([CROSSED[0], crossed("x", "x", (1, 1, 1))])
     with pytest.raises(BadInput, match="trained and tested on y"):
         cross_domain_losses([CROSSED[0], CROSSED[2]])
-
-
-def test_the_naflex_row_has_the_very_weights_of_the_square_one(tmp_path):
-    square, wide = load_encoder(), ablations.naflex("nano", tmp_path / "wide")
-    crops = [Image.open(path).convert("RGB").resize((96, 96)) for path in sorted(EXAMPLES.glob("*.png"))[:3]]
-    torch.testing.assert_close(
-        square.encode_images(crops).tokens, wide.encode_images(crops).tokens, rtol=1e-4, atol=1e-4
-    )
-    assert torch.equal(square.encode_prompts(["a hat"]).tokens, wide.encode_prompts(["a hat"]).tokens)
-    assert wide.preprocess([Image.new("RGB", (50, 135))])["spatial_shapes"].tolist() == [[12, 5]]
 
 
 def test_another_protocol_is_computed_from_the_scores_and_its_own_rows_lose_their_mark(tmp_path):
