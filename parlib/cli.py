@@ -253,6 +253,7 @@ def reproduce(
     from parlib.measure.records import read_records
     from parlib.measure.tables import NOTE, benchmark_table, render
     from parlib.profile import profile as profile_of
+    from parlib.show.report import write_report
 
     alone()
     used = profile_of(profile, **({"runs": out} if out else {}))
@@ -284,6 +285,8 @@ def reproduce(
         for benchmark in dict.fromkeys(cell.benchmark for cell in cells):
             if any(record["data"]["benchmark"] == benchmark for record in records):
                 print(render(benchmark_table(records, benchmark), note=NOTE))
+    if (used.runs / "records").is_dir():
+        print("report: {}, {}".format(*write_report(read_records(used.runs / "records"), used.runs, expected)))
     print(f"records, heads and logs: {used.runs}")
     if failed:
         _say(f"{len(failed)} of {len(cells)} cells failed: {', '.join(cell.name for cell in failed)}")
