@@ -65,7 +65,7 @@ def _about(record):
     """What claims choose records by, as one row."""
     data, setting = record["data"], record["setting"]
     head, trained = dict(setting.get("head") or {}), setting.get("trained_on") or {}
-    identity = setting.get("identity") or setting.get("weights")
+    encoder, identity = setting.get("encoder", "none"), setting.get("identity") or setting.get("weights")
     return {
         "record": record,
         "method": record["method"],
@@ -79,7 +79,7 @@ def _about(record):
         "benchmark": data["benchmark"] if data["split"] == "test" else "",
         "seed": setting.get("seed"),
         "data": kind_of(record),
-        "encoder": f"{setting.get('encoder')} ({digest(identity)[:6]})" if identity else "none",
+        "encoder": "none" if encoder == "none" else f"{encoder} ({digest(identity)[:6]})",
         "comparable": digest(comparison(record)),
     }
 
