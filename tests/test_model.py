@@ -26,7 +26,7 @@ def model():
 
 def test_the_shipped_head_knows_its_examples_better_than_chance(model):
     record = model.records["test.json"]
-    assert record["data"]["kind"] == "rendered" and record["tuned"]["mA"] > 0.8
+    assert record["data"]["kind"] == "rendered" and record["tuned"]["mA"] > 0.7
     assert model.run["setting"]["weights"] == model.encoder.identity["weights"]
 
 

@@ -30,7 +30,7 @@ real checkpoints use.
   layers, 32 positions, byte-level BPE of {vocabulary} tokens, lower-cased, padded to the full length; the pooled
   text is the last position. {size:.1f} MB with everything, weights in fp16.
 - Trained on {rendered_images:,} rendered people (renderer version {renderer}, seeds used for nothing else), each with
-  one caption as people write them: one or two salient traits in one of six languages, fine ones such as glasses, logos
+  one caption as people write them: one or two salient traits in one of six languages, fine ones such as glasses, views
   or footwear seldom. {wrong:.0%} of the captions describe somebody else, {background:.0%} only the background. No
   default prompt is among them.
 - Loss: SigLIP's sigmoid loss over all pairs of a step. A caption fits the image that it was written for, right or

@@ -106,7 +106,7 @@ def _train(run, history, state, args, started):
 def _arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="folder to write")
-    parser.add_argument("--steps", type=int, default=3600, help="length of the schedule")
+    parser.add_argument("--steps", type=int, default=2000, help="length of the schedule")
     parser.add_argument(
         "--minutes", type=float, help="stop after these minutes, rendering included; run again to resume"
     )

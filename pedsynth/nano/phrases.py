@@ -22,8 +22,7 @@ _OFTEN = (
     " any_bag"
 )
 _SOMETIMES = (
-    "teenager under_18 adult under_30 front side back long_hair short_sleeve long_sleeve sweater stripes plaid pants"
-    " boots backpack handbag shoulder_bag"
+    "teenager under_18 adult under_30 long_hair sweater stripes plaid pants boots backpack handbag shoulder_bag"
 )
 SELDOM = 0.03
 _FOLDER = Path(__file__).parent / "phrase_bank"

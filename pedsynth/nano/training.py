@@ -16,7 +16,7 @@ from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salienc
 
 WRONG, BACKGROUND = 0.1, 0.05  # shares of captions that describe somebody else, and the background only
 WRITERS, SENTENCES = 5, 12  # descriptions of each image, and the traits that each of them states
-_THOROUGH = 0.5  # exponent of `salience` in descriptions: they name fine traits more often than captions do
+_THOROUGH = 0.35  # exponent of `salience` in descriptions: they name fine traits more often than captions do
 _DENSE = 3.0  # weight of the words of descriptions in the loss
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
