@@ -248,7 +248,7 @@ def reproduce(
 
     Several processes share a plan: start the same command again, or under `accelerate launch`.
     """
-    from parlib.learn.costs import costs, must_fit, plan_text
+    from parlib.learn.costs import costs, must_fit, plan_table, plan_text
     from parlib.learn.plan import alone, plan, run
     from parlib.measure.records import read_records
     from parlib.measure.tables import NOTE, benchmark_table, render
@@ -280,6 +280,7 @@ def reproduce(
     for other in others:
         other.wait()
     failed = [cell for cell in cells if not cell.is_done(used)]
+    expected = plan_table(expected, cells, used)  # beside what it took, for the report
     if (used.runs / "records" / "main").is_dir():
         records = read_records(used.runs / "records" / "main")
         for benchmark in dict.fromkeys(cell.benchmark for cell in cells):

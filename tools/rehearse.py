@@ -7,17 +7,15 @@ each cell's estimate stands beside the time it took.
 
 import argparse
 import copy
-import re
 import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import torch
 from transformers import SiglipConfig, SiglipModel
 
 from parlib.encode.encoder import load_encoder
-from parlib.learn.costs import costs, must_fit, plan_text
+from parlib.learn.costs import costs, must_fit, plan_table, plan_text
 from parlib.learn.plan import plan, run
 from parlib.profile import profile
 from pedsynth import synthesize
@@ -61,15 +59,8 @@ def main():
     print(f"{plan_text(expected)}\nthe trial took {time.perf_counter() - started:.0f} s", flush=True)
     must_fit(expected, paper)
     failed = run(cells, paper)
-    compared = pd.DataFrame({"expected, s": 3600 * expected["hours"], "took, s": [_took(c.log(paper)) for c in cells]})
-    print(compared.round(1).to_string())
-    print(f"expected {compared['expected, s'].sum():.0f} s, took {compared['took, s'].sum():.0f} s")
+    print(plan_table(expected, cells, paper).to_string())
     return 1 if failed else 0
-
-
-def _took(log):
-    """Seconds of the last time that a cell ended, from its log."""
-    return float(([0.0, *re.findall(r"done in ([\d.]+) s", log.read_text())])[-1])
 
 
 if __name__ == "__main__":

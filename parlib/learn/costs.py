@@ -1,6 +1,7 @@
 """What a plan will cost in time, memory and disk, from seconds of trial on this machine."""
 
 import math
+import re
 import shutil
 import tempfile
 import time
@@ -94,8 +95,8 @@ def must_fit(table: pd.DataFrame, profile: Profile) -> None:
             )
 
 
-def plan_text(table: pd.DataFrame) -> str:
-    """The costs as a table to print, with their sum."""
+def plan_table(table: pd.DataFrame, cells: Sequence[Cell] = (), profile: Profile | None = None) -> pd.DataFrame:
+    """The costs in GB and hours as text; with `cells` and their profile also the seconds that each took, by its log."""
     shown = pd.DataFrame(
         {
             "images": table["images"].map("{:,}".format),
@@ -105,8 +106,17 @@ def plan_text(table: pd.DataFrame) -> str:
             "": np.where(table["done"], "done", ""),
         }
     )
+    if profile:
+        logs = [cell.log(profile) for cell in cells]
+        ends = [re.findall(r"done in ([\d.]+) s", log.read_text()) if log.is_file() else [] for log in logs]
+        shown["took, hours"] = [f"{float(end[-1]) / 3600:.3f}" if end else "not run" for end in ends]
+    return shown
+
+
+def plan_text(table: pd.DataFrame) -> str:
+    """The costs as a table to print, with their sum."""
     total = f"{len(table)} cells, {table['disk'].sum() / 1e9:.2f} GB on disk, {table['hours'].sum():.2f} hours"
-    return f"{shown.to_string()}\n{total}. {NOTE}"
+    return f"{plan_table(table).to_string()}\n{total}. {NOTE}"
 
 
 def sizes_of(cell: Cell, profile: Profile) -> dict[str, int]:
