@@ -51,7 +51,19 @@ def test_check_says_by_its_exit_code_whether_a_tree_can_be_used(rendered, tmp_pa
     assert main(["check", str(tmp_path)]) == 1
 
 
-COMMANDS = ["synth", "check", "extract", "train", "baselines", "evaluate", "predict", "export", "audit", "table"]
+COMMANDS = [
+    "reproduce",
+    "synth",
+    "check",
+    "extract",
+    "train",
+    "baselines",
+    "evaluate",
+    "predict",
+    "export",
+    "audit",
+    "table",
+]
 
 
 def test_help_is_quick_and_needs_no_torch():
