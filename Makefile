@@ -44,7 +44,7 @@ rehearse: install
 COVERAGE ?= 1
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 TRACED := $(if $(filter 1,$(COVERAGE)),--cov --cov-report= --cov-fail-under=0)
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/nbval.cfg
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=1200 --nbval-sanitize-with tests/nbval.cfg
 test: install chromium lint
 	rm -rf $(PARLIB_CACHE)/runs-nbval && mkdir -p $(PARLIB_CACHE)
 	PARLIB_RUNS=$(PARLIB_CACHE)/runs-nbval $(BIN)/python -m pytest $(NBVAL) notebooks >$(PARLIB_CACHE)/nbval.log 2>&1 & notebooks=$$!; \
@@ -54,7 +54,7 @@ test: install chromium lint
 # The long gate: kills, fuzzing, mutants, JupyterLab, pretraining, several processes, a wheel without a compiler, and the
 # share of lines that both gates cover (run `make test` first).
 test-long: install chromium mutate
-	COVERAGE_FILE=$(PARLIB_CACHE)/coverage.long $(PYTEST) $(TRACED) -m long tests
+	COVERAGE_FILE=$(PARLIB_CACHE)/coverage.long $(PYTEST) $(TRACED) --durations=15 -m long tests
 ifeq ($(COVERAGE),1)
 	@test -f $(PARLIB_CACHE)/coverage.quick || { echo "no coverage of the quick tests: run make test first" >&2; exit 1; }
 	COVERAGE_FILE=$(PARLIB_CACHE)/coverage $(BIN)/coverage combine --keep --quiet $(PARLIB_CACHE)/coverage.quick $(PARLIB_CACHE)/coverage.long

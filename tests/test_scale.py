@@ -40,7 +40,7 @@ def start(tree, cache, *more, before="", **options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return out.strip()
 
@@ -99,7 +99,7 @@ def test_two_processes_of_accelerate_make_the_store_of_one(rendered, undisturbed
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", str(script)]
     done = subprocess.run(
-        command(rendered, tmp_path / "cache", launcher=launcher), capture_output=True, text=True, env=SMALL, timeout=120
+        command(rendered, tmp_path / "cache", launcher=launcher), capture_output=True, text=True, env=SMALL, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert bytes_of(tmp_path / "cache") == undisturbed

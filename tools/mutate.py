@@ -21,6 +21,7 @@ import sklearn.metrics  # noqa: F401
 import yaml
 from mutmut.configuration import config
 from mutmut.mutation.file_mutation import create_mutations, deep_replace
+from tqdm import tqdm
 
 import parlib.data  # noqa: F401
 
@@ -47,6 +48,14 @@ def mutants(path):
     return found
 
 
+class TellingFirst:
+    """Of tests with a seed, most say the same: what is worked by hand comes first, then one seed after the other."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items):
+        items.sort(key=lambda item: item.callspec.params.get("seed", -1) if hasattr(item, "callspec") else -1)
+
+
 def run_tests(path, code):
     """In a fork: the tests with `code` in the place of a module; ends the process, with 0 if every test passes."""
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # a mutant may never end; others' work does not count
@@ -56,7 +65,8 @@ def run_tests(path, code):
     module = sys.modules[name] = types.ModuleType(name)
     try:
         exec(compile(code, path, "exec"), module.__dict__)
-        os._exit(pytest.main([*PYTEST, *config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]))
+        chosen = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
+        os._exit(pytest.main([*PYTEST, *chosen], plugins=[TellingFirst]))
     except BaseException:
         os._exit(1)
 
@@ -64,6 +74,7 @@ def run_tests(path, code):
 def survivors(mutants):
     """The keys of those of `mutants` whose tests all pass."""
     waiting, running, survived = list(mutants), {}, []
+    progress = tqdm(total=len(mutants), desc="mutants", mininterval=20)
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
             key, path, code = waiting.pop(0)
@@ -73,6 +84,7 @@ def survivors(mutants):
             running[pid] = key
         pid, status = os.wait()
         key = running.pop(pid)
+        progress.update()
         if status == 0:
             survived.append(key)
     return survived

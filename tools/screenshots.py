@@ -40,7 +40,7 @@ def open_browser():
 
         def new_page(width=1280, height=900):
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.set_default_timeout(90_000)
+            page.set_default_timeout(300_000)  # a machine may be busy: only what hangs takes longer
             page.errors = []
             # Voila's template asks a CDN for an icon font that the explorers do not use; nothing else is asked for.
             page.route(lambda url: "cdn.jsdelivr.net" in url, lambda route: route.fulfill(content_type="text/css"))
@@ -53,7 +53,7 @@ def open_browser():
 
 
 @contextmanager
-def serve(command, ready="", seconds=120, **environment):
+def serve(command, ready="", seconds=300, **environment):
     """Run a server (its arguments, with `{port}` in them) and give its address once `ready` answers below it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

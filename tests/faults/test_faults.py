@@ -28,7 +28,7 @@ from parlib.errors import BadInput
 pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("PARLIB_FAULTS", 56)) // len(JOBS)
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.json"
-WAIT = 120  # seconds after which a job that takes about one second counts as hanging
+WAIT = 600  # seconds after which a job that takes about one second counts as hanging
 
 
 @pytest.fixture(scope="module")

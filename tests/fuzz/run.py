@@ -36,7 +36,7 @@ CACHE = ROOT / ".cache" / "fuzz"
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
 
 
-def fuzz(name, seconds, log, corpus):
+def fuzz(name, seconds, seed, log, corpus):
     """Fuzz a reader in this process, which ends afterwards; libFuzzer's output goes to the file `log`."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(2, 1)
@@ -60,7 +60,8 @@ def fuzz(name, seconds, log, corpus):
 
     options = {
         "max_total_time": seconds,
-        "timeout": 30,  # for what waits without using the processor
+        "seed": seed,
+        "timeout": 120,  # for what waits without using the processor
         "rss_limit_mb": 2048,
         "max_len": 4 * len(good) + 4096,
         "report_slow_units": 60,
@@ -86,16 +87,19 @@ def fuzz(name, seconds, log, corpus):
     atheris.Fuzz()
 
 
-def session(name, seconds, context, cache):
-    """Fuzz a reader in a process of its own; returns a dict: `finding` is None, or the input and the last output."""
+def session(name, seconds, context, cache, seed=0):
+    """Fuzz a reader in a process of its own; returns a dict: `finding` is None, or the input and the last output.
+
+    The inputs follow from `seed`; 0 draws another one each time.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     plain = re.sub(r"\W+", "-", name)
     log, start = cache / f"{plain}.log", time.monotonic()
     for old in cache.glob(f"{plain}.log.*"):
         old.unlink()
-    process = context.Process(target=fuzz, args=(name, seconds, log, cache / plain))
+    process = context.Process(target=fuzz, args=(name, seconds, seed, log, cache / plain))
     process.start()
-    process.join(seconds + 120)
+    process.join(seconds + 300)
     process.kill()
     output = log.read_text(errors="replace")
     done = re.search(r"stat::number_of_executed_units:\s*(\d+)", output)
