@@ -86,7 +86,7 @@ lab: install
 
 # The explorers as one page; the head and the features of the first visit are kept.
 explore: install
-	$(BIN)/voila tools/explore.py --VoilaConfiguration.extension_language_mapping='{".py": "python"}' --Voila.'$(UPLOADS)'
+	$(BIN)/parlib explore
 
 # Remakes the committed notebooks in place, in the small profile.
 notebooks: install

@@ -362,6 +362,20 @@ def predict(
 
 
 @app.command()
+def explore(
+    run: Annotated[str | None, Argument(help="as MODEL of predict (default: the profile's own run)")] = None,
+    folder: Annotated[str | None, Argument(help="a benchmark, or images of your own (default: its own tree)")] = None,
+    cache: Cache = None,
+    port: Annotated[int, Option(help="of the page, on this machine alone")] = 8866,
+    browser: Annotated[bool, Option("--browser/--no-browser", help="open the page in a browser")] = True,
+) -> None:
+    """Serve the explorers of a run as one page, on a benchmark or on a folder of your own."""
+    from parlib.show.explorers.page import serve
+
+    serve(run, folder, cache and str(cache), port, browser)
+
+
+@app.command()
 def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")], encoder: ModelEncoder = None) -> None:
     """Write image tower and head of a model as one ONNX file."""
     from parlib.use.export import export_onnx

@@ -70,7 +70,7 @@ def lab(tmp_path_factory, places):
 def tabs(new_page, places, tmp_path_factory):
     """The page of `make explore`, on fewer images."""
     source = tmp_path_factory.mktemp("voila") / "explore.py"
-    source.write_text((ROOT / "tools" / "explore.py").read_text().replace("parlib.profile()", SMALL))
+    source.write_text((ROOT / "parlib" / "assets" / "explore.py").read_text().replace("parlib.profile()", SMALL))
     uploads = '--Voila.tornado_settings={{"websocket_max_message_size": 200000000}}'
     with serve(voila(source, uploads), "/voila/static/voila.js", **places) as address:
         page = new_page()

@@ -2,12 +2,16 @@
 
 import copy
 import io
+import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from parlib.cli import main
 from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
@@ -23,7 +27,8 @@ from parlib.show.explorers import (
     PromptExplorer,
     ThresholdExplorer,
 )
-from parlib.use.model import load
+from parlib.show.explorers.page import run_tabs
+from parlib.use.model import EXAMPLES, load
 
 PA100K = schema("pa100k")
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
@@ -359,3 +364,38 @@ def test_errors_by_identity(rendered_market):
     explorer = ErrorExplorer(schema("market1501"), part, labels, np.full(labels.shape, 0.9))
     explorer.attribute.value, explorer.by.value = "hat", "identity"
     assert "identity 0" in explorer.pictures.value and "(100 %)" in explorer.pictures.value
+
+
+def test_the_page_opens_on_a_run_and_on_any_folder(rendered_market, tmp_path):
+    """A model of PA-100K on its own kind of tree, on another benchmark, on labels of one's own and on bare pictures."""
+    five = ("One image", "Data", "Prompts", "Thresholds", "Errors")
+    market = run_tabs("nano-pa100k", rendered_market, tmp_path)
+    assert market.titles == five[:3], "no attribute in common: no thresholds, no errors"
+    pictures = shutil.copytree(EXAMPLES, tmp_path / "own", ignore=shutil.ignore_patterns("*.json", "*.csv"))
+    bare = run_tabs("nano-pa100k", pictures)
+    assert bare.titles == five[:1] and "No truth is known" in bare.children[0].verdict.value
+    names = sorted(path.name for path in pictures.glob("*.png"))
+    rows = [f"{name},{i % 2},{i % 3 == 0:d}" for i, name in enumerate(names)]
+    (pictures / "labels.csv").write_text("\n".join(["image,Hat,Scarf", *rows]))
+    own = run_tabs("nano-pa100k", pictures, tmp_path)
+    assert own.titles == five
+    assert "of 1 answers are right" in own.children[0].verdict.value, "attributes without labels are unknown"
+    assert all("<progress" not in explorer.message.value for explorer in own.children)
+    for wrong, words in (
+        (("nowhere",), "no model 'nowhere'"),
+        (("nano-pa100k", tmp_path / "none"), "no folder"),
+        (("nano-pa100k",), "names no tree that is here: give its FOLDER"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            run_tabs(*wrong)
+
+
+def test_the_command_serves_what_it_was_asked_for_and_finds_mistakes_before(capsys, monkeypatch, tmp_path):
+    served = []
+    monkeypatch.setattr("voila.app.Voila.launch_instance", served.append)
+    monkeypatch.setenv("PARLIB_EXPLORE", "null")
+    assert main(["explore", "nano-pa100k", str(tmp_path / "none")]) == 2 and not served
+    assert capsys.readouterr().err.startswith("parlib: no folder")
+    assert main(["explore", "nano-pa100k", str(EXAMPLES), "--port", "9", "--no-browser"]) == 0
+    assert {"--port=9", "--no-browser", "--Voila.ip=127.0.0.1"} < set(served[0])
+    assert json.loads(os.environ["PARLIB_EXPLORE"]) == {"run": "nano-pa100k", "folder": str(EXAMPLES), "cache": None}

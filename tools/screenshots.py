@@ -88,7 +88,7 @@ def voila(page, *options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--page", type=Path, default=HERE / "explore.py")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "parlib" / "assets" / "explore.py")
     parser.add_argument("--out", type=Path, default=HERE.parent / "notebooks" / "images")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--theme", choices=("light", "dark"), default="light")

@@ -1,35 +1,139 @@
-"""The page of `make explore`: all explorers on one benchmark, each in a tab."""
+"""The page of `parlib explore`: all explorers on one model and one benchmark or folder, each in a tab."""
 
+import os
+from pathlib import Path
+
+import datasets
 import ipywidgets as widgets
+import numpy as np
 
 from parlib.data import benchmark_root, read_release
-from parlib.encode.encoder import load_encoder
-from parlib.learn.inputs import prepare
-from parlib.learn.plan import trained_head
+from parlib.data.check import recognise
+from parlib.data.images import RGBImage
+from parlib.data.release import BENCHMARKS, Release
+from parlib.encode.encoder import Encoder, load_encoder
+from parlib.errors import BadInput
+from parlib.files import json_text
+from parlib.learn.head import VLMPARHead
+from parlib.learn.inputs import Split, prepare
 from parlib.learn.train import predict
 from parlib.profile import Profile
+from parlib.profile import profile as make_profile
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
+from parlib.use.crops import find_images
+from parlib.use.model import Model, load
+
+_PAGE = Path(__file__).parents[2] / "assets" / "explore.py"
 
 
 def tabs(profile: Profile) -> widgets.Tab:
     """The five explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none."""
+    return _tabs(*_of_profile(profile))
+
+
+def run_tabs(run: str, folder: str | None = None, cache: str | None = None) -> widgets.Tab:
+    """The explorers on a trained model and a tree of any benchmark, or a folder of one's own.
+
+    Args:
+        run: folder of a run, or another name that `parlib.load` takes.
+        folder: default is the tree it was trained on. Attributes that its labels lack are unknown; where they have none
+            of the model's, thresholds and errors are not shown, and of images without labels only the first explorer.
+        cache: where features are kept; default is that of the training.
+
+    Raises:
+        BadInput: no such run or folder, or a folder that cannot be read.
+    """
+    model, root, release = _opened(run, folder)
+    if release is not None:
+        return _tabs(*_of_run(model, release, cache))
+    names, paths = zip(*find_images([root]), strict=True)
+    features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
+    pictures = datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
+    return _tab({"One image": AttributeExplorer(model.encoder, model.head.schema, pictures, head=model.head)})
+
+
+def serve(run: str | None, folder: str | None, cache: str | None, port: int, browser: bool) -> None:
+    """Serve the page on this machine alone until it is stopped; without a `run` it is that of the profile.
+
+    Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
+    """
+    try:
+        from voila.app import Voila
+    except ImportError:
+        raise BadInput("explore needs voila: pip install 'parlib[explore]'") from None
+    if run:
+        model, _, release = _opened(run, folder)
+        if release is not None:
+            _of_run(model, release, cache)
+        wanted = {"run": run, "folder": folder, "cache": cache}
+        places = {key: os.path.abspath(path) if path and os.path.exists(path) else path for key, path in wanted.items()}
+        os.environ["PARLIB_EXPLORE"] = json_text(places)
+    else:
+        _of_profile(make_profile())
+    # Servers drop messages above 10 MB, so a large picture could not be uploaded to an explorer.
+    settings = {"Voila.tornado_settings": {"websocket_max_message_size": 200_000_000}}
+    settings["VoilaConfiguration.extension_language_mapping"] = {".py": "python"}
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    options += [f"--port={port}", "--Voila.ip=127.0.0.1", *([] if browser else ["--no-browser"])]
+    Voila.launch_instance([str(_PAGE), *options])
+
+
+def _of_profile(profile):
+    """Encoder, head, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
     root = benchmark_root(profile)
-    release = read_release(profile.benchmark, root)
-    about = release.schema
     encoder = load_encoder(profile.encoder, revision=profile.revision)
-    head = trained_head(profile)
-    splits = {split: release.dataset(split) for split in ("train", "val", "test")}
-    val, test = (prepare(release, split, encoder, profile.cache, profile.dtype) for split in ("val", "test"))
-    scores, thresholds = predict(head, test.store), head.thresholds.cpu().numpy()
+    head, release = trained_head(profile), read_release(profile.benchmark, root)
+    return encoder, head, release, *_splits(release, encoder, profile.cache, dtype=profile.dtype)
+
+
+def _of_run(model, release, cache):
+    """The same of a model that was trained."""
+    view = None if release.name == "folder" else model.run["setting"].get("trained_on", {}).get("view")
+    place = Path(cache or model.run["arguments"].get("cache") or "~/.cache/parlib").expanduser()
+    return model.encoder, model.head, release, *_splits(release, model.encoder, place, view=view)
+
+
+def _splits(release, encoder, cache, **options):
+    """The split to explore, its `Split`, and the `Split` that prompts are compared on."""
+    name = "test" if "test" in release.splits else list(release.splits)[-1]
+    test = prepare(release, name, encoder, cache, **options)
+    return name, test, prepare(release, "val", encoder, cache, **options) if "val" in release.splits else test
+
+
+def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
+    """The model, the folder, and its labels, None where it has none."""
+    model = load(run)
+    arguments = model.run.get("arguments", {})
+    root = folder or arguments.get("root")
+    if not root or not os.path.isdir(root):
+        raise BadInput(f"no folder {root}" if folder else f"{run} names no tree that is here: give its FOLDER")
+    if not folder:
+        return model, root, read_release(arguments["benchmark"], root, **arguments.get("files") or {})
+    kind = recognise(Path(root))
+    return model, root, read_release(kind, root) if kind else None
+
+
+def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, name: str, test: Split, val: Split) -> widgets.Tab:
+    splits = {split: release.dataset(split) for split in release.splits}
+    columns, unknown = dict(zip(test.schema.names, test.labels.T, strict=True)), np.full(len(test.labels), -1, np.int8)
+    labels = np.stack([columns.get(attribute, unknown) for attribute in head.names], axis=1)
+    languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
     explorers = {
-        "One image": AttributeExplorer(encoder, about, splits["test"], test.labels, head),
-        "Data": DatasetExplorer(splits, about),
-        "Prompts": PromptExplorer(encoder, about, val.store.pooled, val.labels),
-        "Thresholds": ThresholdExplorer(about, test.labels, scores, thresholds),
-        "Errors": ErrorExplorer(about, splits["test"], test.labels, scores, thresholds, head, test.store),
+        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels, head),
+        "Data": DatasetExplorer(splits, release.schema),
+        "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages),
     }
+    if (labels >= 0).any():  # there is an attribute that both the head and these labels have
+        scores, thresholds = predict(head, test.store), head.thresholds.cpu().numpy()
+        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels, scores, thresholds)
+        shown = splits[name], labels, scores, thresholds
+        explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store)
+    return _tab(explorers)
+
+
+def _tab(explorers: dict[str, widgets.Widget]) -> widgets.Tab:
     return widgets.Tab(list(explorers.values()), titles=list(explorers))
