@@ -66,8 +66,10 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
     except ImportError:
         raise BadInput("explore needs voila: pip install 'parlib[explore]'") from None
     if run:
-        model, _, release = _opened(run, folder)
-        if release is not None:
+        model, root, release = _opened(run, folder)
+        if release is None:
+            find_images([root])
+        else:
             _of_run(model, release, cache)
         wanted = {"run": run, "folder": folder, "cache": cache}
         places = {key: os.path.abspath(path) if path and os.path.exists(path) else path for key, path in wanted.items()}
