@@ -16,6 +16,7 @@ from parlib.errors import BadInput
 from parlib.files import json_text
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, prepare
+from parlib.learn.plan import trained_head
 from parlib.learn.train import predict
 from parlib.profile import Profile
 from parlib.profile import profile as make_profile
