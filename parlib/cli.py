@@ -372,7 +372,7 @@ def explore(
     """Serve the explorers of a run as one page, on a benchmark or on a folder of your own."""
     from parlib.show.explorers.page import serve
 
-    serve(run, folder, cache and str(cache), port, browser)
+    serve(run, folder, str(cache) if cache else None, port, browser)
 
 
 @app.command()

@@ -60,6 +60,7 @@ COMMANDS = [
     "baselines",
     "evaluate",
     "predict",
+    "explore",
     "export",
     "audit",
     "table",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder
@@ -19,7 +19,6 @@ from parlib.measure.metrics import evaluate, tune_thresholds
 
 FOLDS = 5
 PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
-_PROBE = LogisticRegression(max_iter=500, class_weight="balanced")
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,19 @@ def few_shot_attribute(
     x = (pooled - centre) / spread  # (n, D)
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
     folds = StratifiedKFold(min(FOLDS, int(labels.sum()), int((1 - labels).sum())), shuffle=True, random_state=0)
+    tried = {}
     with warnings.catch_warnings(action="ignore"):  # of a penalty too weak to converge, whose loss is high
-        search = GridSearchCV(_PROBE, {"C": (1e-4, 1e-3, 1e-2, 1e-1)}, scoring="neg_log_loss", cv=folds)
-        fitted = search.fit(features, labels).best_estimator_
-        left_out = cross_val_predict(fitted, features, labels, cv=folds, method="predict_proba")[:, 1:]
+        for C in (1e-4, 1e-3, 1e-2, 1e-1):
+            probe = LogisticRegression(C=C, max_iter=500, class_weight="balanced")
+            left_out = cross_val_predict(probe, features, labels, cv=folds, method="predict_proba")[:, 1]
+            loss = -np.log(np.clip(np.where(labels == 1, left_out, 1 - left_out), 1e-6, 1)).mean()
+            tried[C] = (loss, left_out)
+        best = min(tried, key=lambda C: tried[C][0])
+        fitted = LogisticRegression(C=best, max_iter=500, class_weight="balanced").fit(features, labels)
     coefficients = torch.as_tensor(fitted.coef_[0], dtype=torch.float32)
     weight = (coefficients[:-1] + PRIOR * coefficients[-1] * direction) / spread
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
-    threshold = tune_thresholds(labels[:, None], left_out)[0]
+    threshold = tune_thresholds(labels[:, None], tried[best][1][:, None])[0]
     how = f"learned from {len(labels)} labels ({int(labels.sum())} yes)"
     return NewAttribute(name, words, weight, bias, float(threshold), False, how)
 
@@ -110,7 +114,9 @@ def few_shot_curve(
 ) -> pd.DataFrame:
     """How good an attribute gets with how many labels, with its phrase to start from and without.
 
-    `train` and `test` are pooled features (n, D) and labels (n,); crops are drawn from train without replacement.
+    Args:
+        train, test: (pooled features (n, D), labels (n,)).
+        sizes: numbers of labelled crops, drawn from train without replacement, `draws` times each.
 
     Returns:
         DataFrame with `attribute`, `labels` (0: zero-shot), `start` (`phrase` or `nothing`), `draw`, `AP` on test.

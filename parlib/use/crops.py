@@ -7,7 +7,6 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from PIL import Image
@@ -47,8 +46,9 @@ def gather(
     """Everything to predict, checked before anything is computed; warnings say what was left out."""
     images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
     pictures = [image for image in images if isinstance(image, Image.Image)]
-    named: list[tuple[str, Picture]] = [(f"picture {i}", image) for i, image in enumerate(pictures, 1)]
-    named += find_images([image for image in images if not isinstance(image, Image.Image)])
+    named: list[tuple[str, Picture]] = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
+    if len(pictures) < len(images):
+        named += find_images([image for image in images if not isinstance(image, Image.Image)])
     if not named:
         raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
     crops = crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
@@ -103,7 +103,9 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
 
 def _below(path):
     """Every file below a folder, and its links to folders, which are not followed; of a file, the file itself."""
-    inside = [] if os.path.isdir(path) else [path]
+    if not os.path.isdir(path):
+        return [path]
+    inside = []
     for folder, folders, files in os.walk(path, onerror=_cannot_be_listed):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         inside += [os.path.join(folder, name) for name in (*files, *links)]
@@ -159,26 +161,25 @@ def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None 
         for box in its_boxes:
             left, top, right, bottom = box.within(*size)
             cut += right - left < round(box.width) - 1 or bottom - top < round(box.height) - 1
-        out += [Crop(name, source, box) for box in its_boxes]
+            out.append(Crop(name, source, box))
     if empty := len(images) - len(inside):
         warnings.warn(f"{empty} of {len(images)} images have no box and were left out", stacklevel=2)
     if cut:
-        warnings.warn(
-            f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there", stacklevel=2
-        )
+        message = f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there"
+        warnings.warn(message, stacklevel=2)
     return out
 
 
 def _by_name(images):
     """What a box may call an image -> its index: name or path; where it is of one only, the file name, with suffix and
     without, and the number that it is."""
-    whole: dict[str, int] = {}
     short: list[tuple[str, int]] = []
+    whole: dict[str, int] = {}
     for i, (name, source) in enumerate(images):
         whole |= {_spelling(str(source)): i, _spelling(name): i}
-        last = PurePosixPath(_spelling(name))
-        number = str(int(last.stem)) if last.stem.isdecimal() else last.stem
-        short += [(each, i) for each in {last.name, last.stem, number}]
+        last = posixpath.basename(_spelling(name))
+        stem = posixpath.splitext(last)[0]
+        short += [(each, i) for each in {last, stem, str(int(stem)) if stem.isdecimal() else stem}]
     times = Counter(each for each, _ in short)
     return {each: i for each, i in short if times[each] == 1} | whole
 

@@ -214,10 +214,12 @@ def load(
     """A `Model`: `parlib.load(MODEL)(images)`.
 
     Args:
-        name: one that ships (`nano-pa100k`), the folder of a run or of a saved model, or a hub id (of a `revision`).
+        name: one that ships (`nano-pa100k`), the folder of a run or of a saved model, or a hub id.
         encoder: an `Encoder`, or its folder or hub id if it is not where the model says; it must be the one trained
             with: weights, preprocessing and tokenizer.
+        revision: of a hub id.
         device: default is this process's GPU where there is one.
+        language: see `Model`.
 
     Raises:
         BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
@@ -232,7 +234,8 @@ def load(
         encoder = load_encoder(source, commit, device, layer=setting.get("layer"))
     encoder.must_match(setting["identity"], f"model {name}")
     own = ("config.json", "run.json", "prompts.json", "added.json")
-    records = {path.name: read_records(path)[0] for path in sorted(folder.glob("*.json")) if path.name not in own}
+    names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
+    records = {file: read_records(folder / file)[0] for file in names}
     new = []
     if (folder / "added.json").is_file():
         entries = read_json(folder / "added.json", "new attributes")

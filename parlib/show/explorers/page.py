@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import datasets
 import ipywidgets as widgets
@@ -63,7 +64,7 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
     Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
     """
     try:
-        from voila.app import Voila
+        from voila.app import Voila  # type: ignore[import-untyped]
     except ImportError:
         raise BadInput("explore needs voila: pip install 'parlib[explore]'") from None
     if run:
@@ -78,7 +79,7 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
     else:
         _of_profile(make_profile())
     # Servers drop messages above 10 MB, so a large picture could not be uploaded to an explorer.
-    settings = {"Voila.tornado_settings": {"websocket_max_message_size": 200_000_000}}
+    settings: dict[str, Any] = {"Voila.tornado_settings": {"websocket_max_message_size": 200_000_000}}
     settings["VoilaConfiguration.extension_language_mapping"] = {".py": "python"}
     options = [f"--{name}={value}" for name, value in settings.items()]
     options += [f"--port={port}", "--Voila.ip=127.0.0.1", *([] if browser else ["--no-browser"])]
