@@ -69,7 +69,7 @@ def main(argv=None):
     """Command line; returns nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "parlib/assets/siglip2-nano", help="the encoder's folder")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--images", type=int, default=32_000, help="people of pretraining to learn from")
     parser.add_argument("--measure-images", type=int, nargs=3, default=(2000, 1000, 2000))
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
