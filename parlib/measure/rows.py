@@ -89,7 +89,7 @@ def _marked(words, columns, first=None):
     texts = []
     for i, word in words.items():
         values = [(name.split(".")[-1], columns.at[i, name]) for name in columns if several.at[i, name]]
-        notes = [f"{name} {value if len(value) < 20 else digest(value)[:6]}" for name, value in values]
+        notes = [f"{name} {value if len(value) < 30 else digest(value)[:6]}" for name, value in values]
         if first is not None and first[i] != "none":
             notes.insert(0, first[i])
         texts.append(f"{word} ({', '.join(dict.fromkeys(notes))})" if notes else word)

@@ -159,7 +159,7 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     """
     counts = table["verdict"].value_counts()
     title = title or "The paper's claims: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    made, ax = figure(9, 0.5 * len(table) + 1.6, title, caption)
+    made, ax = figure(11, 0.5 * len(table) + 1.6, title, caption)
     ax.axvline(0, color="black", lw=1)
     ax.set_xscale("symlog", linthresh=1)
     colours = {"supported": GREEN, "contradicted": ORANGE, "undecided": GREY}
@@ -171,7 +171,7 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
         else:
             ax.plot([row.low, row.high], [y, y], color=colour, lw=4, alpha=0.5, solid_capstyle="butt")
             ax.plot(row.difference, y, "o", color=colour, ms=7)
-            words = f"{row.verdict}: {row.difference:+.1f} {row.unit}" + (
+            words = f"{row.verdict}: {row.difference:+.2g} {row.unit}" + (
                 f", against {row.against}" * bool(row.against)
             )
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
