@@ -87,12 +87,13 @@ def _about(record):
 def _verdict(claim, frame):
     """The row of a claim, about the first head of `of` that can be compared."""
     heads_on = frame[frame["benchmark"].isin(claim["benchmarks"])]
-    missing = ", ".join(claim["benchmarks"])
+    missing: list[str] = []
     for head in claim["of"]:
         own = {**_ANY_METHOD, "words": "own", **head}
         heads = _matching(heads_on, **own)
         _must_be_one(heads, claim)
-        judged, missing = [], []
+        judged: list[dict[str, Any]] = []
+        missing = []
         for other in claim.get("against", [None]):
             reference = {**own, **other} if isinstance(other, dict) else {**own, **_NO_HEAD, "method": other}
             name = other if isinstance(other, str) else ", ".join((other or {}).values())

@@ -45,7 +45,7 @@ def make_record(
     scores: np.ndarray,
     thresholds: np.ndarray | None,
     names: Sequence[str],
-    identities: Sequence[str | None] | None = None,
+    identities: Sequence[str | None] | np.ndarray | None = None,
 ) -> Record:
     """Score predictions and write down how they were made.
 
@@ -190,14 +190,16 @@ def read_scores(record: dict[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         BadInput: the file is missing, was changed, or the record was made without one.
     """
-    path, content = getattr(record, "path", None), getattr(record, "npz", None)
-    if not record.get("scores_file") or (path is None and content is None):
+    path: Path | None = getattr(record, "path", None)
+    content: bytes = getattr(record, "npz", None) or b""
+    if not record.get("scores_file") or not (path or content):
         raise BadInput(f"record {path or record['method']} has no file of scores; make it again with this version")
-    if content is None:
-        with reading(path.with_suffix(".npz"), "scores of a record", "copy it beside its record, or make both again"):
-            content = path.with_suffix(".npz").read_bytes()
+    if path and not content:
+        npz = path.with_suffix(".npz")
+        with reading(npz, "scores of a record", "copy it beside its record, or make both again"):
+            content = npz.read_bytes()
         if hashlib.sha256(content).hexdigest() != record["scores_file"]:
-            raise BadInput(f"{path.with_suffix('.npz')} is not the file that its record names; make both again")
+            raise BadInput(f"{npz} is not the file that its record names; make both again")
     return dict(np.load(io.BytesIO(content), allow_pickle=False))
 
 
