@@ -289,7 +289,7 @@ def test_kept_records_are_of_the_encoder_that_ships():
     from parlib import load_encoder
     from parlib.measure.records import read_records
 
-    records = read_records(*sorted((ROOT / "records").iterdir()))
+    records = read_records(*(path for path in sorted((ROOT / "records").iterdir()) if path.name != "contributed"))
     assert len(records) >= 12
     weights = {record["setting"].get("weights") for record in records if record["setting"]["encoder"] == "nano"}
     assert weights == {load_encoder("nano").identity["weights"]}, (
