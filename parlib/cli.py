@@ -429,7 +429,8 @@ def table(
     if cross_domain:
         made, note = tables.cross_domain_table(found), tables.CROSS_NOTE
     elif benchmark == "all":
-        made = tables.literature_table(found, **({"columns": names} if names else {}), protocol=protocol)
+        shown: dict[str, Any] = {"columns": names} if names else {}
+        made = tables.literature_table(found, protocol=protocol, **shown)
         note = tables.LITERATURE_NOTE
     else:
         made, note = tables.benchmark_table(found, benchmark, protocol=protocol), tables.NOTE

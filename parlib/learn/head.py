@@ -103,9 +103,9 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             if value not in _CHOICES[option]:
                 raise BadInput(f"unknown {option} {value!r} of a head; known: {', '.join(_CHOICES[option])}")
         chosen = {"words": words, "shared": shared, "norm_logits": norm_logits}
-        for option, value in _NOT_OPEN.items():
-            if open and chosen[option] == value:
-                raise BadInput(f"an open head has nothing of its own per attribute: {option}={value!r} is not for it")
+        for option, refused in _NOT_OPEN.items():
+            if open and chosen[option] == refused:
+                raise BadInput(f"an open head has nothing of its own per attribute: {option}={refused!r} is not for it")
         self.open, self.word_source = open, words
         self.patches, self.image, self.image_width, self.grid, self.shared = patches, image, image_width, grid, shared
         self.reads_patches = image == "patches"
@@ -196,7 +196,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
             raise BadInput("this head answers only the attributes it was trained for: train one with the option `open`")
         phrases = list(load_prompts(schema) if prompts is None else prompts)
         changed = {"schema": schema.to_dict(), "prompts": phrases, "prompt_length": features.tokens.shape[1]}
-        made = type(self)(**{**self._hub_mixin_config, **changed}).set_prompts(features)
+        arguments: Any = self._hub_mixin_config
+        made = type(self)(**{**arguments, **changed}).set_prompts(features)
         made.load_state_dict(dict(self.named_parameters()), strict=False)
         made.temperature.copy_(self.temperature)
         return made.to(self.classifier.device).train(self.training)

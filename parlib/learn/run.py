@@ -258,7 +258,7 @@ def baseline_records(
 def _against_linear(task, test, scores, thresholds):
     """What the ablation table shows beside scores: paired differences from the linear probe, share of broken sets."""
     on_val, on_test = linear_probe(task.train, [task.val.store, test.store])
-    other = {"other": on_test, "other_threshold": tune_thresholds(task.val.labels, on_val)}
+    other: dict[str, Any] = {"other": on_test, "other_threshold": tune_thresholds(task.val.labels, on_val)}
     gaps = bootstrap(test.labels, scores, threshold=thresholds, ranking=True, **other)
     gaps = gaps.rename(columns={"value": "difference"}).T
     # Decided at 0.5, where a softmax within a set says yes once at most.

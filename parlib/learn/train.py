@@ -233,7 +233,7 @@ def _check(head, parts, options):
 
 
 def _cpu_has_bf16():
-    has = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 

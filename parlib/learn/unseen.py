@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def unseen_table(
     }
     rows = {}
     for name, other in scores.items():
-        drawn = {"identities": test.identity, "resamples": resamples, "ranking": True}
+        drawn: dict[str, Any] = {"identities": test.identity, "resamples": resamples, "ranking": True}
         alone = bootstrap(test.labels, other, resamples=1, ranking=True).loc["mAP", "value"]
         gain = bootstrap(test.labels, scores["open head"], other, **drawn).loc["mAP"]
         rows[name] = {"mAP": alone, "difference": gain["value"], "low": gain["low"], "high": gain["high"]}

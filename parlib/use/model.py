@@ -235,7 +235,7 @@ def load(
     encoder.must_match(setting["identity"], f"model {name}")
     own = ("config.json", "run.json", "prompts.json", "added.json")
     names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
-    records = {file: read_records(folder / file)[0] for file in names}
+    records: dict[str, dict[str, Any]] = {file: read_records(folder / file)[0] for file in names}
     new = []
     if (folder / "added.json").is_file():
         entries = read_json(folder / "added.json", "new attributes")
