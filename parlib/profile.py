@@ -50,7 +50,7 @@ _SMALL = Profile(
     says="Rendered people and the nano encoder, not the paper's data or model",
     encoder="nano",
     data=None,
-    sizes={"train": 1500, "val": 500, "test": 500},
+    sizes={"train": 1200, "val": 400, "test": 500},
 )
 _PROFILES = {
     "small": _SMALL,
