@@ -5,16 +5,17 @@ A user's mistake is one line on stderr and exit code 2. Each command imports wha
 
 import functools
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from parlib import cli_paper
+from parlib.cli_paper import say
 from parlib.errors import BadInput
 
 app = typer.Typer(
@@ -44,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2 for a user's mistake, 130 when stopped by Ctrl-C."""
     code: Any = 0
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where, **more: _say(f"note: {message}")
+        warnings.showwarning = lambda message, *where, **more: say(f"note: {message}")
         try:
             typer.main.get_command(app)(args=argv, prog_name="parlib")
         except SystemExit as end:
             code = end.code
         except BadInput as error:
-            _say(error)
+            say(error)
             code = 2
     try:
         sys.stdout.flush()
@@ -58,22 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if code == 130:
-        _say("stopped; the same command resumes where it can")
+        say("stopped; the same command resumes where it can")
     return code or 0
-
-
-def _say(words):
-    print(f"parlib: {words}", file=sys.stderr)
 
 
 def _files(**files: str | None) -> dict[str, Any]:
     """Options of `read_release`, which refuses them for other benchmarks than folder."""
     return {name: os.path.abspath(path) if os.path.exists(path) else path for name, path in files.items() if path}
-
-
-def _split_words(options: Sequence[str] | None) -> list[str] | None:
-    """An option that may be repeated, or hold several words joined by commas."""
-    return [word.strip() for option in options for word in option.split(",")] if options else None
 
 
 def _cache(cache):
@@ -233,68 +225,6 @@ def baselines(
 
 
 @app.command()
-def reproduce(
-    profile: Annotated[str | None, Option(help="small, sample or paper (default: $PARLIB_PROFILE or small)")] = None,
-    benchmarks: Annotated[list[str] | None, Option(help="some only; repeatable, or joined by commas")] = None,
-    methods: Annotated[list[str] | None, Option(help="keys in methods.yaml; group:ablation is a whole group")] = None,
-    seeds: Annotated[list[str] | None, Option(help="repeatable, or joined by commas (default: the profile's)")] = None,
-    method: Annotated[list[str] | None, Option(metavar="FILE.py:CLASS", help="your own module; repeatable")] = None,
-    processes: Annotated[int, Option(help="that share the cells on this machine")] = 1,
-    plan_only: Annotated[bool, Option("--plan", help="print the cells and what they will cost, and end")] = False,
-    out: Annotated[Path | None, Option(help="records, heads and logs; finished cells are kept")] = None,
-    worker: Annotated[bool, Option("--worker", hidden=True)] = False,  # one of --processes: it prints no plan or table
-) -> None:
-    """Carry out the plan: benchmark x method x seed; exit code 1 where a cell fails.
-
-    Several processes share a plan: start the same command again, or under `accelerate launch`.
-    """
-    from parlib.learn.costs import costs, must_fit, plan_table, plan_text
-    from parlib.learn.plan import alone, plan, run
-    from parlib.measure.records import read_records
-    from parlib.measure.tables import NOTE, benchmark_table, render
-    from parlib.profile import profile as profile_of
-    from parlib.show.report import write_report
-
-    alone()
-    used = profile_of(profile, **({"runs": out} if out else {}))
-    numbers = _split_words(seeds)
-    try:
-        chosen_seeds = [int(number) for number in numbers] if numbers else None
-    except ValueError:
-        raise BadInput(f"--seeds {','.join(numbers or [])}: give whole numbers") from None
-    cells = plan(used, _split_words(benchmarks), _split_words(methods), chosen_seeds, method or ())
-    if worker:
-        run(cells, used, _say)
-        return
-    expected = costs(cells, used)
-    print(plan_text(expected), flush=True)
-    must_fit(expected, used)
-    if plan_only:
-        return
-    options = {"--benchmarks": benchmarks, "--methods": methods, "--seeds": seeds, "--method": method}
-    repeated = [word for option, values in options.items() for value in values or () for word in (option, value)]
-    same = [*repeated, "--profile", used.name, "--out", str(used.runs), "--worker"]
-    command = [sys.executable, "-m", "parlib", "reproduce", *same]
-    others = [subprocess.Popen(command) for _ in range(processes - 1)]
-    run(cells, used, _say)
-    for other in others:
-        other.wait()
-    failed = [cell for cell in cells if not cell.is_done(used)]
-    expected = plan_table(expected, cells, used)  # beside what it took, for the report
-    if (used.runs / "records" / "main").is_dir():
-        records = read_records(used.runs / "records" / "main")
-        for benchmark in dict.fromkeys(cell.benchmark for cell in cells):
-            if any(record["data"]["benchmark"] == benchmark for record in records):
-                print(render(benchmark_table(records, benchmark), note=NOTE))
-    if (used.runs / "records").is_dir():
-        print("report: {}, {}".format(*write_report(read_records(used.runs / "records"), used.runs, expected)))
-    print(f"records, heads and logs: {used.runs}")
-    if failed:
-        _say(f"{len(failed)} of {len(cells)} cells failed: {', '.join(cell.name for cell in failed)}")
-        raise typer.Exit(1)
-
-
-@app.command()
 def evaluate(
     run: Path,
     split: str = "test",
@@ -342,7 +272,7 @@ def predict(
         named = (one.partition("=") for one in phrase)
         used = used.with_phrases({name.strip(): (text if equals else name).strip() for name, equals, text in named})
     if not images and boxes is None:
-        _say(f"note: no image named; these are the examples in {EXAMPLES}")
+        say(f"note: no image named; these are the examples in {EXAMPLES}")
     crops = gather(images or [EXAMPLES], boxes, min_score, category)
     job = Job(used, crops, attributes.split(",") if attributes else None, threshold, workers)
     watch: Any = iter
@@ -352,11 +282,11 @@ def predict(
         watch = functools.partial(draw, crops=crops, folder=annotate)
     people, unreadable = write_predictions(job, out, format, watch)
     for name, error in unreadable[:5]:
-        _say(f"{name}: {error.removeprefix(f'{name}: ')}")
+        say(f"{name}: {error.removeprefix(f'{name}: ')}")
     if out:
-        _say(f"{people} people in {out}")
+        say(f"{people} people in {out}")
     if unreadable:
-        _say(f"{len(unreadable)} of {people + len(unreadable)} images could not be read")
+        say(f"{len(unreadable)} of {people + len(unreadable)} images could not be read")
     if not people:
         raise typer.Exit(1)
 
@@ -384,55 +314,4 @@ def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")],
     print(export_onnx(load(model, encoder=encoder, device="cpu"), out))
 
 
-@app.command()
-def audit(
-    root: Annotated[Path, Option(help="folder of its annotation file; needs no image")],
-    benchmark: Annotated[str, Option(help="pa100k, peta or market1501")] = "pa100k",
-) -> None:
-    """Print what a benchmark's labels give away without a pixel, as one JSON object."""
-    from parlib.data import audit_arrays
-    from parlib.files import json_text
-    from parlib.measure.audit import audit as audit_labels
-
-    print(json_text(audit_labels(**audit_arrays(benchmark, root))))
-
-
-@app.command()
-def table(
-    records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
-    benchmark: Annotated[str, Option(help="or all: three side by side, as papers print them")] = "pa100k",
-    format: Literal["markdown", "latex", "csv", "html"] = "markdown",
-    columns: Annotated[
-        str | None, Option(metavar="NAMES", help="such as mA,f1 (default: all, or papers' five)")
-    ] = None,
-    protocol: Annotated[str, Option(help="of parlib.PROTOCOLS; others need the scores beside the records")] = "parlib",
-    cross_domain: Annotated[bool, Option("--cross-domain", help="train on one, test on another")] = False,
-    check: Annotated[
-        bool, Option("--check", help="say of each record whether it stands up; exit code 1 if not")
-    ] = False,
-) -> None:
-    """Print records beside the published numbers, or all pairs of benchmarks; or check records."""
-    from parlib.measure import tables
-    from parlib.measure.records import findings, read_records
-
-    found = read_records(*(records or []))
-    if check:
-        wrong = {record.path: findings(record) for record in found}
-        for record in found:
-            print(
-                f"{record.path}: {'; '.join(wrong[record.path]) or 'stands up, comparable ' + record['comparable'][:6]}"
-            )
-        if any(wrong.values()):
-            raise typer.Exit(1)
-        return
-    names = columns.split(",") if columns else None
-    if cross_domain:
-        made, note = tables.cross_domain_table(found), tables.CROSS_NOTE
-    elif benchmark == "all":
-        shown: dict[str, Any] = {"columns": names} if names else {}
-        made = tables.literature_table(found, protocol=protocol, **shown)
-        note = tables.LITERATURE_NOTE
-    else:
-        made, note = tables.benchmark_table(found, benchmark, protocol=protocol), tables.NOTE
-        made = made[tables.chosen_columns(made, names)] if names else made
-    print(tables.render(made, format, note))
+app.add_typer(cli_paper.app)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Cells whose output is not compared: notebook -> how many. Give the reason for a new one here.
 # 01: versions, rendering. 02: versions, image features, extraction, probe, its scores.
-# 03: versions, features, training, curves, scores, two of the attention. 04: versions, baselines, table, figure.
+# 03: versions, features, training, curves, scores, two of the attention. 04: versions, the plan, table, a row of one's own.
 # 05: versions, counting again where the real files are. 06: versions, features and training, errors of a trained head.
 # 07: versions, two pictures, languages, phrases, curve, ensemble, scores of a trained head, its picture.
 # solutions: profile, features, and seven that show scores of what was trained or encoded.
@@ -20,7 +20,7 @@ EXEMPT = {
     "01_data": 3,
     "02_frozen_encoder": 8,
     "03_cross_attention": 8,
-    "04_benchmarks": 3,
+    "04_benchmarks": 4,
     "05_what_the_numbers_mean": 2,
     "06_explore": 3,
     "07_your_images": 9,
@@ -90,12 +90,13 @@ def test_prose_leads(notebook):
             assert cells[i + 1].cell_type == "markdown", "a figure is followed by its finding"
 
 
-def test_code_is_short_and_defines_nothing_long(notebook):
+def test_code_is_short_and_defines_nothing_long(path, notebook):
     for cell in code_cells(notebook):
         assert len(cell.source.splitlines()) <= 25
         tree = ast.parse(re.sub(r"^%.*$", "", cell.source, flags=re.M))
         for node in ast.walk(tree):
-            assert not isinstance(node, ast.ClassDef)
+            # Notebook 4 shows that a method of one's own is a module of a few lines.
+            assert not isinstance(node, ast.ClassDef) or path.stem == "04_benchmarks"
             if isinstance(node, ast.FunctionDef):
                 assert len(ast.unparse(node).splitlines()) <= 5
         for banned in ("sys.path", "!pip", "%cd", ".cuda()"):

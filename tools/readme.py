@@ -16,15 +16,15 @@ COLUMNS = {
     "real crops": ("sample", "pa100k"),
 }
 METHODS = (
-    *("constant predictor", "zero-shot", "linear probe", "MLP probe", "MAP probe"),
-    *("VLM-PAR head", "prompt-query head"),
+    *("constant predictor", "zero-shot", "k-NN", "linear probe", "linear probe (patches)", "MLP probe", "MAP probe"),
+    *("efficient probe", "VLM-PAR head (paper)", "VLM-PAR head (compact)", "prompt-query head (recommended)"),
 )
 BEFORE = """\
 Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds, from `records/` (made by
 `make records`). A seed draws the rendered people and the head's weights; on the real crops (1,400 / 199 / 200 of
 PA-100K's *training* part, not disjoint by person) the head's weights only. **No cell is a PA-100K, PETA or Market-1501
-result.** "VLM-PAR head" is the paper's direction (patches query words) in compact form; in the "prompt-query head"
-prompts query patches.
+result.** "VLM-PAR head (paper)" is the head as described (patches query words), trained for {epochs} epochs where the
+others have {others}; in the "prompt-query head" prompts query patches. PETA is its partition 0.
 """
 
 
@@ -32,13 +32,29 @@ def results():
     """The paragraph and table as Markdown text."""
     records = {folder: read_records(ROOT / "records" / folder) for folder in ("small", "sample")}
     rows = {method: {title: _cell(records, method, *place) for title, place in COLUMNS.items()} for method in METHODS}
-    seeds = len([r for r in records["small"] if r["method"] == METHODS[0] and r["data"]["benchmark"] == "pa100k"])
+    runs = {method: _runs(records["small"], method, "pa100k") for method in METHODS}
+    epochs = {method: runs[method][0]["setting"]["training"]["epochs"] for method in METHODS[-3:]}
+    seeds = len(runs[METHODS[-1]])
     table = pd.DataFrame(rows).T.rename_axis("method").to_markdown(disable_numparse=True)
-    return BEFORE.format(seeds={3: "three"}.get(seeds, seeds)) + "\n" + table
+    about = {"seeds": {3: "three"}.get(seeds, seeds), "epochs": epochs[METHODS[-3]], "others": epochs[METHODS[-1]]}
+    return BEFORE.format(**about) + "\n" + table
+
+
+def _runs(records, method, benchmark):
+    return [r for r in records if _name(r) == method and r["data"]["benchmark"] == benchmark and _is_own(r)]
+
+
+def _name(record):
+    preset = (record["setting"].get("head") or {}).get("preset")
+    return f"{record['method']} ({preset})" if preset else record["method"]
+
+
+def _is_own(record):
+    return record["data"].get("partition") in (None, "0", 0)
 
 
 def _cell(records, method, folder, benchmark):
-    runs = [r for r in records[folder] if r["method"] == method and r["data"]["benchmark"] == benchmark]
+    runs = _runs(records[folder], method, benchmark)
     return " / ".join([spread(run["tuned"]["mA"] for run in runs), spread(run["scores"]["mAP"] for run in runs)])
 
 
