@@ -120,7 +120,7 @@ def test_the_profile_decides_unless_an_option_does(monkeypatch, capsys, tmp_path
     """Encoder, commit, head and training of what is run are those of the first line."""
     seen = []
 
-    def train_run(benchmark, root, encoder, seed, out, cache, options, revision, callback, view, files, train_on, **head):
+    def train_run(benchmark, root, encoder, seed, out, cache, options, revision, callback, *more, **head):
         seen.append((encoder, revision, head, options))
         callback(0, 1, 10, 0.5)
 

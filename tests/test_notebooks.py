@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Cells whose output is not compared: notebook -> how many. Give the reason for a new one here.
 # 01: versions, rendering. 02: versions, image features, extraction, probe, its scores.
-# 03: versions, features, training, curves, scores, two of the attention. 04: versions, the plan, table, a row of one's own.
+# 03: versions, features, training, curves, scores, two of the attention. 04: versions, plan, table, a row of one's own.
 # 05: versions, counting again where the real files are. 06: versions, features and training, errors of a trained head.
 # 07: versions, two pictures, languages, phrases, curve, ensemble, scores of a trained head, its picture.
 # solutions: profile, features, and seven that show scores of what was trained or encoded.

@@ -42,7 +42,8 @@ def main():
         for row in pool.map(_run, *zip(*jobs, strict=True)):
             rows = [r for r in rows if any(r[k] != row[k] for k in ("method", "lr", "epochs"))] + [row]
             print(row, flush=True)
-            write_atomic(OUT, json_text({"tree": f"rendered pa100k, seed {SEED}", "score": "mAP on val", "runs": rows}) + "\n")
+            found = {"tree": f"rendered pa100k, seed {SEED}", "scores": "percent on val", "runs": rows}
+            write_atomic(OUT, json_text(found) + "\n")
 
 
 def _parts(cache):
