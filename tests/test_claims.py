@@ -188,11 +188,11 @@ def test_loss_across_domains_is_compared_on_the_same_images():
 
 
 def test_words_are_compared_with_those_of_the_same_head():
-    own = head(2.0, method="prompt-query head", options=RECOMMENDED)
-    shifted = head(0.5, method="prompt-query head", options={**RECOMMENDED, "words": "shifted"})
+    own = head(2.0, options={"preset": "compact"})
+    shifted = head(0.5, options={"preset": "compact", "words": "shifted"})
     table = verdicts([own, shifted, head(2.0)])
     assert table.loc["g1", ["verdict", "against"]].tolist() == ["supported", "shifted"]
-    assert table.loc["g1", "head"] == "prompt-query head, recommended" and table.loc["g2", "verdict"] == "not run"
+    assert table.loc["g1", "head"] == "VLM-PAR head, compact" and table.loc["g2", "verdict"] == "not run"
 
 
 def test_records_without_scores_are_left_out_with_a_count(tmp_path):

@@ -111,6 +111,7 @@ def test_a_run_is_saved_scored_and_repeated_exactly(setting, rendered, tmp_path)
         "model.safetensors",
         "run.json",
         "test.json",
+        "test.npz",
     }
     with pytest.raises(BadInput, match="exists already"):
         train_run("pa100k", rendered, "nano", 3, tmp_path / "a", setting[1], options, **SMALL)
@@ -131,7 +132,7 @@ def test_the_commands_print_the_same_json_for_the_same_seed(rendered, tmp_path, 
     assert keys <= set(scores) and keys <= set(scores["tuned"])
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "sampling": "balanced", "patience": 2}])
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "sampling": "balanced", "patience": 3}])
 def test_training_stopped_anywhere_goes_on_to_the_same_bits(setting, tmp_path, options):
     _, _, parts = setting
 
