@@ -13,7 +13,7 @@ NAMES = schema("pa100k").names
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 2, (120, len(NAMES)))
 PEOPLE = [str(i // 2) for i in range(120)]
-PAPER, RECOMMENDED = {"preset": "paper"}, {"preset": "recommended"}
+PAPER, COMPACT = {"preset": "paper"}, {"preset": "compact"}
 
 
 @pytest.fixture(autouse=True)
@@ -188,8 +188,8 @@ def test_loss_across_domains_is_compared_on_the_same_images():
 
 
 def test_words_are_compared_with_those_of_the_same_head():
-    own = head(2.0, options={"preset": "compact"})
-    shifted = head(0.5, options={"preset": "compact", "words": "shifted"})
+    own = head(2.0, options=COMPACT)
+    shifted = head(0.5, options={**COMPACT, "words": "shifted"})
     table = verdicts([own, shifted, head(2.0)])
     assert table.loc["g1", ["verdict", "against"]].tolist() == ["supported", "shifted"]
     assert table.loc["g1", "head"] == "VLM-PAR head, compact" and table.loc["g2", "verdict"] == "not run"
