@@ -10,7 +10,7 @@ from parlib.files import digest
 from parlib.measure.records import comparison
 
 # In a setting, but not set.
-_OUTCOMES = ("seed", "cell", "ablation", "best_epoch", "calibrated", "notes", "temperature")
+_OUTCOMES = ("seed", "cell", "ablation", "best_epoch", "calibrated", "k", "notes", "temperature")
 _OF_ENCODER = ("weights", "identity", "revision", "layer")
 
 
