@@ -9,7 +9,7 @@ from pathlib import Path
 from parlib.encode.encoder import load_encoder
 from parlib.files import read_yaml
 from parlib.measure.records import read_records
-from parlib.measure.tables import OUR_METHODS
+from parlib.measure.tables import OUR_METHODS, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -126,23 +126,21 @@ def _heads(weights):
     records = read_records(folder) if folder.is_dir() else []
     means = {}
     for record in records:
-        if record["setting"].get("weights", weights) == weights:
-            cell = means.setdefault(record["method"], {}).setdefault(record["data"]["benchmark"], [])
-            cell.append((100 * record["tuned"]["mA"], 100 * record["scores"]["mAP"]))
+        is_own = record["data"].get("partition") in (None, "0")  # of PETA the partition of the literature
+        if is_own and record["setting"].get("weights", weights) == weights:
+            preset = (record["setting"].get("head") or {}).get("preset")
+            key = (OUR_METHODS.index(record["method"]), preset or "", record["method"])
+            cell = means.setdefault(key, {}).setdefault(record["data"]["benchmark"], [])
+            cell.append((record["tuned"]["mA"], record["scores"]["mAP"]))
     if not means:
         return ""
     benchmarks = list(next(iter(means.values())))
     rows = [f"| tuned mA / mAP | {' | '.join(f'rendered {name}' for name in benchmarks)} |", "|---|---|---|---|"]
-    for method in sorted(means, key=OUR_METHODS.index):
-        cells = [" / ".join(_spread(scores) for scores in zip(*means[method][b], strict=True)) for b in benchmarks]
-        rows.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(["\nHeads and baselines on other trees, mean ± standard deviation over three seeds:\n", *rows])
-
-
-def _spread(values):
-    mean = sum(values) / len(values)
-    spread = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
-    return f"{mean:.1f} ± {spread:.1f}"
+    for (_, preset, method), cells in sorted(means.items()):
+        shown = [" / ".join(spread(scores) for scores in zip(*cells[name], strict=True)) for name in benchmarks]
+        rows.append(f"| {method}{f' ({preset})' if preset else ''} | {' | '.join(shown)} |")
+    about = "Heads and baselines on other trees, mean ± standard deviation over three seeds (one where none is given):"
+    return "\n".join([f"\n{about}\n", *rows])
 
 
 if __name__ == "__main__":
