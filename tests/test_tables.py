@@ -268,7 +268,7 @@ def test_a_row_gives_mean_spread_and_the_paired_difference():
 
 
 def test_records_of_two_encoders_make_no_table():
-    with pytest.raises(BadInput, match="one encoder and one list of images; these records have 2"):
+    with pytest.raises(BadInput, match="one encoder and one list of images for each seed; these have"):
         ablation_table([ablated("a", 0, 0.0), ablated("b", 0, 0.0, "other")])
 
 

@@ -240,9 +240,12 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     percentage of images whose answers at 0.5 break an exclusive set.
     """
     records = [record for record in records if "ablation" in record["setting"]]
-    places = {(r["data"]["items_sha256"], r["setting"]["weights"]) for r in records}
-    if len(places) != 1:
-        raise BadInput(f"an ablation table needs one encoder and one list of images; these records have {len(places)}")
+    places = {(r["setting"].get("seed"), r["data"]["items_sha256"], r["setting"]["weights"]) for r in records}
+    encoders = {weights for _, _, weights in places}
+    lists = Counter(seed for seed, _, _ in places if seed is not None)  # a rendered tree is drawn by the seed
+    if len(encoders) != 1 or max(lists.values(), default=1) > 1:
+        have = f"{len(encoders)} encoders and up to {max(lists.values(), default=1)} lists of images for a seed"
+        raise BadInput(f"an ablation table needs one encoder and one list of images for each seed; these have {have}")
     rows = []
     for option, runs in _one_each(records).items():
         scores = {name: [run["scores"][name] for run in runs] for name in ("mA", "mAP", "f1")}
