@@ -5,6 +5,7 @@ from parlib.show.figures.features import attribute_scores, languages, neighbourh
 from parlib.show.figures.learning import attention_overlay, few_shot_curves, training_curves
 from parlib.show.figures.measure import (
     calibration,
+    claims,
     copied_identities,
     domain_losses,
     flavours,
@@ -16,5 +17,5 @@ __all__ = [  # noqa: RUF022 (in the order of the modules)
     "aspect_ratios", "contact_sheet", "cooccurrence", "domains", "identity_leak", "label_rates",
     "attribute_scores", "languages", "neighbourhoods", "patch_colours", "similarity_maps",
     "attention_overlay", "few_shot_curves", "training_curves",
-    "calibration", "copied_identities", "domain_losses", "flavours", "plain_against_mA", "strengths",
+    "calibration", "claims", "copied_identities", "domain_losses", "flavours", "plain_against_mA", "strengths",
 ]  # fmt: skip
