@@ -330,7 +330,7 @@ def test_boxes_cut_people_out_of_pictures_in_memory(tmp_path):
 def test_a_run_does_not_say_where_to_write(asked, tmp_path):
     run, cache = model_folder(tmp_path, "run.json"), tmp_path / "elsewhere"
     about = json.loads(run.read_text())
-    about["asked"] |= {"root": str(tmp_path), **json.loads(json.dumps(asked).replace("CACHE", str(cache)))}
+    about["arguments"] |= {"root": str(tmp_path), **json.loads(json.dumps(asked).replace("CACHE", str(cache)))}
     run.write_text(json.dumps(about))
     with pytest.raises(BadInput, match=r"run\.json|give another --cache"):
         evaluate_run(run.parent)

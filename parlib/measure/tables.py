@@ -241,11 +241,9 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """
     records = [record for record in records if "ablation" in record["setting"]]
     places = {(r["setting"].get("seed"), r["data"]["items_sha256"], r["setting"]["weights"]) for r in records}
-    encoders = {weights for _, _, weights in places}
-    lists = Counter(seed for seed, _, _ in places if seed is not None)  # a rendered tree is drawn by the seed
-    if len(encoders) != 1 or max(lists.values(), default=1) > 1:
-        have = f"{len(encoders)} encoders and up to {max(lists.values(), default=1)} lists of images for a seed"
-        raise BadInput(f"an ablation table needs one encoder and one list of images for each seed; these have {have}")
+    lists = Counter(seed for seed, *_ in places if seed is not None)  # a rendered tree is drawn by the seed
+    if len({weights for *_, weights in places}) != 1 or max(lists.values(), default=1) > 1:
+        raise BadInput("an ablation table needs one encoder and one list of images for each seed; these have several")
     rows = []
     for option, runs in _one_each(records).items():
         scores = {name: [run["scores"][name] for run in runs] for name in ("mA", "mAP", "f1")}
