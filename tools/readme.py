@@ -22,9 +22,9 @@ METHODS = (
 BEFORE = """\
 Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds (one where there is no ±), from
 `records/` (made by `make records`). A seed draws the rendered people and the head's weights; on the real crops
-(1,400 / 199 / 200 of PA-100K's *training* part, not disjoint by person) the head's weights only. **No cell is a PA-100K,
-PETA or Market-1501 result.** "VLM-PAR head (paper)" is the head as described (patches query words), trained for {epochs}
-epochs where the others have {others}; in the "prompt-query head" prompts query patches. PETA is its partition 0.
+(1,400 / 199 / 200 of PA-100K's *training* part, not disjoint by person) the weights only. **No cell is a PA-100K, PETA
+or Market-1501 result.** "VLM-PAR head (paper)" is the head as described (patches query words), trained for {epochs}
+epochs, the others for {others}; in the "prompt-query head" prompts query patches. PETA is its partition 0.
 """
 
 
