@@ -45,12 +45,8 @@ def test_what_the_head_was_trained_for_is_not_unseen(trained):
         unseen_table(head, encoder, only(test, LEFT_OUT[:1]))
 
 
-def test_a_phrase_is_answered_by_an_open_head(trained, tmp_path):
-    encoder, head, test = trained
-    model = Model(encoder, head)
-    more = model.with_phrases({"coat": "a person in a red coat"})
-    assert more.names == [*model.names, "coat"] and not more.new_attributes
-    features = test.store[:4]
-    before, after = (each.scores(*features) for each in (model, more))
-    np.testing.assert_allclose(after[:, :-1], before, atol=1e-5)
-    assert after[:, -1].std() > 0 and not more.calibrated[-1] and more.thresholds[-1] == 0.5
+def test_a_phrase_stays_zero_shot_where_the_head_is_open(trained):
+    """Measured better than the open head on attributes that it never saw (notebook 3)."""
+    encoder, head, _ = trained
+    more = Model(encoder, head).with_phrases({"coat": "a person in a red coat"})
+    assert more.names == [*head.names, "coat"] and more.new_attributes[0].how == "zero-shot"

@@ -151,22 +151,8 @@ class Model(ModelHubMixin):
         return Model(self.encoder, self.head, self.run, self.records, every, self.language)
 
     def with_phrases(self, phrases: Mapping[str, str]) -> "Model":
-        """The same model with attributes `{name: phrase}`, not calibrated: answered by the head where that is `open`,
-        else zero-shot, see `zero_shot_attribute`."""
-        if self.head.open and not self.language:
-            return self._with_open_head(phrases)
+        """The same model with attributes `{name: phrase}`, zero-shot and not calibrated; see `zero_shot_attribute`."""
         return self.with_attributes(*(zero_shot_attribute(self.encoder, *item) for item in phrases.items()))
-
-    def _with_open_head(self, phrases):
-        """The head asked for more attributes; what is known of its own, thresholds and calibration, stays."""
-        new = tuple(Attribute(name, phrase, "new", phrase) for name, phrase in phrases.items())
-        trained = self.head.schema
-        schema = replace(trained, attributes=trained.attributes + new, permutations={}, questions={})
-        prompts = [*self.head.prompts, *phrases.values()]
-        head = self.head.for_prompts(self.encoder.encode_prompts(prompts), schema, prompts)
-        for of_all, own in ((head.thresholds, self.head.thresholds), (head.calibrated, self.head.calibrated)):
-            of_all[: len(trained)] = own
-        return Model(self.encoder, head, self.run, self.records, self.new_attributes)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> str | None:
         """Write the whole model to a folder, or nothing: over an earlier model there, never over anything else."""
