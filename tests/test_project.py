@@ -19,7 +19,7 @@ import parlib
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "parlib").rglob("*.py"))
-GROUND = {"errors", "files", "schema", "profile"}
+GROUND = {"errors", "files", "memory", "profile", "schema"}
 STAGES = {  # stage -> what stands to its left
     "data": GROUND,
     "encode": GROUND | {"data"},

@@ -23,6 +23,7 @@ from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.learn.fusion import Fusion
+from parlib.memory import memory_budget
 from parlib.schema import Schema
 
 # paper: as described there. compact: the same, narrow, on 4 x 4 averaged patches. recommended: prompts query patches.
@@ -44,14 +45,6 @@ _NOT_OPEN = {"words": "learned", "shared": False, "norm_logits": True}
 
 
 BATCH = 64  # images for which a head bounds its memory, where nobody says how many come
-
-
-def memory_budget(device: torch.device) -> int:
-    """Bytes that the activations of a batch may take: a quarter of a GPU's memory; on a CPU 2 GiB, whatever it has, so
-    that every machine computes the same."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory // 4
-    return 2**31
 
 
 class VLMPARHead(nn.Module, PyTorchModelHubMixin):

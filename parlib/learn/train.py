@@ -34,6 +34,7 @@ from parlib.learn.head import BATCH, VLMPARHead
 from parlib.learn.inputs import Split, two_sided
 from parlib.learn.losses import LOSSES, TEMPERATURES, balanced_weights, fit_temperature
 from parlib.measure.metrics import SUMMARY, evaluate, positive_rates, tune_thresholds
+from parlib.memory import keep_memory
 
 Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, A)
 
@@ -84,7 +85,8 @@ def fit(
 ) -> History:
     """Train a head on stored features and leave in it the weights of the best epoch on val.
 
-    AdamW, linear warm-up and cosine to 0, gradient clipping. Validation is in fp32.
+    AdamW, linear warm-up and cosine to 0, gradient clipping. Validation has the precision of training; `calibrate` and
+    `predict` are in fp32.
 
     Args:
         head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes; trained in place.
@@ -103,6 +105,7 @@ def fit(
     _check(head, {"train": train, "val": val}, options)
     two_sided(train_labels, val_labels, head.names)  # type: ignore[arg-type]  # a module's attribute
     torch.set_num_threads(options.threads)
+    keep_memory()
     device = next(head.parameters()).device
     autocast = options.bf16 != "never" and (device.type == "cuda" or (options.bf16 == "native" and _cpu_has_bf16()))
     if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
@@ -156,7 +159,8 @@ def fit(
                 average.update_parameters(head)
             if callback:
                 callback(epoch, step, steps, losses[-1])
-        scores = evaluate(np.asarray(val_labels), predict(kept, val_store, mirrored=options.mirrored)).summary()
+        found = predict(kept, val_store, mirrored=options.mirrored, bf16=autocast)
+        scores = evaluate(np.asarray(val_labels), found).summary()
         row = broadcast_object_list([{"epoch": epoch, "loss": float(np.mean(losses)), **scores}])[0]
         if math.isnan(row[options.select]):
             raise BadInput(f"{options.select} is undefined on val, so that no epoch can be chosen by it")
@@ -195,22 +199,29 @@ def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) 
 
 
 @torch.no_grad()
-def logits_of(head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False) -> torch.Tensor:
-    """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images."""
+def logits_of(
+    head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False, bf16: bool = False
+) -> torch.Tensor:
+    """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images, `bf16`
+    computes in bfloat16."""
     head.eval()
     device, stores = next(head.parameters()).device, with_mirrored(store, mirrored)
     _must_hold_patches(head, store)
     parts = []
     for rows in torch.arange(len(store)).split(batch_size):
-        logits = sum(head(*(part.to(device).float() for part in one[rows])) for one in stores)  # (B, A)
+        inputs = [[part.to(device).float() for part in one[rows]] for one in stores]  # tokens and pooled features
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = sum(head(*one).float() for one in inputs)  # (B, A)
         parts.append(logits.cpu() / len(stores))
     return torch.cat(parts)
 
 
-def predict(head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False) -> np.ndarray:
-    """Probabilities (n, A) float32 in [0, 1] for every row of a store, at the head's temperature."""
+def predict(
+    head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False, bf16: bool = False
+) -> np.ndarray:
+    """Probabilities (n, A) float32 in [0, 1] for every row of a store, at the head's temperature; see `logits_of`."""
     temperature = float(head.temperature)  # type: ignore[arg-type]  # a buffer of the head's, 1.0 of a probe
-    return (logits_of(head, store, batch_size, mirrored) / temperature).sigmoid().numpy()
+    return (logits_of(head, store, batch_size, mirrored, bf16) / temperature).sigmoid().numpy()
 
 
 def with_mirrored(store: FeatureStore, mirrored: bool) -> list[FeatureStore]:
