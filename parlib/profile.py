@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from parlib.errors import BadInput
+from parlib.files import read_yaml, reading
 
 Dtype = Literal["fp16", "bf16", "fp32"]
 _PACKAGES = ("parlib", "torch", "transformers", "datasets", "numpy", "pandas")
@@ -78,13 +79,17 @@ def settings(name: str) -> Profile:
 def profile(name: str | None = None, **changes: Any) -> Profile:
     """The profile of that name, or of `PARLIB_PROFILE`, or `small`.
 
-    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its fields; `changes`
-    replace both. `paper` and `sample` need real data; `small` renders its own.
+    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its fields. So does the
+    YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper` and `sample` need real data.
 
     Raises:
         BadInput: unknown profile or field, or real data that are not there.
     """
     base = settings(name or os.environ.get("PARLIB_PROFILE") or "small")
+    file = os.environ.get("PARLIB_FIELDS")
+    if file:
+        with reading(file, "profile fields", "write lines of `field: value`"):
+            changes = read_yaml(file, "profile fields") | changes
     known = [each.name for each in fields(Profile)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
