@@ -47,6 +47,15 @@ def encoder_of(name, layers=None):
     return Encoder(f"{name}, random weights", model.requires_grad_(False).eval().to(nano.device), processor)
 
 
+def encoder_folder(name, out):
+    """The same as a folder that `load_encoder` reads, in half precision; made if it is not there."""
+    if not (out / "config.json").is_file():
+        encoder = encoder_of(name)
+        encoder.model.half().save_pretrained(out)
+        encoder.processor.save_pretrained(out)
+    return out
+
+
 def pixels(encoder, dataset, repeats):
     """Preprocessing of decoded images: the checkpoint's own processor against what `preprocess` does."""
     own, images = encoder.processor.image_processor, dataset[: min(256, len(dataset))]["image"]

@@ -7,7 +7,6 @@ end each cell's estimate stands beside the time it took. Numbers made here say n
 """
 
 import argparse
-import copy
 import os
 import shutil
 import subprocess
@@ -16,38 +15,23 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from scipy.io import loadmat, savemat
-from transformers import SiglipConfig, SiglipModel
 
 from parlib.data.formats import texts
-from parlib.encode.encoder import load_encoder
 from parlib.files import json_text
 from pedsynth import synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from encode import encoder_folder  # noqa: E402
+
 REAL = Path(os.environ.get("PARLIB_TEST_DATA") or ROOT.parent / "shared" / "data") / "pa100k-sample"
-TOWER = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
-SIDE, PATCH, WORDS, LENGTH = 224, 16, 256_000, 64
 SIZES = {"train": 16, "val": 8, "test": 8}
 # Its labels belong to people: two of them at least must be in val.
 PER_BENCHMARK = {"pa100k": SIZES, "peta": SIZES, "market1501": {"train": 20, "val": 12, "test": 8}}
 SHORT = {"training": {"epochs": 1, "batch_size": 4}, "sizes": SIZES, "seeds": [0]}
 REPRODUCE = ("-m", "parlib", "reproduce")
 SAMPLE = ("constant", "zero-shot", "linear", "recommended", "paper")  # methods on the real crops
-
-
-def encoder_folder(out):
-    """SigLIP 2 base-224 in all but its weights, with nano's tokenizer, whose ids are the first of the vocabulary."""
-    if not (out / "config.json").is_file():
-        torch.manual_seed(0)
-        text = {**TOWER, "vocab_size": WORDS, "max_position_embeddings": LENGTH, "projection_size": 768}
-        vision = {**TOWER, "image_size": SIDE, "patch_size": PATCH}
-        SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).half().save_pretrained(out)
-        processor = copy.deepcopy(load_encoder("nano").processor)
-        processor.image_processor.size = {"height": SIDE, "width": SIDE}
-        processor.save_pretrained(out)
-    return out
 
 
 def few_crops(out):
@@ -75,7 +59,7 @@ def main():
     fields = out / "fields.yaml"
     fields.write_text(json_text(SHORT) + "\n", encoding="utf-8")
     places = {"data": out / "data", "cache": out / "cache", "runs": out / "paper", "fields": fields}
-    always = {"profile": "paper", "encoder": encoder_folder(out / "encoder"), **places}
+    always = {"profile": "paper", "encoder": encoder_folder("base-224", out / "encoder"), **places}
     failed, took = [], {}
 
     def step(name, *command, **changes):

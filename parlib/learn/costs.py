@@ -6,9 +6,9 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from parlib.learn.inputs import Split, head_schema
 from parlib.learn.losses import LOSSES
 from parlib.learn.methods import Method, Task, build, run_method
 from parlib.learn.plan import SPLITS, Cell, encoder_of
-from parlib.learn.train import TrainOptions
+from parlib.learn.train import TrainOptions, logits_of
 from parlib.measure.records import make_record
 from parlib.profile import Profile
 from parlib.schema import Schema, schema
@@ -52,17 +52,19 @@ class Cost:
     disk: int
 
 
-def costs(cells: Sequence[Cell], profile: Profile) -> pd.DataFrame:
+def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str, int]] | None = None) -> pd.DataFrame:
     """One row per cell: `images` to train on and to score, `disk` and `memory` in bytes, `hours`, and whether `done`.
 
     The first cell of a tree carries what rendering and encoding its images cost, where their features are not stored.
+    `counts` are the images of each benchmark and split, where its tree is not to be read.
     """
     trial, trees = Trial(encoder_of(profile), profile), set()
+    counted = (lambda cell: counts[cell.benchmark]) if counts else partial(sizes_of, profile=profile)
     rows: list[dict[str, Any]] = []
     for cell in cells:
-        sizes, done = sizes_of(cell, profile), cell.is_done(profile)
+        sizes, done = counted(cell), cell.is_done(profile)
         train = sizes["train"] + (sizes["val"] if cell.train_on == "trainval" else 0)
-        tests = sum(sizes_of(replace(cell, benchmark=name), profile)["test"] for name in cell.records(profile))
+        tests = sum(counted(replace(cell, benchmark=name))["test"] for name in cell.records(profile))
         row: dict[str, Any] = {"cell": cell.name, "images": train + sizes["val"] + tests, "done": done}
         row |= {"disk": 0, "memory": 0, "hours": 0.0}
         tree = (cell.benchmark, cell.seed if profile.data is None else None)
@@ -109,8 +111,11 @@ def plan_table(table: pd.DataFrame, cells: Sequence[Cell] = (), profile: Profile
     if profile:
         logs = [cell.log(profile) for cell in cells]
         ends = [re.findall(r"done in ([\d.]+) s", log.read_text()) if log.is_file() else [] for log in logs]
-        shown["took, hours"] = [f"{float(end[-1]) / 3600:.3f}" if end else "not run" for end in ends]
-    return shown
+        took = np.array([float(end[-1]) / 3600 if end else math.nan for end in ends])
+        shown["took, hours"] = [f"{hours:.3f}" if hours == hours else "not run" for hours in took]
+        sums = {"hours": table["hours"].sum(), "took, hours": np.nansum(took[~table["done"]])}
+        shown.loc["all that was not done before"] = pd.Series(sums).map("{:.3f}".format)
+    return shown.fillna("")
 
 
 def plan_text(table: pd.DataFrame) -> str:
@@ -138,11 +143,9 @@ class Trial:
 
     def is_stored(self, benchmark: str, split: str, size: int) -> bool:
         """Whether the features of so many images of a split are stored, from this encoder."""
-        for path in (self.profile.cache / "features").glob(f"{benchmark}-{split}-*/manifest.json"):
-            about = read_json(path, "manifest")
-            if about["identity"] == self.encoder.identity and about["items"] == size:
-                return True
-        return False
+        found = (self.profile.cache / "features").glob(f"{benchmark}-{split}-*/manifest.json")
+        about = [(each["identity"], each["items"]) for each in (read_json(path, "manifest") for path in found)]
+        return (self.encoder.identity, size) in about
 
     @cached_property
     def image_seconds(self) -> float:
@@ -169,9 +172,8 @@ class Trial:
         steps = options and [options.batch_size, options.loss, options.ema > 0, options.threads]
         key = digest([method.kind, method.options, len(attributes), steps])
         if key not in self.known:
-            measure: Callable = self._trained if options else self._untrained
             try:
-                self.known[key] = measure(method, attributes, options)
+                self.known[key] = (self._trained if options else self._untrained)(method, attributes, options)
             except Exception as error:  # as its cell will fail, and the others not
                 warnings.warn(f"{method.key} cannot be tried, its cost is unknown: {one_line(error)}", stacklevel=1)
                 self.known[key] = Cost(math.nan, 0.0, 0.0, 0, 0)
@@ -205,16 +207,14 @@ class Trial:
             optimiser.step()
 
         def score(images):
-            store = _noise(images, attributes, self.encoder).store
-            with torch.no_grad():
-                module.eval()(*(part.float().to(self.encoder.device) for part in store[:]))
+            logits_of(module, _noise(images, attributes, self.encoder).store)
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             step(2)  # also warms up
         train, scored = (_per_image(work, options.batch_size) for work in (step, score))
         weights = sum(p.nbytes for p in module.parameters())
-        disk = 5 * weights  # head, and for a while its checkpoint: weights, the best ones and two moments
-        return Cost(0.0, train, scored, 4 * weights + sum(kept) // 2 * options.batch_size, disk)
+        memory = 4 * weights + sum(kept) // 2 * options.batch_size
+        return Cost(0.0, train, scored, memory, disk=5 * weights)  # disk: the head, for a while its checkpoint of four
 
 
 class _Noise(FeatureStore):
