@@ -15,7 +15,7 @@ from parlib import BadInput
 from parlib.cli import main
 from parlib.files import only_one
 from parlib.learn import plan as planning
-from parlib.learn.costs import costs, must_fit, plan_text
+from parlib.learn.costs import costs, must_fit, plan_table, plan_text
 from parlib.learn.methods import build, find_methods, methods, own_method
 from parlib.learn.plan import Cell, plan, run, run_cell, score_method, splits, trained_head
 from parlib.measure.records import read_records
@@ -49,6 +49,19 @@ def small(cache, tmp_path):
 
 def cell(key="linear", benchmark="pa100k", **options):
     return Cell(benchmark, find_methods([key])[0], 0, **options)
+
+
+def test_a_file_of_fields_changes_any_profile(tmp_path, monkeypatch):
+    file = tmp_path / "fields.yaml"
+    monkeypatch.setenv("PARLIB_FIELDS", str(file))
+    file.write_text("training: {epochs: 1}\nruns: from-file")
+    profile = parlib.profile("small", runs=tmp_path)
+    assert profile.training == {"epochs": 1} and profile.runs == tmp_path
+    assert cell("mlp").options(profile).epochs == 1
+    for content, words in (("epochs: 1", "unknown profile field epochs"), ("epochs", "write lines of `field: value`")):
+        file.write_text(content)
+        with pytest.raises(BadInput, match=words):
+            parlib.profile("small")
 
 
 def test_the_paper_stands_in_every_profile(small):
@@ -217,6 +230,25 @@ def test_a_method_that_is_none_is_one_line(source, words, tmp_path):
         own_method(source.format(file=file))
 
 
+def test_costs_of_benchmarks_that_are_not_here_are_in_proportion_to_their_images(small):
+    cells, away = plan(small, methods=["constant"]), replace(small, data=Path("nowhere"), cache=small.runs)
+    ten, twenty = ({"train": n, "val": n, "test": n} for n in (10, 20))
+    table = costs(cells, away, {"pa100k": ten, "peta": ten, "market1501": twenty})
+    pa100k, market = (table.loc[f"{name}-constant-seed0"] for name in ("pa100k", "market1501"))
+    assert (pa100k["images"], market["images"]) == (30, 60) and market["disk"] == 2 * pa100k["disk"] > 0
+    assert table.loc["peta-identity-disjoint-seed0-constant-seed0", "disk"] == 0, "its images are encoded once"
+
+
+def test_what_a_plan_took_stands_beside_what_was_expected(small):
+    cells = [cell("constant"), cell("linear")]
+    table = costs(cells, small)
+    run(cells[:1], small, lambda line: None)
+    shown = plan_table(table, cells, small)
+    took = shown["took, hours"].tolist()
+    assert took[1] == "not run" and took[2] == took[0]
+    assert shown["hours"].iloc[2] == f"{table['hours'].sum():.3f}"
+
+
 def test_unknown_benchmarks_and_methods_list_the_known(small):
     with pytest.raises(BadInput, match="no benchmark rap in this profile; it has pa100k, peta, market1501"):
         plan(small, ["rap"])
@@ -284,10 +316,15 @@ def test_two_processes_share_a_plan_and_do_no_cell_twice(tmp_path):
 
 @pytest.mark.long
 def test_the_rehearsal_of_the_papers_profile_ends_well(tmp_path):
-    methods = ["constant", "zero-shot", "linear", "recommended", "paper"]
-    command = [sys.executable, ROOT / "tools" / "rehearse.py", "--out", tmp_path, "--methods", *methods]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert (
-        "took, hours" in done.stdout and "not run" not in done.stdout and "pa100k-trainval-paper-seed0" in done.stdout
+    methods, notebooks = (
+        ["constant", "linear", "recommended"],
+        ["notebooks/01_data.ipynb", "notebooks/06_explore.ipynb"],
     )
+    command = [sys.executable, "tools/rehearse.py", "--out", tmp_path, "--methods", *methods, "--notebooks", *notebooks]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "failed: nothing" in done.stdout and "not run" not in done.stdout.split("took, hours")[1]
+    assert "pa100k-trainval-recommended-seed0" in done.stdout and "market1501-upar-lite-linear-seed0" in done.stdout
+    assert (tmp_path / "paper" / "report.html").is_file() and (tmp_path / "notebooks" / "06_explore.ipynb").is_file()
+    says = {str(record["setting"].get("encoder")) for record in read_records(tmp_path / "paper" / "records")}
+    assert says - {"None"} == {str(tmp_path / "encoder")}

@@ -30,6 +30,7 @@ from parlib.learn.methods import Method, Task, build, run_method
 from parlib.learn.plan import SPLITS, Cell, encoder_of
 from parlib.learn.train import TrainOptions, logits_of
 from parlib.measure.records import make_record
+from parlib.memory import keep_memory
 from parlib.profile import Profile
 from parlib.schema import Schema, schema
 
@@ -190,6 +191,7 @@ class Trial:
 
     def _trained(self, method, attributes, options):
         torch.set_num_threads(options.threads)
+        keep_memory()
         module: Any = build(method, attributes, self.encoder)
         optimiser = torch.optim.AdamW(module.parameters())
         kept: list[int] = []  # bytes of each tensor that waits for the backward pass
