@@ -21,6 +21,7 @@ from .schema import schema as schema
 from .show.explorers import AttributeExplorer as AttributeExplorer
 from .show.explorers import DatasetExplorer as DatasetExplorer
 from .show.explorers import ErrorExplorer as ErrorExplorer
+from .show.explorers import MapExplorer as MapExplorer
 from .show.explorers import PromptExplorer as PromptExplorer
 from .show.explorers import ThresholdExplorer as ThresholdExplorer
 from .use.model import load as load

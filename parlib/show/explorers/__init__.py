@@ -3,8 +3,17 @@
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
+from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.page import tabs
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
 
-__all__ = ["AttributeExplorer", "DatasetExplorer", "ErrorExplorer", "PromptExplorer", "ThresholdExplorer", "tabs"]
+__all__ = [
+    "AttributeExplorer",
+    "DatasetExplorer",
+    "ErrorExplorer",
+    "MapExplorer",
+    "PromptExplorer",
+    "ThresholdExplorer",
+    "tabs",
+]

@@ -24,6 +24,7 @@ from parlib.profile import profile as make_profile
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
+from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
 from parlib.use.crops import find_images
@@ -33,7 +34,7 @@ _PAGE = Path(__file__).parents[2] / "assets" / "explore.py"
 
 
 def tabs(profile: Profile) -> widgets.Tab:
-    """The five explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none."""
+    """The explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none."""
     return _tabs(*_of_profile(profile))
 
 
@@ -91,21 +92,26 @@ def _of_profile(profile):
     root = benchmark_root(profile)
     encoder = load_encoder(profile.encoder, revision=profile.revision)
     head, release = trained_head(profile), read_release(profile.benchmark, root)
-    return encoder, head, release, *_splits(release, encoder, profile.cache, dtype=profile.dtype)
+    return encoder, head, release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
 
 
 def _of_run(model, release, cache):
     """The same of a model that was trained."""
     view = None if release.name == "folder" else model.run["setting"].get("trained_on", {}).get("view")
     place = Path(cache or model.run["arguments"].get("cache") or "~/.cache/parlib").expanduser()
-    return model.encoder, model.head, release, *_splits(release, model.encoder, place, view=view)
+    trained_here = Path(model.run["arguments"].get("root") or "").resolve() == release.root.resolve()
+    return model.encoder, model.head, release, _splits(release, model.encoder, place, trained_here, view=view)
 
 
-def _splits(release, encoder, cache, **options):
-    """The split to explore, its `Split`, and the `Split` that prompts are compared on."""
-    name = "test" if "test" in release.splits else list(release.splits)[-1]
-    test = prepare(release, name, encoder, cache, **options)
-    return name, test, prepare(release, "val", encoder, cache, **options) if "val" in release.splits else test
+def _splits(release, encoder, cache, trained_here, **options):
+    """Split -> `Split`: the one to explore first, val, and where the head was trained on this tree, train too.
+
+    Images of train that the training has not encoded yet are not: there may be many.
+    """
+    first = "test" if "test" in release.splits else list(release.splits)[-1]
+    names = [first, "val", *(["train"] if trained_here else [])]
+    wanted = dict.fromkeys(name for name in names if name in release.splits)
+    return {name: prepare(release, name, encoder, cache, **options) for name in wanted}
 
 
 def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
@@ -121,22 +127,35 @@ def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
     return model, root, read_release(kind, root) if kind else None
 
 
-def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, name: str, test: Split, val: Split) -> widgets.Tab:
+def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[str, Split]) -> widgets.Tab:
     splits = {split: release.dataset(split) for split in release.splits}
-    columns, unknown = dict(zip(test.schema.names, test.labels.T, strict=True)), np.full(len(test.labels), -1, np.int8)
-    labels = np.stack([columns.get(attribute, unknown) for attribute in head.names], axis=1)
+    name, test = next(iter(prepared.items()))
+    val = prepared.get("val", test)
+    labels = {split: _columns(head, part) for split, part in prepared.items()}
     languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
     explorers = {
-        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels, head),
+        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels[name], head),
         "Data": DatasetExplorer(splits, release.schema),
         "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages),
     }
-    if (labels >= 0).any():  # there is an attribute that both the head and these labels have
-        scores, thresholds = predict(head, test.store), head.thresholds.cpu().numpy()
-        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels, scores, thresholds)
-        shown = splits[name], labels, scores, thresholds
+    thresholds, scores = head.thresholds.cpu().numpy(), {}
+    if (labels[name] >= 0).any():  # there is an attribute that both the head and these labels have
+        scores[name] = predict(head, test.store)
+        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds)
+        shown = splits[name], labels[name], scores[name], thresholds
         explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store)
+    stores = {split: part.store for split, part in prepared.items()}
+    explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
     return _tab(explorers)
+
+
+def _columns(head, split):
+    """Labels of a `Split` in the columns of the head's attributes, (n, A); -1 where it lacks one."""
+    columns, unknown = (
+        dict(zip(split.schema.names, split.labels.T, strict=True)),
+        np.full(len(split.labels), -1, np.int8),
+    )
+    return np.stack([columns.get(attribute, unknown) for attribute in head.names], axis=1)
 
 
 def _tab(explorers: dict[str, widgets.Widget]) -> widgets.Tab:

@@ -43,7 +43,7 @@ class Explorer(widgets.VBox):
         """Put a plain line on the page; markup in it is shown, not interpreted."""
         self.message.value = f'<div class="notice" role="status">{text(str(line))}</div>'
 
-    def answer(self, draw: Callable[[], object], *controls: widgets.Widget) -> None:
+    def answer(self, draw: Callable[[], object], *controls: widgets.Widget, trait: str = "value") -> None:
         """Call `draw` now and whenever one of `controls` changes; what it warns of or refuses is said on the page."""
 
         def changed(_=None):
@@ -61,7 +61,7 @@ class Explorer(widgets.VBox):
                 self.say(notes[-1])
 
         for control in controls:
-            control.observe(changed, "value")
+            control.observe(changed, trait)
         changed()
 
 

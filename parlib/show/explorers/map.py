@@ -1,0 +1,264 @@
+"""A map: every image a point beside those that the encoder finds alike, coloured by what is known of it."""
+
+import importlib.util
+import warnings
+from collections.abc import Mapping
+
+import datasets
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from parlib.data import labels_of
+from parlib.data.formats import some
+from parlib.data.images import open_image
+from parlib.encode.encoder import Encoder
+from parlib.encode.store import FeatureStore
+from parlib.errors import BadInput
+from parlib.schema import Schema
+from parlib.show.explorers.panel import Explorer, control, picture, row, text
+from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE
+
+_SHOWN = 24  # crops of a selection
+_ANSWERS = {0: "no", 1: "yes", -1: "unknown"}
+
+
+class MapExplorer(Explorer):
+    """Controls `colour`, `attribute`, `phrase`, `near`, `upload`; views `scatter`, `hovered`, `pictures`; `selection`.
+
+    Args:
+        parts: split -> `Dataset` with images.
+        schema: `Schema` of the A attributes.
+        stores: split -> `FeatureStore` of its images; images of other splits are left out, with a warning.
+        labels: split -> (n, A) of 1, 0, -1; default are those of the datasets.
+        scores: split -> probabilities (n, A); may lack splits.
+        thresholds: (A,) or a number.
+        encoder: reads phrases and uploaded pictures; without it there are none.
+        layout: `umap` (needs umap-learn), `pca`, or None for UMAP where it is installed, else PCA.
+        most: with more images, so many drawn at random, with a warning.
+
+    Raises:
+        BadInput: no jupyter-scatter, no features at all, or a store of other images than its dataset.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, datasets.Dataset],
+        schema: Schema,
+        stores: Mapping[str, FeatureStore],
+        labels: Mapping[str, np.ndarray] | None = None,
+        scores: Mapping[str, np.ndarray] | None = None,
+        thresholds: float | np.ndarray = 0.5,
+        encoder: Encoder | None = None,
+        layout: str | None = None,
+        most: int = 100_000,
+    ):
+        try:
+            import jscatter
+        except ImportError:
+            raise BadInput("the map needs jupyter-scatter: pip install 'parlib[explore]'") from None
+        self.parts, self.schema, self.encoder = parts, schema, encoder
+        self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
+        self.table, self.features = _points(parts, stores, most)
+        take = [(split, group["row"]) for split, group in self.table.groupby("split", sort=False)]
+        self.labels = np.concatenate([(labels[s] if labels else labels_of(parts[s]))[rows] for s, rows in take])
+        unknown = np.full((len(self.table), len(schema)), np.nan, np.float32)
+        self.scores = np.concatenate([scores[s][r] if scores and s in scores else unknown[: len(r)] for s, r in take])
+        place, self.layout_name = layout_of(self.features, layout)
+        self.table[["x", "y"]] = place
+        edges = {f"{axis}_scale": _edges(place[:, i]) for i, axis in enumerate("xy")}
+        self.scatter = jscatter.Scatter(
+            "x", "y", data=self.table[["x", "y"]], height=420, width="auto", legend=True, axes=False, size=7, **edges
+        )
+        self.scatter.options({"aspectRatio": 2})
+        colours = {
+            "label": self._by_label,
+            "score": self._by_score,
+            "error": self._by_error,
+            "split": self._by_split,
+            "identity": self._by_identity,
+            "phrase": self._by_phrase,
+        }
+        lacking = {"score", "error"} if np.isnan(self.scores).all() else set()
+        lacking |= ({"phrase"} if encoder is None else set()) | ({"identity"} - set(self.table))
+        self.colours = {name: by for name, by in colours.items() if name not in lacking}
+        self.colour = control(widgets.Dropdown, "Colour", options=list(self.colours))
+        self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
+        self.phrase = control(widgets.Text, "Any phrase", placeholder="a person with a red bag")
+        self.near = control(widgets.Text, "Nearest to", placeholder=str(self.table["image_id"].iloc[0]))
+        self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
+        self.caption, self.hovered, self.pictures = (widgets.HTML() for _ in range(3))
+        self.hovered.layout = {"width": "110px"}
+        asked = [self.near] if encoder is None else [self.phrase, self.near, self.upload]
+        self.scatter.widget.layout = {"width": "auto", "flex": "1 1 300px"}
+        seen = widgets.HBox([self.scatter.widget, self.hovered])
+        super().__init__(row(self.colour, self.attribute, *asked), seen, self.caption, self.pictures)
+        self.answer(self._paint, self.colour, self.attribute)
+        self.answer(self._ask, self.phrase)
+        self.answer(self._near, self.near)
+        self.answer(self._take, self.upload)
+        self.answer(self._show, self.scatter.widget, trait="selection")
+        self.answer(self._hover, self.scatter.widget, trait="hovering")
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The selected images, in the order selected: `split`, `row` in it, `image_id`, `identity` if known, x, y.
+
+        And of the chosen attribute `label` (1, 0, -1) and `score` (nan where there is none).
+        """
+        rows, a = self.scatter.selection(), self.schema.index(self.attribute.value)
+        return self.table.iloc[rows].assign(label=self.labels[rows, a], score=self.scores[rows, a])
+
+    def select(self, rows: np.ndarray) -> None:
+        """Select points by their row numbers in `table`, as a circle round them does."""
+        self.scatter.selection(np.asarray(rows, int))
+
+    def nearest(self, feature: torch.Tensor, n: int = 12) -> np.ndarray:
+        """Row numbers in `table` of the n images with the largest cosine to a pooled feature (D,), nearest first."""
+        similarity = self.features @ F.normalize(feature.float().cpu(), dim=0)
+        return similarity.topk(min(n, len(similarity))).indices.numpy()
+
+    def _paint(self):
+        name = self.colour.value
+        values, palette = self.colours[name](self.schema.index(self.attribute.value))
+        missing = pd.isna(values)
+        if isinstance(palette, str):
+            low, high = (0, 1) if name == "score" else np.nanpercentile(values, [1, 99])
+            self.scatter.color(by=np.nan_to_num(values), map=palette, norm=(float(low), max(float(high), low + 1e-6)))
+        else:
+            palette = {**palette, "none": GREY} if missing.any() else palette
+            self.scatter.color(by=pd.Categorical(np.where(missing, "none", values), list(palette)), map=palette)
+        self.scatter.filter(np.flatnonzero(~missing) if missing.any() else None)
+        hidden = f" {missing.sum():,} images whose {name} is unknown are hidden." if missing.any() else ""
+        self.caption.value = (
+            f"<small>{len(self.table):,} images; {self.layout_name} of their pooled features. Coloured by {text(name)}."
+            f"{hidden} Point at an image to see it; circle several with the lasso.</small>"
+        )
+
+    def _by_label(self, a):
+        return [_ANSWERS[label] for label in self.labels[:, a]], dict(no=GREY, yes=BLUE, unknown="#E69F00")
+
+    def _by_score(self, a):
+        return self.scores[:, a], "viridis"
+
+    def _by_error(self, a):
+        kinds = np.array([["right", "false positive"], ["false negative", "right"]], object)
+        found = kinds[(self.labels[:, a] == 1).astype(int), (self.scores[:, a] > self.thresholds[a]).astype(int)]
+        found[(self.labels[:, a] < 0) | np.isnan(self.scores[:, a])] = None
+        return found, {"right": GREY, "false positive": ORANGE, "false negative": BLUE}
+
+    def _by_split(self, a):
+        return self.table["split"], dict(zip(self.table["split"].unique(), COLOURS, strict=False))
+
+    def _by_identity(self, a):
+        """Every person one of seven colours, which people share."""
+        codes = pd.factorize(self.table["identity"])[0] % len(COLOURS)
+        return [f"person {code + 1}" for code in codes], {f"person {i + 1}": c for i, c in enumerate(COLOURS)}
+
+    def _by_phrase(self, a):
+        phrase = self.phrase.value.strip()
+        if not phrase:
+            raise BadInput("Type a phrase first; Enter colours the map by its similarity to every image.")
+        words = self.encoder.encode_prompts([phrase]).pooled[0].float().cpu()
+        return (self.features @ F.normalize(words, dim=0)).numpy(), "viridis"
+
+    def _ask(self):
+        if self.phrase.value.strip() and self.colour.value == "phrase":
+            self._paint()
+        elif self.phrase.value.strip():
+            self.colour.value = "phrase"
+
+    def _near(self):
+        if name := self.near.value.strip():
+            rows = np.flatnonzero(self.table["image_id"] == name)
+            if not len(rows):
+                raise BadInput(f"No image {name!r} on the map; names are like {some(self.table['image_id'][:3])}.")
+            self.select(self.nearest(self.features[rows[0]]))
+
+    @torch.no_grad()
+    def _take(self):
+        if self.upload.value:
+            file = self.upload.value[0]
+            image = open_image(file["name"], bytes(file["content"]))
+            self.select(self.nearest(self.encoder.encode_images(self.encoder.preprocess([image])).pooled[0]))
+
+    def _show(self):
+        chosen, name = self.selection, self.attribute.value
+        if not len(chosen):
+            self.pictures.value = "<small>Nothing is selected.</small>"
+            return
+        count = {answer: int((chosen["label"] == label).sum()) for label, answer in _ANSWERS.items()}
+        shown = f"; the first {_SHOWN} are shown" if len(chosen) > _SHOWN else ""
+        answers = ", ".join(f"{n:,} {answer}" for answer, n in count.items())
+        self.pictures.value = (
+            f"<b>{len(chosen):,} images selected{shown}.</b> {text(name)}: {answers}."
+            f'<div class="flow">{"".join(map(self._figure, chosen.index[:_SHOWN]))}</div>'
+        )
+
+    def _hover(self):
+        point = self.scatter.widget.hovering
+        self.hovered.value = "" if point is None else self._figure(point)
+
+    def _figure(self, point):
+        split, i, image_id = self.table.loc[point, ["split", "row", "image_id"]]
+        return picture(self.parts[split][int(i)]["image"], f"{split} {image_id}")
+
+
+def layout_of(features: torch.Tensor, layout: str | None = None) -> tuple[np.ndarray, str]:
+    """Where features (n, D) lie on a map, (n, 2), and by what method; see `MapExplorer`."""
+    if layout is None:
+        layout = "umap" if importlib.util.find_spec("umap") and len(features) > 3 else "pca"
+    if layout == "umap":
+        try:
+            import umap  # type: ignore[import-not-found]
+        except ImportError:
+            raise BadInput("this layout needs UMAP: pip install umap-learn, or take layout 'pca'") from None
+        return umap.UMAP(metric="cosine", random_state=0).fit_transform(features.numpy()), "UMAP"
+    if layout != "pca":
+        raise BadInput(f"unknown layout {layout!r}; known: pca, umap")
+    centred = features - features.mean(0)
+    variance, axes = torch.linalg.eigh(centred.T.double() @ centred.double())  # ascending
+    axes = axes[:, -2:].flip(1)
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # the sign of an axis is arbitrary
+    share = 100 * float(variance[-2:].sum() / variance.sum().clamp(min=1e-12))
+    return (centred @ axes.float()).numpy(), f"the two principal components ({share:.0f} % of the variance)"
+
+
+def _edges(places):
+    """Ends of an axis, with a margin round the points."""
+    low, high = float(places.min()), float(places.max())
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _points(parts, stores, most):
+    """The images that have features: a table with `split`, `row`, `image_id` and `identity`; unit features (n, D)."""
+    notes, tables, features = [], [], []
+    for split, part in parts.items():
+        if split not in stores:
+            notes.append(f"the {len(part):,} images of {split} have no features")
+            continue
+        if len(stores[split]) != len(part):
+            counts = f"features of {len(stores[split]):,} images for the {len(part):,} of {split}"
+            raise BadInput(f"{stores[split].folder}: {counts}; extract them again from this tree")
+        pooled = stores[split].pooled
+        usable = (pooled.isfinite().all(1) & (pooled != 0).any(1)).numpy()
+        if not usable.all():
+            notes.append(f"{(~usable).sum():,} images of {split} have features that are zero or not finite")
+        table = pd.DataFrame({"split": split, "row": np.arange(len(part)), "image_id": part["image_id"][:]})
+        if "identity" in part.column_names:
+            table["identity"] = part["identity"][:]
+        tables.append(table[usable])
+        features.append(F.normalize(pooled[torch.from_numpy(usable)], dim=1))
+    if not sum(map(len, tables)):
+        raise BadInput(f"no image has features ({'; '.join(notes) or 'no split'}): nothing can be put on a map")
+    table, unit = pd.concat(tables, ignore_index=True), torch.cat(features)
+    if len(table) > most:
+        notes.append(f"{most:,} of {len(table):,} images are drawn at random")
+        keep = np.sort(np.random.default_rng(0).permutation(len(table))[:most])
+        table, unit = table.iloc[keep].reset_index(drop=True), unit[torch.from_numpy(keep)]
+    if notes:
+        warnings.warn(f"the map: {'; '.join(notes)}", stacklevel=3)
+    return table, unit
