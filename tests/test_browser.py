@@ -86,6 +86,7 @@ CONTROLS = {
     "Prompts": {"Attribute", "Start from", "Your wording"},
     "Thresholds": {"Attribute", "Threshold"},
     "Errors": {"Attribute", "false positives", "false negatives", "image", "group", "show attention"},
+    "Map": {"Colour", "Attribute", "Any phrase", "Nearest to", "Upload a picture"},
 }
 
 
@@ -257,6 +258,30 @@ def test_errors_by_kind_and_group_with_attention(tab):
     appears(tab, re.compile("false negatives (among|of UpperLogo)"), press, tab, "false negatives")
     changes(tab, select, tab, "Attribute", "Age18-60")
     appears(tab, re.compile(r"wrong \(\d+ %\)"), press, tab, "group")
+
+
+@explorers("Map")
+def test_the_map_is_coloured_searched_and_circled(tab):
+    tab.get_by_text("Nothing is selected.").wait_for()
+    canvas = tab.locator("canvas").first
+    appears(tab, "Coloured by error", select, tab, "Colour", "error")
+    appears(tab, "Coloured by phrase", enter, tab, "Any phrase", "a person with a hat")
+    appears(tab, "12 images selected", enter, tab, "Nearest to", "000101.jpg")
+    assert tab.locator("figure img").count() == 12
+    appears(tab, "No image 'nobody' on the map", enter, tab, "Nearest to", "nobody")
+    tab.get_by_title("Activate lasso selection").click()
+    appears(tab, re.compile("^1[0-9][0-9] images selected; the first 24"), circle, tab.page, canvas.bounding_box())
+
+
+def circle(page, box):
+    """Draw a lasso round nearly all of a canvas."""
+    x, y, across, down = (box[side] for side in ("x", "y", "width", "height"))
+    corners = [(0.1, 0.05), (0.9, 0.05), (0.9, 0.95), (0.1, 0.95), (0.1, 0.1)]
+    for i, (right, below) in enumerate(corners):
+        page.mouse.move(x + right * across, y + below * down, steps=30)
+        if not i:
+            page.mouse.down()
+    page.mouse.up()
 
 
 @pytest.mark.parametrize("width", [1280, 800])

@@ -61,7 +61,10 @@ class MapExplorer(Explorer):
             raise BadInput("the map needs jupyter-scatter: pip install 'parlib[explore]'") from None
         self.parts, self.schema, self.encoder = parts, schema, encoder
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
-        self.table, self.features = _points(parts, stores, most)
+        self.table, self.features, notes = _points(parts, stores, most)
+        self.note = f" Left out: {'; '.join(notes)}." if notes else ""
+        if notes:
+            warnings.warn(f"the map leaves out: {'; '.join(notes)}", stacklevel=2)
         take = [(split, group["row"]) for split, group in self.table.groupby("split", sort=False)]
         self.labels = np.concatenate([(labels[s] if labels else labels_of(parts[s]))[rows] for s, rows in take])
         unknown = np.full((len(self.table), len(schema)), np.nan, np.float32)
@@ -92,7 +95,7 @@ class MapExplorer(Explorer):
         self.caption, self.hovered, self.pictures = (widgets.HTML() for _ in range(3))
         self.hovered.layout = {"width": "110px"}
         asked = [self.near] if encoder is None else [self.phrase, self.near, self.upload]
-        self.scatter.widget.layout = {"width": "auto", "flex": "1 1 300px"}
+        self.scatter.widget.add_class("map").layout = {"width": "auto", "flex": "1 1 300px"}
         seen = widgets.HBox([self.scatter.widget, self.hovered])
         super().__init__(row(self.colour, self.attribute, *asked), seen, self.caption, self.pictures)
         self.answer(self._paint, self.colour, self.attribute)
@@ -134,7 +137,8 @@ class MapExplorer(Explorer):
         hidden = f" {missing.sum():,} images whose {name} is unknown are hidden." if missing.any() else ""
         self.caption.value = (
             f"<small>{len(self.table):,} images; {self.layout_name} of their pooled features. Coloured by {text(name)}."
-            f"{hidden} Point at an image to see it; circle several with the lasso.</small>"
+            f"{hidden} Point at an image to see it; circle several with the lasso."
+            f"{text(self.note)}</small>"
         )
 
     def _by_label(self, a):
@@ -234,11 +238,11 @@ def _edges(places):
 
 
 def _points(parts, stores, most):
-    """The images that have features: a table with `split`, `row`, `image_id` and `identity`; unit features (n, D)."""
+    """The images that have features: their table, their features (n, D) at length 1, and notes on the others."""
     notes, tables, features = [], [], []
     for split, part in parts.items():
         if split not in stores:
-            notes.append(f"the {len(part):,} images of {split} have no features")
+            notes.append(f"{len(part):,} images of {split} without features")
             continue
         if len(stores[split]) != len(part):
             counts = f"features of {len(stores[split]):,} images for the {len(part):,} of {split}"
@@ -246,7 +250,7 @@ def _points(parts, stores, most):
         pooled = stores[split].pooled
         usable = (pooled.isfinite().all(1) & (pooled != 0).any(1)).numpy()
         if not usable.all():
-            notes.append(f"{(~usable).sum():,} images of {split} have features that are zero or not finite")
+            notes.append(f"{(~usable).sum():,} images of {split} whose features are zero or not finite")
         table = pd.DataFrame({"split": split, "row": np.arange(len(part)), "image_id": part["image_id"][:]})
         if "identity" in part.column_names:
             table["identity"] = part["identity"][:]
@@ -256,9 +260,7 @@ def _points(parts, stores, most):
         raise BadInput(f"no image has features ({'; '.join(notes) or 'no split'}): nothing can be put on a map")
     table, unit = pd.concat(tables, ignore_index=True), torch.cat(features)
     if len(table) > most:
-        notes.append(f"{most:,} of {len(table):,} images are drawn at random")
+        notes.append(f"{len(table) - most:,} of {len(table):,} images, drawn at random, to keep {most:,}")
         keep = np.sort(np.random.default_rng(0).permutation(len(table))[:most])
         table, unit = table.iloc[keep].reset_index(drop=True), unit[torch.from_numpy(keep)]
-    if notes:
-        warnings.warn(f"the map: {'; '.join(notes)}", stacklevel=3)
-    return table, unit
+    return table, unit, notes
