@@ -8,6 +8,7 @@ from .encode.hub import available_encoders as available_encoders
 from .encode.prompts import load_prompts as load_prompts
 from .errors import BadInput as BadInput
 from .learn.head import VLMPARHead as VLMPARHead
+from .learn.label_issues import label_issues as label_issues
 from .learn.plan import score_method as score_method
 from .learn.train import fit as fit
 from .learn.train import predict as predict
@@ -21,6 +22,7 @@ from .schema import schema as schema
 from .show.explorers import AttributeExplorer as AttributeExplorer
 from .show.explorers import DatasetExplorer as DatasetExplorer
 from .show.explorers import ErrorExplorer as ErrorExplorer
+from .show.explorers import LabelExplorer as LabelExplorer
 from .show.explorers import MapExplorer as MapExplorer
 from .show.explorers import PromptExplorer as PromptExplorer
 from .show.explorers import ThresholdExplorer as ThresholdExplorer

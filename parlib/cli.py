@@ -36,6 +36,7 @@ Workers = Annotated[int | None, Option(help="processes that decode (default: one
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
 Partition = Annotated[str | None, Option(help="of PETA: 0..4, identity-disjoint-seed0, or the file of an index")]
+Corrections = Annotated[str | None, Option(metavar="CSV", help="people's decisions on labels, applied and recorded")]
 SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")
 ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _files(**files: str | None) -> dict[str, Any]:
-    """Options of `read_release`, which refuses them for other benchmarks than folder."""
+    """Options of `read_release`, which refuses what a benchmark does not have."""
     return {name: os.path.abspath(path) if os.path.exists(path) else path for name, path in files.items() if path}
 
 
@@ -148,6 +149,7 @@ def train(
     preset: Annotated[str | None, Option(help="head: paper, compact or recommended (default: the profile's)")] = None,
     language: Annotated[str | None, Option(help="of the prompts (default: en)")] = None,
     view: View = None,
+    corrections: Corrections = None,
     partition: Partition = None,
     train_on: Annotated[str, Option(help="train or trainval; val is then among what it is trained on")] = "train",
     epochs: Annotated[int | None, OfProfile] = None,
@@ -176,7 +178,7 @@ def train(
         f"head {head['preset']}, {options.epochs} epochs of batches of {options.batch_size}, learning rate "
         f"{options.lr:g}, loss {options.loss}"
     )
-    files = _files(table=table, schema=schema, partition=partition)
+    files = _files(table=table, schema=schema, partition=partition, corrections=corrections)
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
     for seed in numbers:
         run = out if len(numbers) == 1 else out / f"seed{seed}"
@@ -201,6 +203,7 @@ def baselines(
     seeds: Annotated[list[int] | None, Option("--seeds", "--seed", help="of the trained probes (default: 0)")] = None,
     more_seeds: Annotated[list[int] | None, Argument(hidden=True)] = None,
     view: View = None,
+    corrections: Corrections = None,
     partition: Partition = None,
     cache: Cache = None,
 ) -> None:
@@ -211,7 +214,9 @@ def baselines(
     from parlib.learn.run import baseline_records
     from parlib.measure.records import write_record
 
-    release = read_release(benchmark, root, **_files(table=table, schema=schema, partition=partition))
+    release = read_release(
+        benchmark, root, **_files(table=table, schema=schema, partition=partition, corrections=corrections)
+    )
     used = load_encoder(encoder, revision=revision)
     train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
@@ -232,6 +237,7 @@ def evaluate(
     benchmark: Annotated[str | None, Option(help="another than it was trained on, for runs with --view")] = None,
     table: Table = None,
     schema: SchemaFile = None,
+    corrections: Corrections = None,
     partition: Partition = None,
     cache: Annotated[Path | None, Option(help="folder for features (default: the one of its training)")] = None,
 ) -> None:
@@ -239,7 +245,7 @@ def evaluate(
     from parlib.files import json_text
     from parlib.learn.run import evaluate_run
 
-    files = _files(table=table, schema=schema, partition=partition) or None
+    files = _files(table=table, schema=schema, partition=partition, corrections=corrections) or None
     record = evaluate_run(run, split, root, cache, benchmark, files)
     shown = {name: record[name] for name in ("data", "tuned", "undefined_attributes", "undefined")}
     print(json_text({**shown, **record["scores"], "unit": "fraction"}))

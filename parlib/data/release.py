@@ -16,6 +16,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from parlib.data.corrections import correct
 from parlib.data.images import RGBImage, survey
 from parlib.errors import BadInput
 from parlib.schema import Schema
@@ -60,15 +61,19 @@ class Release:
     expected: dict[str, int] = field(default_factory=dict)  # split -> number of rows in the official release
     notes: list[str] = field(default_factory=list)  # what was left out or chosen, for the description and for `check`
     partition: str | None = None  # which of several ways to divide the images, where a benchmark has them
+    corrections: dict[str, Any] | None = None  # `sha256` of the file that was applied, and how many of each decision
 
     @property
     def kind(self) -> str:
-        """What the tree is, for records: `rendered`, `own`, `official` (the release's number of rows) or `other`."""
+        """What the tree is, for records: `rendered`, `own`, `official` (the release's number of rows) or `other`.
+
+        Corrected labels are not official ones.
+        """
         if (self.root / "rendered.json").is_file():
             return "rendered"
         if self.name == "folder":
             return "own"
-        return "other" if self.size_note(list(self.splits)) else "official"
+        return "other" if self.corrections or self.size_note(list(self.splits)) else "official"
 
     def listing(self, split: str) -> Listing:
         """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
@@ -96,7 +101,8 @@ class Release:
         if problems:
             raise BadInput("; ".join(problems[:3]))
         # What was chosen or left out is said where the data is used too, and not in `check` alone.
-        for note in [*self.size_note([split]), *([] if self.kind == "rendered" else self.notes)]:
+        notes = self.notes[:-1] if self.corrections else self.notes  # `correct` has warned of its own
+        for note in [*self.size_note([split]), *([] if self.kind == "rendered" else notes)]:
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
         # The schema rides with the labels column: it survives select, map, concatenate and save_to_disk.
@@ -164,7 +170,12 @@ def schema_of(dataset: datasets.Dataset) -> Schema:
 
 
 def load_benchmark(
-    name: str, root: str | os.PathLike, split: str | None = None, images: bool = True, **options: Any
+    name: str,
+    root: str | os.PathLike,
+    split: str | None = None,
+    images: bool = True,
+    corrections: str | os.PathLike | None = None,
+    **options: Any,
 ) -> datasets.Dataset:
     """One split of a benchmark.
 
@@ -173,6 +184,7 @@ def load_benchmark(
         root: the folder the release was unpacked into.
         split: `train`, `val`, `trainval`, `test` or `all`; `folder` alone may leave it out, which means `all`.
         images: False reads the annotation file alone.
+        corrections: a table of people's decisions on labels to apply; see `parlib.data.corrections`.
         **options: of the benchmark's `read`: `partition` and `attributes` for peta, `seed` for market1501,
             `table` and `schema` for folder.
 
@@ -184,7 +196,7 @@ def load_benchmark(
     Raises:
         BadInput: naming the path or name, what was looked for and what exists.
     """
-    release = read_release(name, root, images=images, **options)
+    release = read_release(name, root, images=images, corrections=corrections, **options)
     if split is None and name != "folder":
         raise BadInput(f"{name} needs a split: {', '.join(release.splits)} or trainval")
     return release.dataset(split or "all", images)
@@ -217,8 +229,14 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     return arrays
 
 
-def read_release(name: str, root: str | os.PathLike, images: bool = True, **options: Any) -> Release:
-    """Every split of a benchmark as listed, including faulty rows."""
+def read_release(
+    name: str,
+    root: str | os.PathLike,
+    images: bool = True,
+    corrections: str | os.PathLike | None = None,
+    **options: Any,
+) -> Release:
+    """Every split of a benchmark as listed, including faulty rows, with `corrections` applied where there are any."""
     if name not in BENCHMARKS:
         raise BadInput(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     read = import_module(f"parlib.data.{name}").read
@@ -226,4 +244,5 @@ def read_release(name: str, root: str | os.PathLike, images: bool = True, **opti
     for option in options:
         if option not in known:
             raise BadInput(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
-    return read(root, images=images, **options)
+    release = read(root, images=images, **options)
+    return correct(release, corrections) if corrections else release

@@ -12,7 +12,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -54,6 +54,11 @@ def embeddings(encoder: Encoder, prompts: Prompts) -> Tensor:
     return torch.stack([F.normalize(each, dim=-1).mean(0) for each in wordings])
 
 
+def logistic_probe(C: float = 0.1) -> Pipeline:
+    """Logistic regression on standardised features; C is the inverse strength of the L2 penalty."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500))
+
+
 def linear_probe(
     train: Data, stores: Sequence[FeatureStore], C: float = 0.1, patches: bool = False
 ) -> list[np.ndarray]:
@@ -69,7 +74,7 @@ def linear_probe(
         known = labels[:, a] >= 0
         if len(np.unique(labels[known, a])) < 2:
             continue
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500))
+        probe = logistic_probe(C)
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             probe.fit(features[known], labels[known, a])
         for scores, one in zip(out, stores, strict=True):

@@ -59,6 +59,7 @@ def prepare(
         "items_sha256": digest(list(dataset["image_id"])),
         "labels_sha256": digest(labels.tolist()),
         **({"view": view} if view else {}),
+        **({"corrections": release.corrections} if release.corrections else {}),
     }
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
     return Split(store, labels, about, schema, identity)

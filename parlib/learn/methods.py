@@ -164,6 +164,8 @@ def run_method(method: Method, task: Task) -> Fitted:
     if method.kind != "zero-shot":
         about = task.train.about
         trained_on = {"benchmark": about["benchmark"], "view": about.get("view")}
+        if about.get("corrections"):
+            trained_on["corrections"] = about["corrections"]["sha256"]
         fitted.setting["trained_on"] = trained_on
         if about["split"] == "trainval":
             trained_on["split"] = "trainval"

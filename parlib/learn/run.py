@@ -174,8 +174,8 @@ def evaluate_run(
     root, kept = root or arguments.get("root"), Path(arguments.get("cache") or "")
     if not root or not (cache or (kept / "features").is_dir()):  # the run may come from another machine
         raise BadInput(f"{run}/run.json names no tree, or no cache with features, that is here: give --root, --cache")
-    if files is None and benchmark == trained_on:
-        files = arguments.get("files")
+    if set(files or {}) <= {"corrections"} and benchmark == trained_on:
+        files = {**(arguments.get("files") or {}), **(files or {})}
     release = read_release(benchmark, root, **(files or {}))
     schema = head_schema(release.schema, release.name, view)
     if head.names != schema.names:
@@ -187,7 +187,8 @@ def evaluate_run(
     scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
     rates = saved.get("train_positive_rates")  # older runs have none
     record = score(head.method, setting, rates, part, scores, head.thresholds.cpu().numpy())
-    write_record(record, run / (f"{split}.json" if benchmark == trained_on else f"{benchmark}-{split}.json"))
+    name = f"{split}-corrected" if release.corrections else split  # beside the record on the labels as released
+    write_record(record, run / (f"{name}.json" if benchmark == trained_on else f"{benchmark}-{name}.json"))
     return record
 
 

@@ -54,7 +54,7 @@ def make_record(
         setting: encoder, its identity, prompts, options, seed: whatever determines the scores; `selection`, where
             anything was chosen otherwise than on val.
         data: benchmark, kind of tree (`official`, `rendered`, `own`, `other`), split, hashes of the list and labels,
-            and, where known, `train_positive_rates` (A,).
+            `corrections` where labels were corrected, and, where known, `train_positive_rates` (A,).
         labels, scores, names: (N, A), (N, A), A; see `evaluate`.
         thresholds: (A,) tuned on val, or None where there was nothing to tune on.
         identities: N people, so that intervals are of another draw of people instead of images.
@@ -111,6 +111,7 @@ def comparison(record: dict[str, Any]) -> dict[str, Any]:
         "protocol": record["protocol"],
         "encoder": setting.get("identity") or setting.get("weights"),
         "selection": setting.get("selection", _CHOSEN_ON_VAL),
+        **({"corrections": data["corrections"]["sha256"]} if data.get("corrections") else {}),
     }
 
 

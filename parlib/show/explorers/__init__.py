@@ -3,6 +3,7 @@
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
+from parlib.show.explorers.label import LabelExplorer
 from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.page import tabs
 from parlib.show.explorers.prompt import PromptExplorer
@@ -12,6 +13,7 @@ __all__ = [
     "AttributeExplorer",
     "DatasetExplorer",
     "ErrorExplorer",
+    "LabelExplorer",
     "MapExplorer",
     "PromptExplorer",
     "ThresholdExplorer",

@@ -10,6 +10,7 @@ import numpy as np
 
 from parlib.data import benchmark_root, read_release
 from parlib.data.check import recognise
+from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
 from parlib.data.release import BENCHMARKS, Release
 from parlib.encode.encoder import Encoder, load_encoder
@@ -24,6 +25,7 @@ from parlib.profile import profile as make_profile
 from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
+from parlib.show.explorers.label import LabelExplorer
 from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
@@ -146,6 +148,12 @@ def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[s
         explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store)
     stores = {split: part.store for split, part in prepared.items()}
     explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
+    part = prepared.get("train", test)
+    if part.schema.names == release.schema.names and (part.labels >= 0).any():  # without a view
+        split = part.about["split"]
+        file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
+        path = part.store.folder.parents[1] / "corrections" / file
+        explorers["Labels"] = LabelExplorer(release, part, splits[split], path)
     return _tab(explorers)
 
 

@@ -1,0 +1,91 @@
+"""Corrections of labels: a small table of people's decisions, kept beside the release and applied when it is read."""
+
+import hashlib
+import os
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from parlib.data.formats import read_table
+from parlib.errors import BadInput
+from parlib.files import plain_cell, reading, write_atomic
+
+COLUMNS = ("image", "attribute", "label", "decision", "who", "when", "why", "annotation")
+DECISIONS = ("keep", "flip", "unknown")
+
+
+def annotation_sha256(source: str | os.PathLike) -> str:
+    """SHA-256 of a release's annotation file: corrections of one edition do not fit another."""
+    with reading(source, "annotation file"):
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+
+
+def read_corrections(path: str | os.PathLike) -> pd.DataFrame:
+    """Decisions as text in `COLUMNS`, one row each; `BadInput` for another table."""
+    table = read_table(path)
+    if lacking := [name for name in COLUMNS if name not in table]:
+        raise BadInput(f"{path}: no column {', '.join(lacking)}; a table of corrections has {', '.join(COLUMNS)}")
+    return table[list(COLUMNS)].astype(str)
+
+
+def decide(
+    path: str | os.PathLike, annotation: str, image: str, attribute: str, label: int, decision: str, who: str, why: str
+) -> None:
+    """Write one decision (keep, flip, unknown) on a label (1 or 0) to the file, whole or not at all.
+
+    It takes the place of an earlier one by the same person; those of others stay, and `correct` refuses two that
+    disagree. `annotation` is that of `annotation_sha256`.
+    """
+    old = read_corrections(path) if Path(path).exists() else pd.DataFrame(columns=list(COLUMNS))
+    who, why = (plain_cell(" ".join(words.split())) for words in (who, why))
+    row = image, attribute, str(int(label)), decision, who, datetime.now(UTC).isoformat(timespec="seconds"), why
+    same = (old["image"] == image) & (old["attribute"] == attribute) & (old["who"] == who)
+    table = pd.concat([old[~same], pd.DataFrame([[*row, annotation]], columns=list(COLUMNS))])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, table.to_csv(index=False))
+
+
+def correct(release, path):
+    """A `Release` with the decisions of a file applied, counted in its notes and in a warning, and its hash kept.
+
+    Raises:
+        BadInput: for another annotation file, an image or attribute that is not there, a label that is not the
+            release's, an unknown decision, or two decisions that disagree; it names file, row and remedy.
+    """
+    table, annotation = read_corrections(path), annotation_sha256(release.source)
+    place = {image: (split, i) for split, listing in release.splits.items() for i, image in enumerate(listing.names)}
+    labels = {split: listing.labels.copy() for split, listing in release.splits.items()}
+    names, first, count = release.schema.names, {}, dict.fromkeys(DECISIONS, 0)
+    for row, (image, attribute, label, decision, who, _, _, made_for) in enumerate(table.itertuples(index=False), 1):
+        where, key = f"{path}: row {row}", (image, attribute)
+        if made_for != annotation:
+            edition = f"is for annotation {made_for[:12]!r}, {release.source} is {annotation[:12]}"
+            raise BadInput(f"{where} {edition}; take the release it was made for, or decide again")
+        if image not in place or attribute not in names:
+            missing = f"image {image!r}" if image not in place else f"attribute {attribute!r}"
+            raise BadInput(f"{where} corrects {missing}, which {release.source} does not have; remove the row")
+        if decision not in DECISIONS:
+            raise BadInput(f"{where} decides {decision!r}; write {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
+        split, i = place[image]
+        a = names.index(attribute)
+        listed = release.splits[split].labels[i, a]
+        if label not in ("0", "1") or int(label) != listed:
+            raise BadInput(f"{where} is about label {label}, the release has {listed}; decide again on this label")
+        if key in first:
+            other, one, person = first[key]
+            if one != decision:
+                both = f"{who or 'somebody'} decides {decision} on {image} {attribute}, row {other} ({person}) {one}"
+                raise BadInput(f"{where}: {both}; agree on one, and remove the other row")
+            continue
+        first[key] = row, decision, who or "somebody"
+        count[decision] += 1
+        labels[split][i, a] = {"keep": listed, "flip": 1 - listed, "unknown": -1}[decision]
+    done = f"{path}: {count['flip']:,} labels flipped, {count['unknown']:,} made unknown, {count['keep']:,} kept"
+    warnings.warn(f"{done}; numbers on corrected labels are not those of the official ones", stacklevel=3)
+    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    splits = {split: replace(one, labels=np.asarray(labels[split], np.int8)) for split, one in release.splits.items()}
+    return replace(release, splits=splits, notes=[*release.notes, f"{done}."], corrections={"sha256": sha256, **count})

@@ -1,0 +1,113 @@
+"""Labels that are most likely wrong, one by one: keep, flip or make unknown, by button or by key."""
+
+import getpass
+import os
+from pathlib import Path
+
+import datasets
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from parlib.data.corrections import annotation_sha256, decide, read_corrections
+from parlib.data.release import Release
+from parlib.errors import BadInput
+from parlib.learn.inputs import Split
+from parlib.learn.label_issues import label_issues
+from parlib.show.explorers.panel import Explorer, control, picture, row, text
+
+_NEXT = 8  # crops that follow
+_KEYS = {"keep": "Keep (k)", "flip": "Flip (f)", "unknown": "Unknown (u)", "back": "Back (b)"}
+
+
+class LabelExplorer(Explorer):
+    """Controls `attribute`, `who`, `why`, `buttons`; view `pictures`; the decisions go to the file `path`.
+
+    Args:
+        release: the labels as released, without corrections.
+        split: of `prepare`, without a view.
+        dataset: its images.
+        path: of the corrections, which `load_benchmark(..., corrections=path)` applies.
+    """
+
+    def __init__(self, release: Release, split: Split, dataset: datasets.Dataset, path: str | os.PathLike):
+        self.release, self.split, self.dataset, self.path = release, split, dataset, Path(path)
+        self.annotation = annotation_sha256(release.source)
+        self.attribute = control(widgets.Dropdown, "Attribute", options=split.schema.names)
+        self.who = control(widgets.Text, "Who", value=_user())
+        self.why = control(widgets.Text, "Why", placeholder="the strap is a camera's")
+        self.buttons = {}
+        for name, title in _KEYS.items():
+            self.buttons[name] = widgets.Button(description=title, tooltip=title)
+            self.buttons[name].on_click(lambda button, name=name: self._press(name))
+        self.pictures, self.found = widgets.HTML(), {}
+        self.place = control(widgets.IntText, "Rank", value=0)  # of the label shown, 0 the most suspicious
+        chosen = row(self.attribute, self.who, self.why)
+        super().__init__(chosen, row(*self.buttons.values()), self.pictures)
+        self.answer(self._choose, self.attribute)
+        self.answer(self._draw, self.place)
+
+    def issues(self) -> pd.DataFrame:
+        """`label_issues` of the chosen attribute and the `decision` by this person on each, nan where there is none."""
+        name = self.attribute.value
+        if name not in self.found:
+            table = label_issues(self.split, [name])
+            self.found[name] = table.assign(image=[self.dataset[int(i)]["image_id"] for i in table["row"]])
+        table = self.found[name]
+        if not len(table):
+            raise BadInput(f"{name} is too rare in {self.split.about['split']} to find wrong labels of it.")
+        done = {}
+        if self.path.exists():
+            saved = read_corrections(self.path)
+            saved = saved[(saved["attribute"] == name) & (saved["who"] == self.who.value.strip())]
+            done = dict(zip(saved["image"], saved["decision"], strict=True))
+        return table.assign(decision=table["image"].map(done))
+
+    def _choose(self):
+        open_ = np.flatnonzero(self.issues()["decision"].isna())
+        self.place.value = int(open_[0]) if len(open_) else 0
+        self._draw()
+
+    def _press(self, name):
+        try:
+            table = self.issues()
+            if name == "back":
+                self.place.value = max(0, self.place.value - 1)
+                return
+            if not (who := self.who.value.strip()):
+                raise BadInput("Say who decides first.")
+            one = table.iloc[self.place.value]
+            answer = (one["image"], one["attribute"], one["label"], name, who, self.why.value)
+            decide(self.path, self.annotation, *answer)
+            if self.place.value + 1 < len(table):
+                self.place.value += 1
+            else:
+                self._draw()
+        except BadInput as error:
+            self.say(error)
+
+    def _draw(self):
+        table = self.issues()
+        shown = table.iloc[self.place.value : self.place.value + 1 + _NEXT]
+        first = shown.iloc[0]
+        answer = "yes" if first["label"] else "no"
+        agree = "" if np.isnan(first["agree"]) else f" Of the person's other labels {100 * first['agree']:.0f} % agree."
+        figures = [
+            picture(self.dataset[int(one.row)]["image"], f"{one.image}: {one.label:d}, p = {one.score:.2f}", size)
+            for one, size in zip(shown.itertuples(), [320, *[120] * _NEXT], strict=False)
+        ]
+        decided = "" if pd.isna(first["decision"]) else f" You decided: {text(first['decision'])}."
+        self.pictures.value = (
+            f"<b>{text(first['attribute'])} is labelled {answer}; the probe says {first['score']:.2f} for yes.</b>"
+            f"{agree}{decided}<div class='flow'>{''.join(figures)}</div><small>Rank {self.place.value + 1:,} of"
+            f" {len(table):,} labels by suspicion; {table['issue'].sum():,} are likely wrong,"
+            f" {table['decision'].notna().sum():,} decided. Then come the next {len(shown) - 1}. Decisions are saved in"
+            f" {text(str(self.path))}; load_benchmark(..., corrections=FILE) applies them.</small>"
+        )
+
+
+def _user():
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user on this system
+        return ""
