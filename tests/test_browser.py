@@ -87,6 +87,7 @@ CONTROLS = {
     "Thresholds": {"Attribute", "Threshold"},
     "Errors": {"Attribute", "false positives", "false negatives", "image", "group", "show attention"},
     "Map": {"Colour", "Attribute", "Any phrase", "Nearest to", "Upload a picture"},
+    "Labels": {"Attribute", "Who", "Why", "Keep", "Flip", "Unknown", "Back", "Rank"},
 }
 
 
@@ -282,6 +283,20 @@ def circle(page, box):
         if not i:
             page.mouse.down()
     page.mouse.up()
+
+
+@explorers("Labels")
+def test_labels_are_decided_by_keys_and_kept_in_the_file(tab, places):
+    tab.get_by_text(re.compile("^Rank 1 of 60 labels")).wait_for()
+    enter(tab, "Who", "Ada")
+    enter(tab, "Why", "fkub, no key press")
+    tab.get_by_role("button", name="Keep").focus()
+    appears(tab, re.compile("^Rank 2 of 60 labels"), tab.page.keyboard.press, "f")
+    appears(tab, re.compile("^Rank 3 of 60 labels.* 2 decided"), tab.page.keyboard.press, "u")
+    appears(tab, "You decided: unknown", tab.page.keyboard.press, "b")
+    (file,) = Path(places["PARLIB_CACHE"]).glob("corrections/pa100k-*.csv")
+    rows = [line.split(",") for line in file.read_text().splitlines()]
+    assert [row[3:5] for row in rows] == [["decision", "who"], ["flip", "Ada"], ["unknown", "Ada"]]
 
 
 @pytest.mark.parametrize("width", [1280, 800])

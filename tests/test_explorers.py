@@ -370,7 +370,7 @@ def test_the_page_opens_on_a_run_and_on_any_folder(rendered_market, tmp_path):
     """A model of PA-100K on its own kind of tree, on another benchmark, on labels of one's own and on bare pictures."""
     five = ("One image", "Data", "Prompts", "Thresholds", "Errors")
     market = run_tabs("nano-pa100k", rendered_market, tmp_path)
-    assert market.titles == (*five[:3], "Map"), "no attribute in common: no thresholds, no errors"
+    assert market.titles == (*five[:3], "Map", "Labels"), "no attribute in common: no thresholds, no errors"
     pictures = shutil.copytree(EXAMPLES, tmp_path / "own", ignore=shutil.ignore_patterns("*.json", "*.csv"))
     bare = run_tabs("nano-pa100k", pictures)
     assert bare.titles == five[:1] and "No truth is known" in bare.children[0].verdict.value
@@ -378,7 +378,7 @@ def test_the_page_opens_on_a_run_and_on_any_folder(rendered_market, tmp_path):
     rows = [f"{name},{i % 2},{i % 3 == 0:d}" for i, name in enumerate(names)]
     (pictures / "labels.csv").write_text("\n".join(["image,Hat,Scarf", *rows]))
     own = run_tabs("nano-pa100k", pictures, tmp_path)
-    assert own.titles == (*five, "Map")
+    assert own.titles == (*five, "Map", "Labels")
     assert "of 1 answers are right" in own.children[0].verdict.value, "attributes without labels are unknown"
     assert all("<progress" not in explorer.message.value for explorer in own.children)
     for wrong, words in (

@@ -21,7 +21,7 @@ _KEYS = {"keep": "Keep (k)", "flip": "Flip (f)", "unknown": "Unknown (u)", "back
 
 
 class LabelExplorer(Explorer):
-    """Controls `attribute`, `who`, `why`, `buttons`; view `pictures`; the decisions go to the file `path`.
+    """Controls `attribute`, `who`, `why`, `rank`, `buttons`; view `pictures`; the decisions go to the file `path`.
 
     Args:
         release: the labels as released, without corrections.
@@ -41,11 +41,11 @@ class LabelExplorer(Explorer):
             self.buttons[name] = widgets.Button(description=title, tooltip=title)
             self.buttons[name].on_click(lambda button, name=name: self._press(name))
         self.pictures, self.found = widgets.HTML(), {}
-        self.place = control(widgets.IntText, "Rank", value=0)  # of the label shown, 0 the most suspicious
+        self.rank = control(widgets.BoundedIntText, "Rank", min=1, value=1)  # of the label shown
         chosen = row(self.attribute, self.who, self.why)
-        super().__init__(chosen, row(*self.buttons.values()), self.pictures)
+        super().__init__(chosen, row(*self.buttons.values(), self.rank), self.pictures)
         self.answer(self._choose, self.attribute)
-        self.answer(self._draw, self.place)
+        self.answer(self._draw, self.rank)
 
     def issues(self) -> pd.DataFrame:
         """`label_issues` of the chosen attribute and the `decision` by this person on each, nan where there is none."""
@@ -64,42 +64,43 @@ class LabelExplorer(Explorer):
         return table.assign(decision=table["image"].map(done))
 
     def _choose(self):
-        open_ = np.flatnonzero(self.issues()["decision"].isna())
-        self.place.value = int(open_[0]) if len(open_) else 0
+        table = self.issues()
+        undecided = np.flatnonzero(table["decision"].isna())
+        self.rank.max = len(table)
+        self.rank.value = int(undecided[0]) + 1 if len(undecided) else 1
         self._draw()
 
     def _press(self, name):
         try:
             table = self.issues()
             if name == "back":
-                self.place.value = max(0, self.place.value - 1)
+                self.rank.value -= 1
                 return
             if not (who := self.who.value.strip()):
                 raise BadInput("Say who decides first.")
-            one = table.iloc[self.place.value]
+            one = table.iloc[self.rank.value - 1]
             answer = (one["image"], one["attribute"], one["label"], name, who, self.why.value)
             decide(self.path, self.annotation, *answer)
-            if self.place.value + 1 < len(table):
-                self.place.value += 1
-            else:
+            if self.rank.value == len(table):
                 self._draw()
+            self.rank.value += 1  # not beyond the last
         except BadInput as error:
             self.say(error)
 
     def _draw(self):
         table = self.issues()
-        shown = table.iloc[self.place.value : self.place.value + 1 + _NEXT]
+        shown = table.iloc[self.rank.value - 1 :][: 1 + _NEXT]
         first = shown.iloc[0]
         answer = "yes" if first["label"] else "no"
         agree = "" if np.isnan(first["agree"]) else f" Of the person's other labels {100 * first['agree']:.0f} % agree."
         figures = [
             picture(self.dataset[int(one.row)]["image"], f"{one.image}: {one.label:d}, p = {one.score:.2f}", size)
-            for one, size in zip(shown.itertuples(), [320, *[120] * _NEXT], strict=False)
+            for one, size in zip(shown.itertuples(), [360, *[170] * _NEXT], strict=False)
         ]
         decided = "" if pd.isna(first["decision"]) else f" You decided: {text(first['decision'])}."
         self.pictures.value = (
             f"<b>{text(first['attribute'])} is labelled {answer}; the probe says {first['score']:.2f} for yes.</b>"
-            f"{agree}{decided}<div class='flow'>{''.join(figures)}</div><small>Rank {self.place.value + 1:,} of"
+            f"{agree}{decided}<div class='flow'>{''.join(figures)}</div><small>Rank {self.rank.value:,} of"
             f" {len(table):,} labels by suspicion; {table['issue'].sum():,} are likely wrong,"
             f" {table['decision'].notna().sum():,} decided. Then come the next {len(shown) - 1}. Decisions are saved in"
             f" {text(str(self.path))}; load_benchmark(..., corrections=FILE) applies them.</small>"

@@ -149,7 +149,8 @@ def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[s
     stores = {split: part.store for split, part in prepared.items()}
     explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
     part = prepared.get("train", test)
-    if part.schema.names == release.schema.names and (part.labels >= 0).any():  # without a view
+    as_released = part.schema.names == release.schema.names and not release.corrections
+    if as_released and (part.labels >= 0).any():
         split = part.about["split"]
         file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
         path = part.store.folder.parents[1] / "corrections" / file
