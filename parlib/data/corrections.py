@@ -59,7 +59,8 @@ def correct(release, path):
     table, annotation = read_corrections(path), annotation_sha256(release.source)
     place = {image: (split, i) for split, listing in release.splits.items() for i, image in enumerate(listing.names)}
     labels = {split: listing.labels.copy() for split, listing in release.splits.items()}
-    names, first, count = release.schema.names, {}, dict.fromkeys(DECISIONS, 0)
+    names, count = release.schema.names, dict.fromkeys(DECISIONS, 0)
+    first: dict[tuple[str, str], tuple[int, str, str]] = {}
     for row, (image, attribute, label, decision, who, _, _, made_for) in enumerate(table.itertuples(index=False), 1):
         where, key = f"{path}: row {row}", (image, attribute)
         if made_for != annotation:

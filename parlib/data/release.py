@@ -209,6 +209,7 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     """
     if name not in BENCHMARKS[:-1]:
         raise BadInput(f"unknown benchmark {name!r} for an audit; known: {', '.join(BENCHMARKS[:-1])}")
+    each: list[dict[str, Any]]
     each = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
     releases = [read_release(name, root, images=False, **options) for options in each]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]

@@ -40,7 +40,8 @@ class LabelExplorer(Explorer):
         for name, title in _KEYS.items():
             self.buttons[name] = widgets.Button(description=title, tooltip=title)
             self.buttons[name].on_click(lambda button, name=name: self._press(name))
-        self.pictures, self.found = widgets.HTML(), {}
+        self.pictures = widgets.HTML()
+        self.found: dict[str, pd.DataFrame] = {}
         self.rank = control(widgets.BoundedIntText, "Rank", min=1, value=1)  # of the label shown
         chosen = row(self.attribute, self.who, self.why)
         super().__init__(chosen, row(*self.buttons.values(), self.rank), self.pictures)

@@ -3,6 +3,7 @@
 import importlib.util
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import datasets
 import ipywidgets as widgets
@@ -59,7 +60,8 @@ class MapExplorer(Explorer):
             import jscatter
         except ImportError:
             raise BadInput("the map needs jupyter-scatter: pip install 'parlib[explore]'") from None
-        self.parts, self.schema, self.encoder = parts, schema, encoder
+        self.parts, self.schema = parts, schema
+        self.encoder: Any = encoder
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
         self.table, self.features, notes = _points(parts, stores, most)
         self.note = f" Left out: {'; '.join(notes)}." if notes else ""
