@@ -96,10 +96,10 @@ class MapExplorer(Explorer):
         self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
         self.caption, self.hovered, self.pictures = (widgets.HTML() for _ in range(3))
         self.hovered.layout = {"width": "110px"}
-        asked = [self.near] if encoder is None else [self.phrase, self.near, self.upload]
+        inputs = [self.near] if encoder is None else [self.phrase, self.near, self.upload]
         self.scatter.widget.add_class("map").layout = {"width": "auto", "flex": "1 1 300px"}
         seen = widgets.HBox([self.scatter.widget, self.hovered])
-        super().__init__(row(self.colour, self.attribute, *asked), seen, self.caption, self.pictures)
+        super().__init__(row(self.colour, self.attribute, *inputs), seen, self.caption, self.pictures)
         self.answer(self._paint, self.colour, self.attribute)
         self.answer(self._ask, self.phrase)
         self.answer(self._near, self.near)
