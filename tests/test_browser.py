@@ -367,8 +367,8 @@ def test_notebook_1_runs_in_jupyterlab(new_page, lab):
 @pytest.mark.long
 def test_notebook_6_runs_in_jupyterlab_and_answers(new_page, lab, tmp_path):
     page = run_all(new_page(), lab, "06_explore", "6 · Explore")
-    page.get_by_text("five explorers answer: True").wait_for(timeout=NOTEBOOK)
-    one, data, prompts, threshold, errors = page.locator(".par").all()
+    page.get_by_text("seven explorers answer: True").wait_for(timeout=NOTEBOOK)
+    one, data, prompts, threshold, errors, places, wrong = page.locator(".par").all()
     appears(one, "Backpack: attention", press, one, "Backpack")
     appears(one, "Zero-shot score", enter, one, "Any phrase", "a man in a red coat")
     Image.new("RGB", (60, 160), "red").save(tmp_path / "mine.png")
@@ -378,7 +378,9 @@ def test_notebook_6_runs_in_jupyterlab_and_answers(new_page, lab, tmp_path):
     appears(prompts, "somebody in long trousers", enter, prompts, "Your wording", "somebody in long trousers")
     changes(threshold, slide, threshold, "Threshold", "End")
     changes(errors, select, errors, "Attribute", "UpperLogo")
+    appears(places, "Coloured by split", select, places, "Colour", "split")
+    appears(wrong, "Rank 2 of 60", press, wrong, "Keep")
     assert page.evaluate("document.body.dataset.jpThemeLight") == "false"
-    for explorer in (one, data, prompts, threshold, errors):
+    for explorer in (one, data, prompts, threshold, errors, places, wrong):
         assert explorer.evaluate(FAINT) == []
     no_error(page)

@@ -20,8 +20,12 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-# Box, what is typed into it, and the words that its answer brings.
-PHRASES = (("Any phrase", "a person in trousers", "patch similarity"), ("Your wording", "somebody female", "yours"))
+# Tab -> box, what is typed into it, and the words that its answer brings.
+PHRASES = {
+    "One image": ("Any phrase", "a person in trousers", "patch similarity"),
+    "Prompts": ("Your wording", "somebody female", "yours"),
+    "Map": ("Nearest to", "001601.jpg", "12 images selected."),
+}
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -102,11 +106,13 @@ def main():
         for tab in page.get_by_role("tab").all():
             tab.click()
             page.locator(".par:visible").wait_for()
-            for label, phrase, answer in PHRASES:
-                for box in page.get_by_label(label).locator("visible=true").all():
-                    box.fill(phrase)
-                    box.press("Enter")
-                    page.get_by_text(answer, exact=True).filter(visible=True).first.wait_for()
+            if tab.inner_text() in PHRASES:
+                label, phrase, answer = PHRASES[tab.inner_text()]
+                box = page.get_by_label(label).locator("visible=true")
+                box.fill(phrase)
+                box.press("Enter")
+                page.get_by_text(answer, exact=True).filter(visible=True).first.wait_for()
+            page.locator("progress").wait_for(state="detached")
             page.evaluate("document.activeElement.blur()")
             path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
             page.locator(".widget-tab").screenshot(path=path)

@@ -104,7 +104,8 @@ class LabelExplorer(Explorer):
             f"{agree}{decided}<div class='flow'>{''.join(figures)}</div><small>Rank {self.rank.value:,} of"
             f" {len(table):,} labels by suspicion; {table['issue'].sum():,} are likely wrong,"
             f" {table['decision'].notna().sum():,} decided. Then come the next {len(shown) - 1}. Decisions are saved in"
-            f" {text(str(self.path))}; load_benchmark(..., corrections=FILE) applies them.</small>"
+            f" <span title='{text(str(self.path.absolute()))}'>{text('/'.join(self.path.parts[-2:]))}</span>;"
+            " load_benchmark(..., corrections=FILE) applies them.</small>"
         )
 
 
