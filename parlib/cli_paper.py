@@ -1,5 +1,6 @@
-"""The commands about the paper: `parlib reproduce` (the plan), `audit` and `table`. `parlib.cli` holds the others."""
+"""Commands about the paper (`reproduce` is the plan, `audit`, `table`) and `demo`; `parlib.cli` has the others."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -138,3 +139,16 @@ def table(
         made, note = tables.benchmark_table(found, benchmark, protocol=protocol), tables.NOTE
         made = made[tables.chosen_columns(made, names)] if names else made
     print(tables.render(made, format, note))
+
+
+@app.command()
+def demo(
+    noise: Annotated[float, Option(min=0, max=1, help="share of noise in every pixel of the pictures")] = 0.0,
+    cache: Annotated[Path | None, Option(help="folder for pictures and features (default: as of the others)")] = None,
+    port: Annotated[int, Option(help="of the page, on this machine alone")] = 8866,
+    browser: Annotated[bool, Option("--browser/--no-browser", help="open the page in a browser")] = True,
+) -> None:
+    """Serve the explorers with the shipped model on people rendered here; needs no data and no network."""
+    from parlib.show.demo import demo as serve_demo
+
+    serve_demo(noise, (cache or Path(os.environ.get("PARLIB_CACHE") or "~/.cache/parlib")).expanduser(), port, browser)

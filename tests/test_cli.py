@@ -64,6 +64,7 @@ COMMANDS = [
     "export",
     "audit",
     "table",
+    "demo",
 ]
 
 
