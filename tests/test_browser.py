@@ -81,7 +81,17 @@ def tabs(new_page, places, tmp_path_factory):
 
 # Each explorer of the page, in its order, and the controls that it must have.
 CONTROLS = {
-    "One image": {"Image", "Upload a picture", "Any phrase", "Threshold", "for all attributes", "Hat", "Trousers"},
+    "One image": {
+        "Image",
+        "Upload a picture",
+        "Any phrase",
+        "Threshold",
+        "Previous",
+        "Next",
+        "for all attributes",
+        "Hat",
+        "Trousers",
+    },
     "Data": {"Has", "Has not", "Unknown", "Split", "Page"},
     "Prompts": {"Attribute", "Start from", "Your wording"},
     "Thresholds": {"Attribute", "Threshold"},

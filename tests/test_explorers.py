@@ -284,7 +284,12 @@ def test_prompts_are_ranked_by_average_precision(encoder, store, splits):
     assert changed(explorer.table, lambda: setattr(explorer.attribute, "value", "Trousers"))
     a = PA100K.index("Trousers")
     ap = {name: evaluate(labels[:, [a]], scores[:, None]).mAP for name, (_, scores) in explorer.found.items()}
+    best = [name for name in ap if round(100 * ap[name], 1) == round(100 * max(ap.values()), 1)]
+    assert len(best) > 1 and f"<b>{' and '.join(best)} tie</b>" in explorer.table.value
+    explorer.attribute.value = "Female"
+    ap = {name: evaluate(labels[:, [0]], scores[:, None]).mAP for name, (_, scores) in explorer.found.items()}
     assert f"<b>{max(ap, key=ap.get)} wins</b>" in explorer.table.value
+    explorer.attribute.value = "Trousers"
     assert explorer.wording.options == tuple(explorer.found)
     assert changed(explorer.prompt, lambda: setattr(explorer.wording, "value", "it 1"))
     assert "yours" not in explorer.table.value
@@ -356,6 +361,27 @@ def test_no_errors_are_a_message(scored, splits):
     explorer = ErrorExplorer(PA100K, splits["test"], labels, (labels == 1).astype(float))
     assert "No false positives of Female" in explorer.message.value and explorer.pictures.value == ""
     assert explorer.attention.disabled and "identity" not in explorer.by.options
+
+
+def test_one_error_of_one_image_does_not_rank_first(splits):
+    """Hat: 1 of 1 wrong; Glasses: 9 of 10 wrong; of all others none."""
+    labels = np.zeros((24, 26), np.int8)
+    hat, glasses = PA100K.index("Hat"), PA100K.index("Glasses")
+    labels[0, hat], labels[1:11, glasses] = 1, 1
+    scores = np.zeros((24, 26))
+    scores[:10, 0] = 0.9
+    explorer = ErrorExplorer(PA100K, splits["test"], labels, scores)
+    explorer.by.value = "group"
+    first, second = (explorer.pictures.value.index(name) for name in ("Glasses: 9 of 10", "Hat: 1 of 1"))
+    assert first < second
+
+
+def test_the_next_image_is_a_button_away(one):
+    one.step[1].click()
+    assert one.image.value == 1
+    one.step[-1].click()
+    one.step[-1].click()
+    assert one.image.value == one.image.max
 
 
 def test_errors_by_identity(rendered_market):

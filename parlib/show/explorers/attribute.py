@@ -22,10 +22,13 @@ from parlib.show.explorers.panel import Explorer, control, encode_phrases, overl
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 
 _NUMBERS = itertools.count()
+_STEPS = {-1: "Previous", 1: "Next"}
 
 
 class AttributeExplorer(Explorer):
-    """Controls `image`, `upload`, `attribute`, `threshold`, `everywhere`, `prompt`; views `crop`, `verdict`, `reply`.
+    """Controls `image`, `step`, `upload`, `attribute`, `threshold`, `everywhere`, `prompt`.
+
+    Views `crop`, `verdict`, `reply`.
 
     Args:
         encoder: `Encoder`.
@@ -59,6 +62,10 @@ class AttributeExplorer(Explorer):
         self.thresholds = np.full(len(schema), 0.5) if head is None else head.thresholds.cpu().numpy().astype(float)
         self.mark = f"par-{next(_NUMBERS)}"
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
+        self.step = {by: widgets.Button(description=f"{name} ({name[0].lower()})") for by, name in _STEPS.items()}
+        for by, button in self.step.items():
+            button.tooltip = button.description
+            button.on_click(lambda _, by=by: self.image.set_trait("value", (self.image.value + by) % len(dataset)))
         self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
         self.attribute = control(widgets.ToggleButtons, "Attributes", options=schema.names)
         self.threshold = control(widgets.FloatSlider, "Threshold", max=1, step=0.01, value=self.thresholds[0])
@@ -69,7 +76,7 @@ class AttributeExplorer(Explorer):
         left = widgets.VBox([self.crop, self.prompt, self.reply], layout={"width": "320px"})
         right = widgets.VBox([row(self.threshold, self.everywhere), self.verdict, self.attribute])
         right.layout = {"flex": "1 1 400px", "min_width": "0"}
-        super().__init__(self.bars, row(self.image, self.upload), row(left, right))
+        super().__init__(self.bars, row(self.image, *self.step.values(), self.upload), row(left, right))
         self.answer(self._choose, self.image)
         self.answer(self._take, self.upload)
         self.answer(self._look, self.attribute)

@@ -6,6 +6,7 @@ import datasets
 import ipywidgets as widgets
 import numpy as np
 import torch
+from scipy.stats import binomtest
 
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
@@ -71,7 +72,10 @@ class ErrorExplorer(Explorer):
         return self.labels[:, self.schema.index(self.attribute.value)] == label
 
     def _sections(self, rows):
-        """[(title, rows)]: all errors, or those of the six groups or identities with the largest share of errors."""
+        """[(title, rows)]: all errors, or those of the six groups or identities with the largest share of errors.
+
+        They are ranked by the low end of its 95 % interval (Wilson): one error of one image says little.
+        """
         candidates = self._candidates()
         if self.by.value == "image":
             return [(f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images", rows[:12])]
@@ -86,7 +90,8 @@ class ErrorExplorer(Explorer):
             if len(wrong):
                 share = len(wrong) / possible
                 title = f"{name}: {len(wrong):,} of {possible:,} wrong ({100 * share:.0f} %)"
-                found.append((-share, name, (title, wrong[:4])))
+                low = binomtest(len(wrong), int(possible)).proportion_ci(method="wilson").low
+                found.append((-low, name, (title, wrong[:4])))
         return [section for _, _, section in sorted(found, key=lambda each: each[:2])[:6]]
 
     def _draw(self):

@@ -155,7 +155,10 @@ def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[s
         file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
         path = part.store.folder.parents[1] / "corrections" / file
         explorers["Labels"] = LabelExplorer(release, part, splits[split], path)
-    return _tab(explorers)
+    kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
+    page = _tab(explorers)
+    page.heading = f"{release.name} ({kind}), split {name}, head {head.method}, encoder {encoder.name}"
+    return page
 
 
 def _columns(head, split):

@@ -86,7 +86,8 @@ class PromptExplorer(Explorer):
         table = pd.DataFrame(rows, columns=["wording", "phrase", "AP, %", "mean score"]).sort_values(
             "AP, %", ascending=False, kind="stable"
         )
-        best = f"{text(table['wording'].iloc[0])} wins"
+        first = table["wording"][table["AP, %"].round(1) == table["AP, %"].round(1).max()]
+        best = text(" and ".join(first)) + (" wins" if len(first) == 1 else " tie")
         if yes in (0, known):
             best = "Undefined, so no wording wins: " + ("every known image has it" if yes else "no known image has it")
         formats = {"AP, %": "{:.1f}".format, "mean score": "{:.3f}".format}
