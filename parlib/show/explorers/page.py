@@ -157,7 +157,7 @@ def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[s
         explorers["Labels"] = LabelExplorer(release, part, splits[split], path)
     kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
     page = _tab(explorers)
-    page.heading = f"{release.name} ({kind}), split {name}, head {head.method}, encoder {encoder.name}"
+    page.heading = f"{release.name} ({kind}), split {name}, {head.method}, encoder {encoder.name}"
     return page
 
 
