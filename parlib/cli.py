@@ -35,7 +35,7 @@ Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLI
 Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
-Partition = Annotated[str | None, Option(help="of PETA: 0..4, identity-disjoint-seed0, or the file of an index")]
+Partition = Annotated[str | None, Option(help="fold0of5-seed0; of PETA 0..4, identity-disjoint-seed0 or an index file")]
 Corrections = Annotated[str | None, Option(metavar="CSV", help="people's decisions on labels, applied and recorded")]
 SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")

@@ -2,10 +2,11 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parlib.data.partition import deal, disjoint, index_hash, read_index, rows_by_split, split_of_file
+from parlib.data import read_release
+from parlib.data.partition import deal, disjoint, fold, index_hash, read_index, rows_by_split, split_of_file
 from parlib.errors import BadInput
 
 NAMES = [f"{number:05d}.png" for number in range(1, 21)]
@@ -89,3 +90,53 @@ def test_a_pickle_is_refused_with_what_converts_it(tmp_path):
 def test_the_hash_of_an_index_knows_no_order():
     assert index_hash({"a": ["x", "y"], "b": ["z"]}) == index_hash({"b": ["z"], "a": ["y", "x"]})
     assert index_hash({"a": ["x"], "b": ["y", "z"]}) != index_hash({"a": ["x", "y"], "b": ["z"]})
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from("abcdefghijkl"), min_size=5, max_size=60), st.integers(2, 5), st.integers(0, 9))
+def test_folds_test_every_row_once_and_keep_people_together(keys, count, seed):
+    assume(len(set(keys)) >= count)
+    folds = [fold(f"fold{i}of{count}-seed{seed}", keys) for i in range(count)]
+    assert sorted(itertools.chain(*(rows["test"] for rows in folds))) == list(range(len(keys)))
+    for rows in folds:
+        assert rows["test"] and sorted(itertools.chain(*rows.values())) == list(range(len(keys)))
+        people = [{keys[row] for row in part} for part in rows.values()]
+        assert sum(map(len, people)) == len(set(keys)), "a person is in two splits"
+
+
+def test_a_fold_is_the_same_everywhere_and_of_its_size():
+    keys = [f"{number:06d}.jpg" for number in range(1, 1800)]
+    rows = fold("fold1of5-seed0", keys)
+    assert {split: len(part) for split, part in rows.items()} == {"train": 1259, "val": 180, "test": 360}
+    assert rows["test"][:3] == [5, 6, 14]
+    assert rows["test"] != fold("fold1of5-seed1", keys)["test"]
+
+
+@pytest.mark.parametrize("name", ["fold5of5-seed0", "fold0of1-seed0", "fold0of30-seed0", "fold0", "fold0of5"])
+def test_a_fold_that_does_not_exist_is_refused(name):
+    with pytest.raises(BadInput, match=f"no partition '{name}': give one as fold0of5-seed0"):
+        fold(name, NAMES)
+
+
+@pytest.mark.parametrize("benchmark", ["pa100k", "peta", "market1501"])
+def test_folds_of_a_benchmark(benchmark, request):
+    """Whatever the release's own splits: people together where they are known, and the fold named in the release."""
+    fixture = {"pa100k": "rendered", "peta": "rendered_peta", "market1501": "rendered_market"}[benchmark]
+    root = request.getfixturevalue(fixture)
+    whole = read_release(benchmark, root).listing("all")
+    made = [read_release(benchmark, root, partition=f"fold{i}of3-seed0") for i in range(3)]
+    assert sorted(itertools.chain(*(one.splits["test"].names for one in made))) == sorted(whole.names)
+    for i, release in enumerate(made):
+        assert release.partition == f"fold{i}of3-seed0" and release.kind == "rendered"
+        people = [set(part.identity or part.names) for part in release.splits.values()]
+        assert sum(map(len, people)) == len(set(whole.identity or whole.names))
+    data = made[0].dataset("test", images=False)
+    assert list(data["image_id"]) == made[0].splits["test"].names
+    with pytest.raises(BadInput, match="no partition 'fold3of3-seed0'"):
+        read_release(benchmark, root, partition="fold3of3-seed0")
+
+
+def test_an_index_called_fold_is_read_as_an_index(rendered_peta, tmp_path):
+    names = read_release("peta", rendered_peta).listing("all").names
+    (tmp_path / "fold1.json").write_text(json.dumps({"train": names[:5], "val": names[5:8], "test": names[8:]}))
+    assert read_release("peta", rendered_peta, partition=tmp_path / "fold1.json").splits["val"].names == names[5:8]

@@ -53,6 +53,25 @@ def deal(keys):
     return disjoint(keys, {split: max(1, round(share * len(keys))) for split, share in SHARES.items()}, seed=0)
 
 
+def fold(name, keys):
+    """Splits of a cross-validation: `fold0of5-seed0` is the first of five that share no row and hold every row in test.
+
+    Rows with one key stay together; of the rows that are not in test, one in eight is val (see `disjoint`).
+
+    Raises:
+        BadInput: another name, a fold that does not exist, or more folds than keys.
+    """
+    found = re.fullmatch(r"fold(\d+)of(\d+)-seed(\d+)", name)
+    number, count, seed = map(int, found.groups()) if found else (0, 0, 0)
+    if not (number < count and 1 < count <= len(set(keys))):
+        raise BadInput(f"no partition {name!r}: give one as fold0of5-seed0, from fold0 to fold4, with rows for each")
+    *first, last = range(count)
+    folds = disjoint(keys, {**dict.fromkeys(first, len(keys) / count), last: 0}, seed)
+    others = sorted(set(range(len(keys))).difference(folds[number]))
+    dealt = disjoint([keys[row] for row in others], {"val": round(len(others) / 8), "train": 0}, seed)
+    return {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | {"test": folds[number]}
+
+
 def split_of_file(path, root):
     """The split that a table is named by, such as `test_list.txt` or `val/metadata.csv` below `root`; None for none."""
     words = re.split(r"[^A-Za-z]+", path.stem) + ([] if path.parent == Path(root) else [path.parent.name])

@@ -7,7 +7,7 @@ import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from parlib.data.corrections import correct
 from parlib.data.images import RGBImage, survey
+from parlib.data.partition import fold
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
@@ -186,7 +187,7 @@ def load_benchmark(
         images: False reads the annotation file alone.
         corrections: a table of people's decisions on labels to apply; see `parlib.data.corrections`.
         **options: of the benchmark's `read`: `partition` and `attributes` for peta, `seed` for market1501,
-            `table` and `schema` for folder.
+            `table` and `schema` for folder; and of each `partition="fold0of5-seed0"`, see `read_release`.
 
     Returns:
         `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
@@ -237,9 +238,20 @@ def read_release(
     corrections: str | os.PathLike | None = None,
     **options: Any,
 ) -> Release:
-    """Every split of a benchmark as listed, including faulty rows, with `corrections` applied where there are any."""
+    """Every split of a benchmark as listed, including faulty rows, with `corrections` applied where there are any.
+
+    With `partition="fold0of5-seed0"` all its rows are dealt anew, by identity where known: see `partition.fold`.
+    """
     if name not in BENCHMARKS:
         raise BadInput(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+    partition = str(options.get("partition"))
+    if partition.startswith("fold") and not Path(partition).suffix:  # a published index is a file
+        del options["partition"]
+        release = read_release(name, root, images, corrections, **options)
+        whole = release.listing("all")
+        splits = {split: whole.rows(rows) for split, rows in fold(partition, whole.identity or whole.names).items()}
+        note = f"Partition {partition}, made by parlib by hash, {'by person' if whole.identity else 'image by image'}."
+        return replace(release, splits=splits, notes=[*release.notes, note], partition=partition)
     read = import_module(f"parlib.data.{name}").read
     known = [option for option in inspect.signature(read).parameters if option not in ("root", "images")]
     for option in options:

@@ -43,7 +43,7 @@ class Cell:
     method: Method
     seed: int
     train_on: str = "train"  # or trainval
-    partition: str | None = None  # of PETA; None is the release's own
+    partition: str | None = None  # of PETA, or a fold such as `fold0of5-seed0`; None is the release's own
     view: str | None = None  # train on the columns of a view of the schema
     tests: tuple[str, ...] = ()  # benchmarks; () is its own
 
