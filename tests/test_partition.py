@@ -1,5 +1,7 @@
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 from parlib.data import read_release
 from parlib.data.partition import deal, disjoint, fold, index_hash, read_index, rows_by_split, split_of_file
 from parlib.errors import BadInput
+from parlib.measure.records import read_records
 
+ROOT = Path(__file__).parents[1]
 NAMES = [f"{number:05d}.png" for number in range(1, 21)]
 
 
@@ -116,6 +120,23 @@ def test_a_fold_is_the_same_everywhere_and_of_its_size():
 def test_a_fold_that_does_not_exist_is_refused(name):
     with pytest.raises(BadInput, match=f"no partition '{name}': give one as fold0of5-seed0"):
         fold(name, NAMES)
+
+
+def test_the_kept_folds_test_every_image_once_and_are_those_of_the_table():
+    """And hold no score, label or name of a single image of the real sample."""
+    table = json.loads((ROOT / "benchmarks" / "results" / "folds.json").read_text())
+    folder = ROOT / "records" / "sample-folds"
+    assert {path.suffix for path in folder.iterdir()} == {".json"}
+    assert {"zero-shot", "linear", "recommended"} <= set(table["methods"])
+    for method, row in table["methods"].items():
+        records = read_records(*(folder / f"pa100k-{fold}-{method}-seed0.json" for fold in table["partitions"]))
+        assert [record["data"]["partition"] for record in records] == table["partitions"]
+        assert sum(record["data"]["images"] for record in records) == table["images"]
+        assert len({record["data"]["items_sha256"] for record in records}) == len(records) == 5
+        for name, part in (("tuned mA", "tuned"), ("mAP", "scores")):
+            assert row["folds"][name] == [round(100 * record[part][name.split()[-1]], 2) for record in records]
+            assert row[name]["low"] <= row[name]["high"]
+    assert not re.search(r"\.jpg", "".join(path.read_text() for path in folder.iterdir()))
 
 
 @pytest.mark.parametrize("benchmark", ["pa100k", "peta", "market1501"])

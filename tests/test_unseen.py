@@ -1,14 +1,18 @@
 """An `open` head asked for attributes that it never saw."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from parlib import BadInput, load_encoder
 from parlib.data import read_release
+from parlib.encode.prompts import load_prompts
 from parlib.learn.inputs import prepare
 from parlib.learn.methods import new_head
 from parlib.learn.train import TrainOptions, fit
-from parlib.learn.unseen import only, unseen_table
+from parlib.learn.unseen import only, together, unseen_table
 from parlib.use.model import Model
 
 LEFT_OUT = ["Hat", "Backpack", "Female"]
@@ -35,6 +39,48 @@ def test_attributes_left_out_are_scored_by_their_prompts_with_paired_intervals(t
     np.testing.assert_allclose(others["difference"], table.loc["open head", "mAP"] - others["mAP"])
     assert (others["low"] <= others["difference"]).all() and (others["difference"] <= others["high"]).all()
     assert table.loc["shuffled words", "mAP"] != table.loc["open head", "mAP"]
+    assert table.loc["open head", ["difference", "low", "high"]].isna().all()
+
+
+def test_phrases_of_another_language_are_asked_in_that_language(trained):
+    encoder, head, test = trained
+    english, spanish = (unseen_table(head, encoder, only(test, LEFT_OUT), code, resamples=5) for code in ("en", "es"))
+    assert (english["mAP"] != spanish["mAP"]).any()
+
+
+def test_benchmarks_together_train_one_head_that_is_asked_for_a_third(
+    rendered, rendered_peta, rendered_market, tmp_path
+):
+    encoder, trees = load_encoder("nano"), {"pa100k": rendered, "peta": rendered_peta, "market1501": rendered_market}
+    parts = {
+        (name, split): prepare(read_release(name, root), split, encoder, tmp_path, progress=False)
+        for name, root in trees.items()
+        for split in ("train", "val", "test")
+    }
+    train, val = (together([parts["pa100k", split], parts["peta", split]]) for split in ("train", "val"))
+    first, second = parts["pa100k", "train"], parts["peta", "train"]
+    n, a = first.labels.shape
+    assert len(train.store) == n + len(second.store) and len(train.schema) == a + len(second.schema)
+    np.testing.assert_array_equal(train.labels[:n, :a], first.labels)
+    np.testing.assert_array_equal(train.labels[n:, a:], second.labels)
+    assert (train.labels[:n, a:] == -1).all() and (train.labels[n:, :a] == -1).all()
+    assert torch.equal(train.store[[n - 1, n]].tokens, torch.cat([first.store[-1:].tokens, second.store[:1].tokens]))
+    assert train.schema.names[0] == "pa100k/Female" and train.schema.names[a] == "peta/personalLess30"
+    head = new_head(train.schema, encoder, 0, preset="recommended", open=True)
+    assert head.prompts == load_prompts("pa100k") + load_prompts("peta")
+    fit(head, train, val, TrainOptions(epochs=1, batch_size=16, threads=1))
+    market = parts["market1501", "test"]
+    with pytest.raises(BadInput, match=r"was trained with .*a person wearing a hat"):
+        unseen_table(head, encoder, market)
+    table = unseen_table(head, encoder, only(market, ["upred", "upblack", "downblue", "clothes"]), resamples=5)
+    assert np.isfinite(table["mAP"]).all()
+
+
+def test_attributes_without_prompts_cannot_be_asked_for(trained):
+    encoder, head, test = trained
+    schema = replace(test.schema, name="shop")  # no prompts are known for a schema of that name
+    with pytest.raises(BadInput, match=r"no prompt in 'en' for 26 of 26 attributes of 'shop'.*give each a `prompt`"):
+        unseen_table(head, encoder, replace(test, schema=schema))
 
 
 def test_what_the_head_was_trained_for_is_not_unseen(trained):

@@ -66,13 +66,13 @@ def prepare(
 
 
 class Rows(FeatureStore):
-    """The images of a split from stores of other splits, so that trainval or another partition encodes none again."""
+    """Images from stores of other splits, by name, so that trainval or another partition encodes none again."""
 
-    def __init__(self, release: Release, split: str, stores: Sequence[tuple[Sequence[str], FeatureStore]]):
+    def __init__(self, names: Sequence[str], stores: Sequence[tuple[Sequence[str], FeatureStore]]):
         """`stores` are pairs of image names (n) and the store (n) that holds them; together they hold every image."""
         self.stores, self.mirrored = [store for _, store in stores], False
         place = {name: (i, row) for i, (names, _) in enumerate(stores) for row, name in enumerate(names)}
-        self.places = [place[name] for name in release.listing(split).names]
+        self.places = [place[name] for name in names]
         first = self.stores[0]
         self.manifest = {**first.manifest, "items": len(self.places)}
         self.folder = first.folder.with_name(

@@ -256,8 +256,9 @@ def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
     options: dict[str, Any] = {"partition": cell.partition} if cell.partition else {}
     other = read_release(cell.benchmark, root, **options)
     wanted = {"train": cell.train_on, "val": "val", "test": "test"}
+    rows = {split: Rows(other.listing(split).names, stores) for split in wanted.values()}
     return {
-        name: prepare(other, split, encoder, profile.cache, view=cell.view, store=Rows(other, split, stores))
+        name: prepare(other, split, encoder, profile.cache, view=cell.view, store=rows[split])
         for name, split in wanted.items()
     }
 

@@ -63,7 +63,8 @@ def train_run(
         train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
         if train_on == "trainval":
             stores = [(release.listing(split).names, part.store) for split, part in (("train", train), ("val", val))]
-            train = prepare(release, train_on, encoder, cache, view=view, store=Rows(release, train_on, stores))
+            both = Rows(release.listing(train_on).names, stores)
+            train = prepare(release, train_on, encoder, cache, view=view, store=both)
         elif train_on != "train":
             raise BadInput(f"--train-on {train_on}: known are train and trainval")
         method = Method("head", "head", "head", options=head)

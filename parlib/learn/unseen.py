@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.encode.prompts import load_prompts
@@ -13,9 +14,10 @@ from parlib.errors import BadInput
 from parlib.files import digest
 from parlib.learn.baselines import zero_shot
 from parlib.learn.head import VLMPARHead
-from parlib.learn.inputs import Split
+from parlib.learn.inputs import Rows, Split
 from parlib.learn.train import predict
 from parlib.measure.bootstrap import bootstrap
+from parlib.schema import Schema
 
 
 def only(split: Split, names: Sequence[str]) -> Split:
@@ -23,6 +25,25 @@ def only(split: Split, names: Sequence[str]) -> Split:
     schema = split.schema.subset(split.schema.name, names)
     labels = split.labels[:, [split.schema.index(name) for name in names]]
     return replace(split, labels=labels, schema=schema, about={**split.about, "labels_sha256": digest(labels.tolist())})
+
+
+def together(parts: Sequence[Split]) -> Split:
+    """Splits of several benchmarks as one: all their images and attributes; what a benchmark does not label is unknown.
+
+    An attribute is called `benchmark/name` and keeps its English prompt, so that one `open` head learns them all.
+    """
+    attributes = [
+        replace(attribute, name=f"{part.schema.name}/{attribute.name}", prompt=prompt)
+        for part in parts
+        for attribute, prompt in zip(part.schema.attributes, load_prompts(part.schema), strict=True)
+    ]
+    labels = block_diag(*(part.labels + 1 for part in parts)).astype(np.int8) - 1  # -1 off the diagonal
+    stores = [([f"{i}/{row}" for row in range(len(part.store))], part.store) for i, part in enumerate(parts)]
+    store = Rows([name for names, _ in stores for name in names], stores)
+    schema = Schema("+".join(part.schema.name for part in parts), tuple(attributes))
+    about = {**parts[0].about, "benchmark": schema.name, "labels_sha256": digest(labels.tolist())}
+    about["items_sha256"] = digest([part.about["items_sha256"] for part in parts])
+    return Split(store, labels, about, schema)
 
 
 def unseen_table(
@@ -58,10 +79,10 @@ def unseen_table(
     }
     rows = {}
     for name, other in scores.items():
-        drawn: dict[str, Any] = {"identities": test.identity, "resamples": resamples, "ranking": True}
         alone = bootstrap(test.labels, other, resamples=1, ranking=True).loc["mAP", "value"]
-        gain = bootstrap(test.labels, scores["open head"], other, **drawn).loc["mAP"]
-        rows[name] = {"mAP": alone, "difference": gain["value"], "low": gain["low"], "high": gain["high"]}
-    table = pd.DataFrame(rows).T
-    table.loc["open head", ["difference", "low", "high"]] = np.nan  # of itself
-    return table
+        rows[name] = {"mAP": alone, "difference": np.nan, "low": np.nan, "high": np.nan}
+        if name != "open head":
+            drawn: dict[str, Any] = {"identities": test.identity, "resamples": resamples, "ranking": True}
+            gain = bootstrap(test.labels, scores["open head"], other, **drawn).loc["mAP"]
+            rows[name] |= {"difference": gain["value"], "low": gain["low"], "high": gain["high"]}
+    return pd.DataFrame(rows).T
