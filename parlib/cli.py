@@ -17,6 +17,7 @@ from typer import Argument, Option
 from parlib import cli_paper
 from parlib.cli_paper import say
 from parlib.errors import BadInput
+from parlib.profile import cache_folder
 
 app = typer.Typer(
     help="Pedestrian attribute recognition, reproducibly.",
@@ -32,6 +33,7 @@ Encoder = Annotated[str, Option(help="nano, a local folder or a hub id")]
 ModelEncoder = Annotated[str | None, Option(help="folder or hub id of the model's encoder, if it has moved")]
 Revision = Annotated[str | None, Option(help="commit of a hub encoder")]
 Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLIB_CACHE or ~/.cache/parlib)")]
+Precision = Annotated[str | None, Option(help="of the encoder: fp32, bf16 or auto, the better here by a trial")]
 Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
@@ -70,7 +72,7 @@ def _files(**files: str | None) -> dict[str, Any]:
 
 
 def _cache(cache):
-    return Path(cache or os.environ.get("PARLIB_CACHE") or "~/.cache/parlib").expanduser()
+    return cache.expanduser() if cache else cache_folder()
 
 
 @app.command()
@@ -119,6 +121,7 @@ def extract(
     dtype: Annotated[str, Option(help="fp16, bf16 or fp32, as stored")] = "fp16",
     layout: Annotated[str, Option(help="tokens, grid:7 (averaged to 7 x 7) or pooled")] = "tokens",
     mirrored: Annotated[bool, Option("--mirrored", help="store every image mirrored as well")] = False,
+    precision: Precision = "auto",
     workers: Workers = None,
 ) -> None:
     """Encode the images of a split once; print the folder of the features."""
@@ -127,7 +130,7 @@ def extract(
     from parlib.learn.inputs import prepare
 
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
-    used = load_encoder(encoder, revision=revision)
+    used = load_encoder(encoder, revision, precision=precision)
     release = read_release(benchmark, root, **_files(table=table, schema=schema))
     part = prepare(release, split, used, _cache(cache), **options)
     if processes().is_main_process:
@@ -158,6 +161,7 @@ def train(
     loss: Annotated[str | None, OfProfile] = None,
     sampling: Annotated[str | None, OfProfile] = None,
     cache: Cache = None,
+    precision: Precision = None,  # the profile's; auto for another encoder than its own
     tensorboard: Annotated[Path | None, Option(metavar="LOGS", help="write curves there (needs tensorboard)")] = None,
 ) -> None:
     """Train the fusion head, its epoch chosen on val and never on test; print the folders of the runs."""
@@ -169,6 +173,7 @@ def train(
     base, is_main = settings(profile), processes().is_main_process
     used = encoder or base.encoder
     commit = revision or (base.revision if used == base.encoder else None)
+    precision = precision or (base.precision if used == base.encoder else "auto")
     wanted = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "loss": loss, "sampling": sampling}
     (method,) = find_methods([preset or base.method])
     options = method.train_options(used, **{key: value for key, value in wanted.items() if value is not None})
@@ -184,7 +189,7 @@ def train(
         run = out if len(numbers) == 1 else out / f"seed{seed}"
         shown = Progress(words, seed, options.epochs, tensorboard and tensorboard / run.name) if is_main else None
         where = (benchmark, root, used, seed, run, _cache(cache))
-        train_run(*where, options, commit, shown, view, files, train_on, **head)
+        train_run(*where, options, commit, shown, view, files, train_on, precision, **head)
         if shown:
             shown.close()
             print(run)
@@ -206,6 +211,7 @@ def baselines(
     corrections: Corrections = None,
     partition: Partition = None,
     cache: Cache = None,
+    precision: Precision = "auto",
 ) -> None:
     """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
     from parlib.data import read_release
@@ -217,7 +223,7 @@ def baselines(
     release = read_release(
         benchmark, root, **_files(table=table, schema=schema, partition=partition, corrections=corrections)
     )
-    used = load_encoder(encoder, revision=revision)
+    used = load_encoder(encoder, revision, precision=precision)
     train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
     for seed in numbers:
@@ -266,6 +272,7 @@ def predict(
     out: Annotated[Path | None, Option(help="file, must not exist; a stopped job resumes (default: print)")] = None,
     annotate: Annotated[Path | None, Option(metavar="FOLDER", help="draw each picture with its answers there")] = None,
     encoder: ModelEncoder = None,
+    precision: Precision = None,  # as in training
     workers: Workers = None,
 ) -> None:
     """Answer what a trained model knows about your images; exit code 1 where none could be read."""
@@ -273,7 +280,7 @@ def predict(
     from parlib.use.model import EXAMPLES, load
     from parlib.use.predict import Job, write_predictions
 
-    used = load(model, encoder=encoder, language=language)
+    used = load(model, encoder=encoder, language=language, precision=precision)
     if phrase:
         named = (one.partition("=") for one in phrase)
         used = used.with_phrases({name.strip(): (text if equals else name).strip() for name, equals, text in named})
@@ -317,7 +324,7 @@ def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")],
     from parlib.use.export import export_onnx
     from parlib.use.model import load
 
-    print(export_onnx(load(model, encoder=encoder, device="cpu"), out))
+    print(export_onnx(load(model, encoder=encoder, device="cpu", precision="fp32"), out))
 
 
 app.add_typer(cli_paper.app)

@@ -10,6 +10,7 @@ from parlib.errors import BadInput
 from parlib.files import read_yaml, reading
 
 Dtype = Literal["fp16", "bf16", "fp32"]
+Precision = Literal["auto", "fp32", "bf16"]
 _PACKAGES = ("parlib", "torch", "transformers", "datasets", "numpy", "pandas")
 
 
@@ -29,6 +30,7 @@ class Profile:
     method: str = "recommended"  # key in methods.yaml of the head that notebooks train and explore
     training: dict = field(default_factory=dict)  # changes the `TrainOptions` of every method, as a rehearsal does
     dtype: Dtype = "fp16"  # of stored features
+    precision: Precision = "fp32"  # of the encoder; `auto` takes bf16 where a trial finds it faster and good enough
     cache: Path = Path("~/.cache/parlib")
     runs: Path = Path("~/.cache/parlib/runs")
 
@@ -65,8 +67,14 @@ _PROFILES = {
         data=None,
         seeds=(0, 1, 2),
         method="paper",
+        precision="auto",
     ),
 }
+
+
+def cache_folder() -> Path:
+    """`PARLIB_CACHE`, or the folder `.cache/parlib` at home."""
+    return Path(os.environ.get("PARLIB_CACHE") or "~/.cache/parlib").expanduser()
 
 
 def settings(name: str) -> Profile:
@@ -79,8 +87,13 @@ def settings(name: str) -> Profile:
 def profile(name: str | None = None, **changes: Any) -> Profile:
     """The profile of that name, or of `PARLIB_PROFILE`, or `small`.
 
+<<<<<<< HEAD
     `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its fields. So does the
     YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper` and `sample` need real data.
+=======
+    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_PRECISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its
+    fields; `changes` replace both. `paper` and `sample` need real data; `small` renders its own.
+>>>>>>> 36dd662 (Precision of the encoder: fp32 or bf16, chosen by a trial and part of store and record; workers hand over uint8 pixels; a full GPU halves the batch)
 
     Raises:
         BadInput: unknown profile or field, or real data that are not there.
@@ -94,7 +107,7 @@ def profile(name: str | None = None, **changes: Any) -> Profile:
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise BadInput(f"unknown profile field {', '.join(unknown)}; known: {', '.join(known)}")
-    variables = ("encoder", "revision", "data", "cache", "runs")
+    variables = ("encoder", "revision", "precision", "data", "cache", "runs")
     environment = {field: os.environ.get(f"PARLIB_{field.upper()}") for field in variables}
     if base.name == "small":
         del environment["data"]

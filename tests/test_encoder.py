@@ -28,8 +28,8 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from transformers.models.siglip2.processing_siglip2 import Siglip2Processor
 
 from parlib import BadInput, available_encoders, load_encoder
-from parlib.encode.encoder import hash_tensors
 from parlib.encode.hub import NANO
+from parlib.encode.identity import hash_tensors
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXTS = ["a person wearing a hat", "Una PERSONA con mochila", "背着背包的人"]
@@ -119,6 +119,17 @@ def test_pixels_are_those_of_the_checkpoints_own_processor(name, folders, images
     assert all(torch.equal(mine[key], want[key]) for key in mine)
 
 
+@pytest.mark.parametrize("mean", [[0.5, 0.5, 0.5], [0.485, 0.456, 0.406]])
+def test_pixels_of_one_byte_become_the_processors_in_the_forward(mean, images):
+    encoder = load_encoder("nano")
+    encoder.processor.image_processor.image_mean = mean
+    sent, want = encoder.pixels(images), encoder.processor.image_processor(images=images, return_tensors="pt")
+    assert sent["pixel_values"].dtype == torch.uint8
+    seen = encoder._normalised(sent["pixel_values"])
+    torch.testing.assert_close(seen, want["pixel_values"], rtol=0, atol=1e-6)
+    assert torch.equal(encoder.encode_images(sent).tokens, encoder.encode_images(dict(want)).tokens)
+
+
 def test_a_processor_that_does_more_is_left_to_do_it(folder, images, tmp_path):
     copy_of(folder, tmp_path)
     file = tmp_path / "processor_config.json"
@@ -132,7 +143,7 @@ def test_a_processor_that_does_more_is_left_to_do_it(folder, images, tmp_path):
     file.write_text(json.dumps(settings))
     encoder = load_encoder(str(tmp_path))
     want = encoder.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-    assert encoder._levels is None
+    assert not encoder._is_plain
     assert torch.equal(encoder.preprocess(images)["pixel_values"], want)
 
 

@@ -290,3 +290,30 @@ def test_what_a_worker_gets_can_be_sent_to_another_process(dataset, encoder):
     made, again = source[[3, 5]], pickle.loads(pickle.dumps(source))[[3, 5]]
     for name in ("plain", "mirrored"):
         assert torch.equal(made[name]["pixel_values"], again[name]["pixel_values"])
+
+
+def test_a_batch_that_a_gpu_has_no_memory_for_is_halved_and_no_shard_is_lost(make, tmp_path, monkeypatch):
+    encoder, forward = load_encoder("nano"), encoders.Encoder._forward
+    sizes = []
+
+    def small(self, inputs):
+        sizes.append(len(inputs["pixel_values"]))
+        if sizes[-1] > 5:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(self, inputs)
+
+    whole = make(out=tmp_path / "whole", dtype="fp32")
+    monkeypatch.setattr(encoders.Encoder, "_forward", small)
+    with pytest.warns(UserWarning) as notes:
+        halved = make(encoder=encoder, out=tmp_path / "halved", dtype="fp32")
+    assert [str(note.message) for note in notes] == [
+        "cpu has no memory for 16 images: batches are halved to 8",
+        "cpu has no memory for 8 images: batches are halved to 4",
+    ]
+    assert sizes == [16, 8, *[4] * 10], "later batches start with what fits"
+    assert halved.folder.name == whole.folder.name
+    torch.testing.assert_close(halved[:].tokens, whole[:].tokens, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(encoders.Encoder, "_forward", lambda *_: small(encoder, {"pixel_values": range(99)}))
+    encoder._at_once = 1
+    with pytest.raises(BadInput, match="cpu has no memory for one image"):
+        encoder.encode_images({"pixel_values": torch.zeros(2, 3, 96, 96)})

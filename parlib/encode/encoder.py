@@ -3,9 +3,9 @@
 Shape letters: B images, N patch tokens, A prompts, T text positions, D width.
 """
 
-import hashlib
-import json
+import copy
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,8 +23,11 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from parlib.encode.hub import available_encoders, folder_of, remedy
+from parlib.encode.identity import hash_tensors, hash_tokenizer
+from parlib.encode.precision import PRECISIONS, set_precision
 from parlib.errors import BadInput
 from parlib.files import digest, reading
+from parlib.profile import Precision
 
 BATCH, BATCH_BYTES = 64, 40e6  # at most so many images, and bytes of pixels, are encoded at a time
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
@@ -61,6 +64,9 @@ class Encoder:
     processor: Any  # tokenizer and image processor of the same checkpoint
     layer: int | None = None  # block of the image tower, counted from 1, that patch tokens come from; None is the last
     revision: str | None = None  # commit of a checkpoint from the hub
+    precision: str = "fp32"  # of the image tower, see `set_precision`
+    compiled_size = 0  # batches of so many images are encoded by a compiled forward, see `compile_if_it_pays`
+    _at_once = sys.maxsize  # images that the memory is known to hold
 
     def __post_init__(self):
         config, vision = self.model.config, self.model.config.vision_config
@@ -95,6 +101,11 @@ class Encoder:
         }
         return parts if self.layer is None else {**parts, "layer": str(self.layer)}
 
+    @property
+    def determines(self) -> dict[str, str]:
+        """What determines the image features: the identity, and `precision` where it is not fp32."""
+        return self.identity if self.precision == "fp32" else {**self.identity, "precision": self.precision}
+
     def must_match(self, identity: Mapping[str, Any], whose: str) -> None:
         """Raise BadInput if `whose` ("model runs/a") was made with a different encoder, naming the parts that differ.
 
@@ -111,40 +122,76 @@ class Encoder:
     def preprocess(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
         """PIL images -> what the image tower takes: `pixel_values` (B, 3, H, W); for NaFlex (B, N, patch pixels),
         `pixel_attention_mask` (B, N) and `spatial_shapes` (B, 2), rows and columns of patches."""
+        inputs = self.pixels(images)
+        return {**inputs, "pixel_values": self._normalised(inputs["pixel_values"])}
+
+    def pixels(self, images: Iterable[Image.Image]) -> dict[str, torch.Tensor]:
+        """As `preprocess`, but `pixel_values` are resized only, (B, 3, H, W) uint8, a quarter of the bytes.
+
+        `encode_images` rescales and normalises them on its device. Of a processor that does more, all is done here.
+        """
         images = list(images)
-        if self._levels is None:
+        if not self._is_plain:
             return dict(self.processor.image_processor(images=images, return_tensors="pt"))
         size, resample = self.preprocessing["size"], self.preprocessing["resample"]
-        out = np.empty((len(images), 3, size["height"], size["width"]), np.float32)
-        for i, image in enumerate(images):
-            # (H, W, 3) uint8: Pillow resizes, and one look-up per channel rescales and normalises.
-            pixels = np.asarray(image.convert("RGB").resize((size["width"], size["height"]), resample))
-            for channel in range(3):
-                np.take(self._levels[channel], pixels[..., channel], out=out[i, channel], mode="clip")
-        return {"pixel_values": torch.from_numpy(out)}
+        shape = (size["width"], size["height"])
+        resized = [np.asarray(image.convert("RGB").resize(shape, resample)) for image in images]  # (H, W, 3) each
+        return {"pixel_values": torch.from_numpy(np.stack([each.transpose(2, 0, 1) for each in resized]))}
 
     @cached_property
-    def _levels(self):
-        """(3, 256) what the processor makes of each byte, or None where it does more than resize, rescale, normalise.
-
-        Found by running the processor on a picture that holds every byte: half the work of running it on each image.
-        """
+    def _is_plain(self):
+        """Whether the processor does no more than resize to a fixed size, rescale and normalise."""
         steps = {name for name, wanted in self.preprocessing.items() if name.startswith("do_") and wanted}
-        size = self.preprocessing.get("size") or {}
         plain = steps - {"do_convert_rgb"} == {"do_resize", "do_rescale", "do_normalize"}
-        if not plain or set(size) != {"height", "width"}:
-            return None
-        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2))  # (1, 256, 3)
-        made = self.processor.image_processor(images=[ramp], do_resize=False, return_tensors="np")["pixel_values"]
-        return np.ascontiguousarray(made[0, :, 0], np.float32)
+        return plain and set(self.preprocessing.get("size") or {}) == {"height", "width"}
+
+    def _normalised(self, pixels):
+        """(B, 3, H, W) uint8 -> float32, rescaled and normalised by the processor's rule; floats stay as they are."""
+        if pixels.dtype != torch.uint8:
+            return pixels
+        options = self.preprocessing
+        mean, std = (pixels.new_tensor(options[name], dtype=torch.float32) for name in ("image_mean", "image_std"))
+        scaled = pixels.float() / (1 / options["rescale_factor"])  # by division the last digit is the processor's
+        return (scaled - mean[:, None, None]) / std[:, None, None]
+
+    def for_workers(self) -> "Encoder":
+        """A copy that only preprocesses: no weights are sent to the processes that decode."""
+        light = copy.copy(self)
+        light.model = None
+        light.__dict__.pop("_compiled", None)
+        return light
 
     @torch.no_grad()
     def encode_images(self, images: Iterable[Image.Image] | dict[str, torch.Tensor]) -> ImageFeatures:
-        """Images (PIL, or what `preprocess` returned) -> `ImageFeatures` on the encoder's device."""
-        inputs = images if isinstance(images, dict) else self.preprocess(images)
+        """Images (PIL, or what `pixels` or `preprocess` returned) -> `ImageFeatures` on the encoder's device.
+
+        A batch that a GPU has no memory for is halved, with a warning, and so are later ones of its size.
+        """
+        inputs = images if isinstance(images, dict) else self.pixels(images)
+        size = len(inputs["pixel_values"])
+        self.model.vision_model.eval()
+        if size <= self._at_once:
+            try:
+                return (self._compiled if size == self.compiled_size else self._forward)(inputs)
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise BadInput(f"encoder {self.name!r}: {self.device} has no memory for one image") from error
+            self._at_once = size // 2
+            words = f"{self.device} has no memory for {size} images: batches are halved to {self._at_once}"
+            warnings.warn(words, stacklevel=2)
+            torch.cuda.empty_cache()
+        parts = zip(*(part.split(self._at_once) for part in inputs.values()), strict=True)
+        encoded = [self.encode_images(dict(zip(inputs, part, strict=True))) for part in parts]
+        return ImageFeatures(*map(torch.cat, zip(*encoded, strict=True)))
+
+    @cached_property
+    def _compiled(self):
+        return torch.compile(self._forward, dynamic=False)
+
+    def _forward(self, inputs):
         inputs = {k: v.to(self.device, non_blocking=True) for k, v in inputs.items()}
-        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        tower = self.model.eval().vision_model
+        inputs["pixel_values"] = self._normalised(inputs["pixel_values"]).to(PRECISIONS[self.precision])
+        tower = self.model.vision_model
         out = tower(**inputs, output_hidden_states=self.layer is not None)
         tokens, mask = out.last_hidden_state, inputs.get("pixel_attention_mask")
         if self.layer is not None:
@@ -186,7 +233,7 @@ class Encoder:
     def similarity_maps(self, tokens: torch.Tensor, pooled_prompts: torch.Tensor) -> torch.Tensor:
         """Cosine (B, A, N) of each prompt with each patch pooled alone, as if its token were the whole image."""
         B, N, D = tokens.shape
-        alone = self.model.vision_model.head(tokens.to(self.device, self.model.dtype).reshape(B * N, 1, D))
+        alone = self.model.vision_model.head(tokens.to(self.device, PRECISIONS[self.precision]).reshape(B * N, 1, D))
         return self._cosines(alone, pooled_prompts).view(B, N, -1).transpose(1, 2)
 
     @torch.no_grad()
@@ -201,32 +248,6 @@ class Encoder:
         return images @ prompts.T
 
 
-def hash_tensors(tensors: Mapping[str, torch.Tensor], label: str = "") -> str:
-    """SHA-256 of tensors by name, shape, dtype and bytes; `label` makes equal tensors in different roles differ."""
-    hashed = hashlib.sha256(label.encode())
-    for name, tensor in sorted(tensors.items()):
-        hashed.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return hashed.hexdigest()
-
-
-def hash_tokenizer(tokenizer: Any, length: int) -> str:
-    """SHA-256 of all that turns a phrase into ids: rules, vocabulary, special tokens, and the padding to `length`."""
-    if tokenizer.is_fast:
-        rules = json.loads(tokenizer.backend_tokenizer.to_str(), object_hook=_without_defaults)
-        for last_call in ("padding", "truncation"):  # what the last call asked for
-            rules.pop(last_call, None)
-    else:  # SigLIP's first generation
-        vocabulary = hashlib.sha256(tokenizer.sp_model.serialized_model_proto()).hexdigest()
-        rules = [vocabulary, tokenizer.init_kwargs.get("do_lower_case"), tokenizer.special_tokens_map]
-    return digest([rules, tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side, length])
-
-
-def _without_defaults(entries):
-    """A later version of tokenizers may write options that an earlier one did not know, switched off."""
-    return {name: value for name, value in entries.items() if value is not None and value is not False}
-
-
 def processes() -> PartialState:
     """Which process of a launch this is, and its device. Nothing else may create accelerate's `PartialState` earlier.
 
@@ -239,7 +260,7 @@ def load_encoder(
     name: str | os.PathLike = "nano",
     revision: str | None = None,
     device: str | torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    precision: Precision = "fp32",
     layer: int | None = None,
 ) -> Encoder:
     """Load a frozen SigLIP / SigLIP 2 pair.
@@ -248,11 +269,12 @@ def load_encoder(
         name: `nano`, a local folder in Hugging Face layout, or a hub id (see `available_encoders`).
         revision: commit, tag or branch of a hub id.
         device: default is this process's GPU where there is one.
-        dtype: of the weights in memory; features are stored in the store's own dtype.
+        precision: of the image tower: `fp32`, `bf16`, or `auto`, see `set_precision`; stores have their own dtype.
         layer: see `Encoder`; the tower's last LayerNorm follows. The pooled feature is always the last block's.
 
     Raises:
-        BadInput: no such folder or hub id, not a SigLIP model, no safetensors weights, or parts that do not fit.
+        BadInput: no such folder or hub id, not a SigLIP model, no safetensors weights, parts that do not fit, or a
+            precision that the device lacks.
     """
     folder = folder_of(str(name), "encoder", available_encoders(), revision)
     level = transformers_logging.get_verbosity()
@@ -263,7 +285,12 @@ def load_encoder(
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             if config.model_type not in _FAMILIES:
                 raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected {' or '.join(_FAMILIES)}")
-            how = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True, "trust_remote_code": False}
+            how = {
+                "dtype": torch.float32,
+                "use_safetensors": True,
+                "output_loading_info": True,
+                "trust_remote_code": False,
+            }
             model, loading = AutoModel.from_pretrained(folder, **how)
             # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
             processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
@@ -276,6 +303,7 @@ def load_encoder(
         transformers_logging.enable_progress_bar()
     _must_fit_together(encoder, loading)
     model.to(device or processes().device)
+    set_precision(encoder, precision)
     return encoder
 
 

@@ -1,9 +1,9 @@
 """Every image of a split through the frozen encoder once, at the encoder's own speed."""
 
-import copy
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from parlib.data.images import RGBImage
 from parlib.encode.encoder import Encoder, processes
+from parlib.encode.precision import PRECISIONS, compile_if_it_pays
 from parlib.encode.store import FORMAT, FeatureStore, images_of, missing_shards, shard_names, write_shard
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, sweep, write_atomic
@@ -63,7 +64,7 @@ def extract(
     image_bytes = (1 + mirrored) * (_tokens_kept(layout, encoder) + 1) * encoder.width * DTYPES[dtype].itemsize
     determines = {
         "format": FORMAT,
-        "identity": encoder.identity,
+        "identity": encoder.determines,
         "items": len(dataset),
         **images_of(dataset),
         "dtype": dtype,
@@ -81,9 +82,21 @@ def extract(
     state = processes()
     mine = [i for i in missing_shards(folder, manifest) if i % state.num_processes == state.process_index]
     if mine:
+        _name_other_precisions(determines, encoder, Path(out), name)
+        compile_if_it_pays(encoder, len(dataset))
         _encode_shards(dataset, encoder, folder, manifest, mine, batch_size, workers, progress)
     state.wait_for_everyone()
     return FeatureStore(folder)
+
+
+def _name_other_precisions(determines, encoder, out, name):
+    """Warn of a store of the same features in another precision: it is not read."""
+    for precision in PRECISIONS:
+        extra = {} if precision == "fp32" else {"precision": precision}
+        folder = out / f"{name}-{digest({**determines, 'identity': encoder.identity | extra})[:12]}"
+        if precision != encoder.precision and (folder / "manifest.json").is_file():
+            words = f"{folder} holds these features in {precision} (--precision {precision} reads it)"
+            warnings.warn(f"{words}; they are computed again in {encoder.precision}", stacklevel=3)
 
 
 def loader(
@@ -172,7 +185,7 @@ def _encode_shards(dataset, encoder, folder, manifest, missing, batch_size, work
 
 def _encode_span(images, loaded, encoder, manifest, bar):
     """The tensors of one shard by name, `plain.tokens`, `plain.pooled` and so on, from as many batches as it takes."""
-    dtype, cuda = DTYPES[manifest["dtype"]], encoder.device.type == "cuda"
+    dtype = DTYPES[manifest["dtype"]]
     parts: dict[str, list[torch.Tensor]] = {}
     done = 0
     while done < images:
@@ -180,23 +193,23 @@ def _encode_span(images, loaded, encoder, manifest, bar):
         if "error" in inputs:
             raise BadInput(inputs["error"])
         for which, pixels in inputs.items():
-            with torch.autocast("cuda", enabled=cuda):
-                features = encoder.encode_images(pixels)
+            features = encoder.encode_images(pixels)
             for name, part in _kept(features, manifest["layout"]).items():
-                parts.setdefault(f"{which}.{name}", []).append(part.to("cpu", dtype))
+                parts.setdefault(f"{which}.{name}", []).append(part.to(dtype).to("cpu", non_blocking=True))
         if "spatial_shapes" in inputs["plain"]:
             parts.setdefault("shapes", []).append(inputs["plain"]["spatial_shapes"].to(torch.int16))
         done += len(features.pooled)
         bar.update(len(features.pooled))
+    if encoder.device.type != "cpu":
+        torch.accelerator.synchronize()  # the copies have arrived
     return {name: torch.cat(column) for name, column in parts.items()}
 
 
 class _Batches(Dataset):
-    """Batches of preprocessed images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that is asked."""
+    """Batches of resized images, {"plain": inputs, "mirrored": inputs}, decoded in the worker that is asked."""
 
     def __init__(self, dataset, encoder, mirrored):
-        self.encoder, self.mirrored = copy.copy(encoder), mirrored
-        self.encoder.model = None  # workers only preprocess: the model is not copied to them
+        self.encoder, self.mirrored = encoder.for_workers(), mirrored
         # The column's own decoder may be another one, as after `load_from_disk`; one file must give the same pixels.
         self.dataset = dataset.select_columns(["image"]).cast_column("image", RGBImage())
 
@@ -205,7 +218,7 @@ class _Batches(Dataset):
             images = self.dataset[rows]["image"]
         except BadInput as error:
             return {"error": str(error)}  # raised here, it would reach the user wrapped in a worker's traceback
-        inputs = {"plain": self.encoder.preprocess(images)}
+        inputs = {"plain": self.encoder.pixels(images)}
         if self.mirrored:
-            inputs["mirrored"] = self.encoder.preprocess(map(ImageOps.mirror, images))
+            inputs["mirrored"] = self.encoder.pixels(map(ImageOps.mirror, images))
         return inputs

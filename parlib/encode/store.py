@@ -16,7 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 
 from parlib.data.check import Report
-from parlib.encode.encoder import ImageFeatures, hash_tensors
+from parlib.encode.encoder import ImageFeatures
+from parlib.encode.identity import hash_tensors
 from parlib.errors import BadInput
 from parlib.files import digest, reading, write_atomic
 
@@ -45,6 +46,11 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return self.manifest["items"]
+
+    @property
+    def precision(self) -> str:
+        """Of the encoder that computed the features."""
+        return self.manifest["identity"].get("precision", "fp32")
 
     @cached_property
     def _shards(self):
@@ -106,7 +112,9 @@ def check_store(folder: str | os.PathLike) -> Report:
     store = FeatureStore(folder)
     about, names = store.manifest, shard_names(store.manifest)
     report = Report(str(folder), "feature store")
-    report.notes.append(f"{about['layout']} in {about['dtype']} of encoder {about['encoder']!r}")
+    report.notes.append(
+        f"{about['layout']} in {about['dtype']} of encoder {about['encoder']!r}, computed in {store.precision}"
+    )
     report.splits[about["name"]] = {"rows": len(store), "shards": len(names)}
     for path in (store.folder / name for name in names):
         content = path.read_bytes()

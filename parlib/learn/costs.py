@@ -146,7 +146,7 @@ class Trial:
         """Whether the features of so many images of a split are stored, from this encoder."""
         found = (self.profile.cache / "features").glob(f"{benchmark}-{split}-*/manifest.json")
         about = [(each["identity"], each["items"]) for each in (read_json(path, "manifest") for path in found)]
-        return (self.encoder.identity, size) in about
+        return (self.encoder.determines, size) in about
 
     @cached_property
     def image_seconds(self) -> float:

@@ -50,6 +50,11 @@ def prepare(
     schema, dataset = head_schema(release.schema, release.name, view), release.dataset(split, images=store is None)
     if store is None:
         store = extract(dataset, encoder, Path(cache) / "features", f"{release.name}-{split}", dtype, **options)
+    if store.precision != encoder.precision:
+        raise BadInput(
+            f"{store.folder} was computed in {store.precision}, and the encoder computes in {encoder.precision}: "
+            f"load it with --precision {store.precision}, or extract the features again"
+        )
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
     about = {
         "benchmark": release.name,
@@ -130,11 +135,12 @@ def two_sided(
 
 
 def encoder_setting(encoder: Encoder) -> dict[str, Any]:
-    """What a record says of the encoder: its name, `revision`, `weights`, `identity`, and `layer` if set."""
+    """What a record says of the encoder: name, `revision`, `weights`, `identity`, `layer` and `precision` if set."""
     return {
         "encoder": encoder.name,
         "revision": encoder.revision,
         "weights": encoder.identity["weights"],
         "identity": encoder.identity,
         **({"layer": encoder.layer} if encoder.layer else {}),
+        **({"precision": encoder.precision} if encoder.precision != "fp32" else {}),
     }

@@ -235,10 +235,10 @@ def score_method(
 
 def encoder_of(profile: Profile) -> Encoder:
     """The profile's encoder, loaded once."""
-    return _encoder(profile.encoder, profile.revision)
+    return _encoder(profile.encoder, profile.revision, profile.precision)
 
 
-_encoder = lru_cache(1)(lambda name, revision: load_encoder(name, revision=revision))
+_encoder = lru_cache(1)(lambda name, revision, precision: load_encoder(name, revision, precision=precision))
 
 
 def splits(cell: Cell, profile: Profile) -> dict[str, Split]:

@@ -28,6 +28,7 @@ from parlib.learn.train import History, TrainOptions, predict
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import positive_rates, tune_thresholds
 from parlib.measure.records import make_record, write_record
+from parlib.profile import Precision
 
 _REMEDY = "fetch or train it again"
 
@@ -45,6 +46,7 @@ def train_run(
     view: str | None = None,  # train on the columns of a view of the schema, such as `upar-lite`
     files: Mapping[str, Any] | None = None,  # options of `read_release`: `table`, `schema`, `partition`
     train_on: str = "train",  # or trainval, as the literature does: val then chooses among what it was trained on
+    precision: Precision = "fp32",  # of the encoder, see `load_encoder`
     **head: Any,  # `preset`, `language` and options of `VLMPARHead`
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.
@@ -57,7 +59,7 @@ def train_run(
     checkpoint, lock = (out.with_name(f".{out.name}.{what}") for what in ("checkpoint", "lock"))
     with only_one(out, lock) if state.is_main_process else contextlib.nullcontext():
         _must_be_free(out)
-        encoder = load_encoder(encoder_name, revision=revision)
+        encoder = load_encoder(encoder_name, revision=revision, precision=precision)
         release = read_release(benchmark, root, **(files or {}))
         wanted: dict[str, Any] = {"view": view, "mirrored": options.mirrored}
         train, val = (prepare(release, split, encoder, cache, **wanted) for split in ("train", "val"))
@@ -181,7 +183,8 @@ def evaluate_run(
     schema = head_schema(release.schema, release.name, view)
     if head.names != schema.names:
         raise BadInput(f"{run} was trained for other attributes than {schema.name!r} has now; train it again")
-    encoder = load_encoder(setting["encoder"], revision=setting.get("revision"), layer=setting.get("layer"))
+    named = {part: setting.get(part) for part in ("revision", "layer")}
+    encoder = load_encoder(setting["encoder"], precision=setting.get("precision", "fp32"), **named)
     encoder.must_match(setting["identity"], f"run {run}")
     part = prepare(release, split, encoder, cache or kept, view=view, mirrored=mirrored)
     torch.set_num_threads(threads)

@@ -42,6 +42,8 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
     encoder, path = model.encoder, Path(path)
     if encoder.keeps_aspect:
         raise BadInput(f"encoder {encoder.name!r} keeps the aspect ratio (NaFlex); only fixed sizes can be exported")
+    if encoder.precision != "fp32":
+        raise BadInput(f"encoder {encoder.name!r} is in {encoder.precision}: load the model with precision='fp32'")
     whole = _Fused(model).eval()
     size = sum(t.numel() * t.element_size() for t in whole.state_dict().values())
     if size >= FORMAT_LIMIT:

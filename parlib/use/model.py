@@ -16,8 +16,9 @@ from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
-from parlib.encode.encoder import Encoder, hash_tensors, load_encoder
+from parlib.encode.encoder import Encoder, load_encoder
 from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two are imported from here)
+from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, read_json, reading, whole_folder, write_atomic
@@ -25,6 +26,7 @@ from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import encoder_setting
 from parlib.learn.run import read_run
 from parlib.measure.records import read_records, write_record
+from parlib.profile import Precision
 from parlib.schema import Attribute, Schema
 from parlib.use.attributes import NewAttribute, zero_shot_attribute
 from parlib.use.card import card
@@ -96,7 +98,7 @@ class Model(ModelHubMixin):
         """SHA-256 of all that determines its scores."""
         tensors = {f"{i}.{k}": v for i, head in enumerate(self.heads) for k, v in head.state_dict().items()}
         tensors |= {f"new.{a.name}": torch.cat([a.weight, torch.tensor([a.bias])]) for a in self.new_attributes}
-        return hash_tensors(tensors, digest(self.encoder.identity))
+        return hash_tensors(tensors, digest(self.encoder.determines))
 
     @torch.no_grad()
     def scores(self, tokens: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
@@ -195,6 +197,7 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     language: str | None = None,
+    precision: Precision | None = None,
     **hub: Any,
 ) -> Model:
     """A `Model`: `parlib.load(MODEL)(images)`.
@@ -206,6 +209,7 @@ def load(
         revision: of a hub id.
         device: default is this process's GPU where there is one.
         language: see `Model`.
+        precision: of the encoder, see `load_encoder`; default is that of the training.
 
     Raises:
         BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
@@ -217,7 +221,8 @@ def load(
     setting = run["setting"]
     if encoder is None or isinstance(encoder, (str, os.PathLike)):
         source, commit = (encoder, None) if encoder else (setting["encoder"], setting.get("revision"))
-        encoder = load_encoder(source, commit, device, layer=setting.get("layer"))
+        precision = precision or setting.get("precision", "fp32")
+        encoder = load_encoder(source, commit, device, precision, layer=setting.get("layer"))
     encoder.must_match(setting["identity"], f"model {name}")
     own = ("config.json", "run.json", "prompts.json", "added.json")
     names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]

@@ -3,7 +3,6 @@
 A long job is done in parts that are kept, so that one that was stopped resumes; only one process writes a file.
 """
 
-import copy
 import glob
 import json
 import os
@@ -108,8 +107,7 @@ class Job:
         """The people of one batch of `_Pixels`."""
         answers = {row: {"error": error} for row, error in errors.items()}
         if rows:
-            with torch.autocast("cuda", enabled=self.model.encoder.device.type == "cuda"):
-                features = self.model.encoder.encode_images(inputs)
+            features = self.model.encoder.encode_images(inputs)
             scores = self.model.scores(*features).cpu().numpy()[:, self.columns]
             decisions = scores > self.thresholds
             for i, conflicts in enumerate(self._conflicts(decisions)):
@@ -144,8 +142,7 @@ class _Pixels(torch.utils.data.Dataset):
     """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others)."""
 
     def __init__(self, crops, encoder):
-        self.crops, self.encoder, self.last = crops, copy.copy(encoder), (None, None)
-        self.encoder.model = None  # workers only preprocess
+        self.crops, self.encoder, self.last = crops, encoder.for_workers(), (None, None)
 
     def __getitem__(self, rows):
         images, errors = {}, {}
@@ -157,7 +154,7 @@ class _Pixels(torch.utils.data.Dataset):
                 images[row] = crop.open(self.last[1])
             except BadInput as error:
                 errors[row] = str(error)
-        return list(images), self.encoder.preprocess(images.values()) if images else None, errors
+        return list(images), self.encoder.pixels(images.values()) if images else None, errors
 
 
 def _stamp(source):

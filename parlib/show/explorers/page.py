@@ -13,12 +13,12 @@ from parlib.data.check import recognise
 from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
 from parlib.data.release import BENCHMARKS, Release
-from parlib.encode.encoder import Encoder, load_encoder
+from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.files import json_text
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, prepare
-from parlib.learn.plan import trained_head
+from parlib.learn.plan import encoder_of, trained_head
 from parlib.learn.train import predict
 from parlib.profile import Profile
 from parlib.profile import profile as make_profile
@@ -92,7 +92,7 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
 def _of_profile(profile):
     """Encoder, head, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
     root = benchmark_root(profile)
-    encoder = load_encoder(profile.encoder, revision=profile.revision)
+    encoder = encoder_of(profile)
     head, release = trained_head(profile), read_release(profile.benchmark, root)
     return encoder, head, release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
 
