@@ -87,13 +87,8 @@ def settings(name: str) -> Profile:
 def profile(name: str | None = None, **changes: Any) -> Profile:
     """The profile of that name, or of `PARLIB_PROFILE`, or `small`.
 
-<<<<<<< HEAD
-    `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its fields. So does the
-    YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper` and `sample` need real data.
-=======
     `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_PRECISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its
-    fields; `changes` replace both. `paper` and `sample` need real data; `small` renders its own.
->>>>>>> 36dd662 (Precision of the encoder: fp32 or bf16, chosen by a trial and part of store and record; workers hand over uint8 pixels; a full GPU halves the batch)
+    fields. So does the YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper` and `sample` need real data.
 
     Raises:
         BadInput: unknown profile or field, or real data that are not there.
