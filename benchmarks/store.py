@@ -32,7 +32,7 @@ def reading(encoder, dataset, repeats, images=1024):
     tokens = torch.randn(BATCH, encoder.patches, encoder.width)
     encoder = copy.copy(encoder)
     encoder.encode_images = lambda pixels: _features(tokens, len(pixels["pixel_values"]))
-    encoder.preprocess = lambda images: {"pixel_values": torch.zeros(len(list(images)), 1)}
+    encoder.pixels = lambda images: {"pixel_values": torch.zeros(len(list(images)), 1)}
     made = extract(dataset, encoder, place, "t", batch_size=BATCH, workers=0, progress=False)
     files = sorted(made.folder.glob("shard-*"))
     size = sum(file.stat().st_size for file in files) / 1e6

@@ -121,7 +121,7 @@ def extract(
     dtype: Annotated[str, Option(help="fp16, bf16 or fp32, as stored")] = "fp16",
     layout: Annotated[str, Option(help="tokens, grid:7 (averaged to 7 x 7) or pooled")] = "tokens",
     mirrored: Annotated[bool, Option("--mirrored", help="store every image mirrored as well")] = False,
-    precision: Precision = "auto",
+    precision: Precision = None,
     workers: Workers = None,
 ) -> None:
     """Encode the images of a split once; print the folder of the features."""
@@ -130,7 +130,7 @@ def extract(
     from parlib.learn.inputs import prepare
 
     options: dict[str, Any] = {"dtype": dtype, "layout": layout, "mirrored": mirrored, "workers": workers}
-    used = load_encoder(encoder, revision, precision=precision)
+    used = load_encoder(encoder, revision, precision=precision or "auto")
     release = read_release(benchmark, root, **_files(table=table, schema=schema))
     part = prepare(release, split, used, _cache(cache), **options)
     if processes().is_main_process:
@@ -211,7 +211,7 @@ def baselines(
     corrections: Corrections = None,
     partition: Partition = None,
     cache: Cache = None,
-    precision: Precision = "auto",
+    precision: Precision = None,
 ) -> None:
     """Record the constant predictor, zero-shot and the probes on test; print the paths of the records."""
     from parlib.data import read_release
@@ -223,7 +223,7 @@ def baselines(
     release = read_release(
         benchmark, root, **_files(table=table, schema=schema, partition=partition, corrections=corrections)
     )
-    used = load_encoder(encoder, revision, precision=precision)
+    used = load_encoder(encoder, revision, precision=precision or "auto")
     train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
     for seed in numbers:

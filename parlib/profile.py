@@ -88,7 +88,7 @@ def profile(name: str | None = None, **changes: Any) -> Profile:
     """The profile of that name, or of `PARLIB_PROFILE`, or `small`.
 
     `PARLIB_DATA`, `PARLIB_ENCODER`, `PARLIB_REVISION`, `PARLIB_PRECISION`, `PARLIB_CACHE` and `PARLIB_RUNS` replace its
-    fields. So does the YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper` and `sample` need real data.
+    fields. So does the YAML file `PARLIB_FIELDS`, with any field, and last `changes`. `paper`, `sample` need real data.
 
     Raises:
         BadInput: unknown profile or field, or real data that are not there.

@@ -27,7 +27,6 @@ from parlib.encode.identity import hash_tensors, hash_tokenizer
 from parlib.encode.precision import PRECISIONS, set_precision
 from parlib.errors import BadInput
 from parlib.files import digest, reading
-from parlib.profile import Precision
 
 BATCH, BATCH_BYTES = 64, 40e6  # at most so many images, and bytes of pixels, are encoded at a time
 _FAMILIES = ("siglip", "siglip2")  # model_type: fixed-resolution SigLIP 1 and 2, and SigLIP 2 NaFlex
@@ -169,7 +168,7 @@ class Encoder:
         """
         inputs = images if isinstance(images, dict) else self.pixels(images)
         size = len(inputs["pixel_values"])
-        self.model.vision_model.eval()
+        self.model.eval()
         if size <= self._at_once:
             try:
                 return (self._compiled if size == self.compiled_size else self._forward)(inputs)
@@ -260,7 +259,7 @@ def load_encoder(
     name: str | os.PathLike = "nano",
     revision: str | None = None,
     device: str | torch.device | None = None,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     layer: int | None = None,
 ) -> Encoder:
     """Load a frozen SigLIP / SigLIP 2 pair.

@@ -7,11 +7,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 
 from parlib.encode.hub import EXAMPLES, SHIPPED
@@ -100,7 +100,8 @@ def _trial(encoder):
     """Images per second in both precisions, the least cosine of their pooled features, and the `precision` to take."""
     half = copy.copy(encoder)
     tower = copy.deepcopy(encoder.model.vision_model).to(torch.bfloat16)
-    half.precision, half.model = "bf16", SimpleNamespace(vision_model=tower, device=encoder.device)
+    half.precision, half.model = "bf16", nn.Module()
+    half.model.vision_model, half.model.device = tower, encoder.device
     inputs = _examples(encoder)
     pooled = [one.encode_images(inputs).pooled.float() for one in (encoder, half)]
     known = {name: _rate(one, inputs) for name, one in (("fp32", encoder), ("bf16", half))}
@@ -132,7 +133,7 @@ def _has(device, dtype):
 
 
 @contextmanager
-def _measured(encoder) -> Iterator[dict[str, Any]]:
+def _measured(encoder: "Encoder") -> Iterator[dict[str, Any]]:
     """What was measured of this encoder on this machine, a dict whose changes are kept."""
     path = cache_folder() / "precision.json"
     path.parent.mkdir(parents=True, exist_ok=True)

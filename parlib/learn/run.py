@@ -28,7 +28,6 @@ from parlib.learn.train import History, TrainOptions, predict
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import positive_rates, tune_thresholds
 from parlib.measure.records import make_record, write_record
-from parlib.profile import Precision
 
 _REMEDY = "fetch or train it again"
 
@@ -46,7 +45,7 @@ def train_run(
     view: str | None = None,  # train on the columns of a view of the schema, such as `upar-lite`
     files: Mapping[str, Any] | None = None,  # options of `read_release`: `table`, `schema`, `partition`
     train_on: str = "train",  # or trainval, as the literature does: val then chooses among what it was trained on
-    precision: Precision = "fp32",  # of the encoder, see `load_encoder`
+    precision: str = "fp32",  # of the encoder, see `load_encoder`
     **head: Any,  # `preset`, `language` and options of `VLMPARHead`
 ) -> History:
     """Train a head on `train`, keep the epoch that is best on `val`, calibrate it there, and save the run to `out`.

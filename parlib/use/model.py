@@ -26,7 +26,6 @@ from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import encoder_setting
 from parlib.learn.run import read_run
 from parlib.measure.records import read_records, write_record
-from parlib.profile import Precision
 from parlib.schema import Attribute, Schema
 from parlib.use.attributes import NewAttribute, zero_shot_attribute
 from parlib.use.card import card
@@ -197,7 +196,7 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     language: str | None = None,
-    precision: Precision | None = None,
+    precision: str | None = None,
     **hub: Any,
 ) -> Model:
     """A `Model`: `parlib.load(MODEL)(images)`.
