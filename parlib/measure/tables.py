@@ -199,7 +199,8 @@ def chosen_columns(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 def _with_best(cells, codes):
     """Text cells with the greatest number of each code marked for `render`."""
     numbers = pd.to_numeric(cells.str.extract(r"^([\d.]+)")[0])
-    best = numbers.notna() & (numbers == numbers.groupby(codes).transform("max"))
+    of_code = numbers.groupby(codes)
+    best = (numbers == of_code.transform("max")) & (of_code.transform("count") > 1)  # a row alone is not the best
     return cells.where(~best, cells.map(_BEST.format))
 
 

@@ -16,7 +16,7 @@ from parlib.files import json_text, write_atomic
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.metrics import PROTOCOLS
 from parlib.measure.published import VLM_PAR_CLAIM
-from parlib.measure.records import has_scores, under
+from parlib.measure.records import has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
 from parlib.measure.tables import (
     CROSS_NOTE,
@@ -47,6 +47,7 @@ _READINGS = {
 _STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; color: #222 }
 table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
 td, th { border-bottom: 1px solid #ddd; padding: .2em .6em; text-align: left; vertical-align: top }
+table.numbers td { white-space: nowrap }
 img { max-width: 100% } p.note { color: #666; font-size: 13px }"""
 
 
@@ -68,7 +69,10 @@ class _Page:
 
     def table(self, table: pd.DataFrame, note: str = "") -> None:
         self.markdown.append(render(table, "markdown"))
-        self.html.append(render(table, "html"))
+        longest = table.reset_index().astype(str).map(len).to_numpy().max(initial=0)
+        self.html.append(
+            f'<table class="{"numbers" if longest < 60 else "text"}"' + render(table, "html").removeprefix("<table")
+        )
         if note:
             self.text(note, "note")
 
@@ -130,7 +134,9 @@ def _printed_numbers(page, records):
     for benchmark, printed in VLM_PAR_CLAIM.items():
         of_it = [r for r in records if r["data"]["benchmark"] == benchmark and r["data"]["split"] == "test"]
         methods = ("constant predictor", "linear probe", "VLM-PAR head")
-        groups = grouped([r for r in of_it if r["method"] in methods and not r["data"].get("view")])
+        groups = grouped(
+            [r for r in of_it if r["method"] in methods and _has_own_words(r) and not r["data"].get("view")]
+        )
         for group in sorted(groups, key=lambda group: methods.index(group.method)):
             row = {"benchmark": benchmark, 'printed as "mA"': f"{printed:.2f}", "ours": group.name, "data": group.data}
             row |= {text: spread([r["scores"][name] for r in group.records]) for name, text in _READINGS.items()}
@@ -138,8 +144,9 @@ def _printed_numbers(page, records):
             row["mA, tuned thresholds"] = spread(tuned) if tuned else ""
             for protocol in PROTOCOLS.values():
                 if benchmark == "market1501" and protocol.view and all(map(has_scores, group.records)):
-                    again = [under(r, protocol.name)["scores"]["plain_accuracy"] for r in group.records]
-                    row[f"plain accuracy, {protocol.name}"] = spread(again)
+                    row[f"plain accuracy, {protocol.name}"] = spread(
+                        [_plain_accuracy(r, protocol) for r in group.records]
+                    )
             rows.append(row)
         if not groups:
             rows.append({"benchmark": benchmark, 'printed as "mA"': f"{printed:.2f}", "ours": "not run"})
@@ -149,6 +156,12 @@ def _printed_numbers(page, records):
         "computes plain accuracy. Numbers of other images than the official ones say nothing about the printed ones."
     )
     page.table(pd.DataFrame(rows).fillna("").set_index("benchmark"), note)
+
+
+def _plain_accuracy(record, protocol):
+    arrays = read_scores(record)
+    made = protocol.decide(arrays["labels"], arrays["scores"])
+    return made.right.sum() / made.counted.sum()
 
 
 def _claims(page, judged):
@@ -170,7 +183,7 @@ def _tables(page, records):
     page.heading("Three benchmarks side by side")
     of_test = [r for r in records if r["data"]["split"] == "test" and "ablation" not in r["setting"]]
     plain = [r for r in of_test if not r["data"].get("view")]
-    page.table(literature_table(plain), LITERATURE_NOTE)
+    page.table(literature_table([r for r in plain if _has_own_words(r)]), LITERATURE_NOTE)
     for benchmark in dict.fromkeys(r["data"]["benchmark"] for r in plain):
         page.heading(f"{benchmark}", 3)
         page.table(benchmark_table(plain, benchmark), NOTE)
@@ -199,11 +212,14 @@ def _attributes(page, records, name):
         page.figure(f"calibration-{name}", calibration(used, "Reliability of the probabilities"))
 
 
+def _has_own_words(record):
+    return (record["setting"].get("head") or {}).get("words", "own") == "own"
+
+
 def _is_plain(record):
-    setting = record["setting"]
-    trained, head = setting.get("trained_on") or {}, setting.get("head") or {}
+    trained = record["setting"].get("trained_on") or {}
     whole = record["data"].get("partition") in (None, "0") and trained.get("split", "train") == "train"
-    return whole and head.get("words", "own") == "own"
+    return whole and _has_own_words(record)
 
 
 def _by_method(records):
