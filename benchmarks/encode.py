@@ -21,6 +21,9 @@ from transformers import SiglipConfig, SiglipModel
 
 from parlib import extract, load_benchmark, load_encoder
 from parlib.encode.encoder import Encoder
+from parlib.encode.extract import _Batches
+from parlib.encode.precision import set_precision
+from parlib.encode.store import write_shard
 from pedsynth import synthesize
 
 SHAPES = {  # side, patch, width, depth, attention heads, width of the feed-forward
@@ -101,23 +104,64 @@ def forward(encoder, dataset, repeats):
 
 
 def extraction(encoder, dataset, repeats):
-    """A split from JPEGs on disk into a store, against the bare image tower on as many ready tensors."""
-    side, size, kind = encoder.preprocessing["size"]["height"], encoder.batch_size, encoder.device.type
-    ready = torch.rand(size, 3, side, side, device=encoder.device)
+    """A split from JPEGs on disk into a store in bf16, against the bare image tower on as many ready tensors.
 
-    def bare():
-        for start in range(0, len(dataset), size):
-            with torch.autocast(kind, enabled=kind == "cuda"):
-                encoder.encode_images({"pixel_values": ready[: len(dataset) - start]})
-        return len(dataset)
+    `profile` holds the share of the extraction's work in percent, each part timed alone.
+    """
+    side, size = encoder.preprocessing["size"]["height"], encoder.batch_size
+    pixels = torch.rand(size, 3, side, side, device=encoder.device)
+    half, compiled = copy.deepcopy(encoder), copy.deepcopy(encoder)
+    set_precision(half, "bf16")
+    set_precision(compiled, "bf16")
+    compiled.compiled_size = size
 
-    def whole():
-        with tempfile.TemporaryDirectory() as place:
-            extract(dataset, encoder, place, "t", progress=False)
-        return len(dataset)
+    def bare(used):
+        def call():
+            for start in range(0, len(dataset), size):
+                used.encode_images({"pixel_values": pixels[: len(dataset) - start]})
+            return len(dataset)
 
+        return call
+
+    def whole(used):
+        def call():
+            with tempfile.TemporaryDirectory() as place:
+                extract(dataset, used, place, "t", progress=False)
+            return len(dataset)
+
+        return call
+
+    variants = {
+        "fp32 bare forward": bare(encoder),
+        "bf16 bare forward": bare(half),
+        "bf16 compiled bare forward": bare(compiled),
+        "fp32 extraction": whole(encoder),
+        "bf16 extraction": whole(half),
+    }
     encoder.identity  # noqa: B018 (computed once an encoder, here before the clock starts)
-    return {**side_by_side({"bare forward": bare, "extraction": whole}, repeats), "images": len(dataset)}
+    return {**side_by_side(variants, repeats), "images": len(dataset), "profile": _shares(half, dataset)}
+
+
+def _shares(encoder, dataset):
+    """Percent of the time of one process that each part of an extraction takes, on one batch."""
+    source, rows = _Batches(dataset, encoder, False), list(range(min(encoder.batch_size, len(dataset))))
+    pixels = source[rows]["plain"]
+    features = encoder.encode_images(pixels)
+    with tempfile.TemporaryDirectory() as place:
+
+        def store():
+            tensors = {name: part.to("cpu", torch.float16) for name, part in features._asdict().items()}
+            write_shard(Path(place) / "shard", tensors, "key")
+
+        parts = {
+            "decode and resize": lambda: source[rows],
+            "rescale and normalise": lambda: encoder._normalised(pixels["pixel_values"].to(encoder.device)),
+            "normalise and forward": lambda: encoder.encode_images(pixels),
+            "convert, hash and write": store,
+        }
+        seconds = {name: row["median_s"] for name, row in side_by_side(parts, 3).items()}
+    seconds["forward"] = seconds.pop("normalise and forward") - seconds["rescale and normalise"]
+    return {name: round(100 * each / sum(seconds.values()), 1) for name, each in seconds.items()}
 
 
 def memory(encoder, dataset, repeats):
@@ -170,7 +214,7 @@ def run(parts, group, text):
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--root", type=Path, help="a PA-100K tree (default: one is rendered)")
     parser.add_argument("--encoder", nargs="+", default=["nano", "base-224"], help="nano, base-224, so400m-384")
-    parser.add_argument("--images", type=int, help="default: nano 1000, extraction 4000; else 64, memory 256")
+    parser.add_argument("--images", type=int, help="default: nano 1000; else 64, memory 256")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     root = given.root or Path(tempfile.gettempdir()) / "parlib-benchmark-tree"
@@ -182,7 +226,7 @@ def run(parts, group, text):
         for name in given.encoder:
             # Memory and reading depend on the width alone: one layer shows them sooner.
             encoder = encoder_of(name, layers=1 if part in ("memory", "reading") else None)
-            most = {"nano": {"extraction": 4000}}.get(name, {"memory": 256}).get(part, 1000 if name == "nano" else 64)
+            most = {"nano": {"extraction": 1000}}.get(name, {"memory": 256}).get(part, 1000 if name == "nano" else 64)
             count = given.images or most
             out[name] = parts[part](encoder, tree.select(range(min(count, len(tree)))), given.repeats)
         print(f"{part}: {time.perf_counter() - start:.0f} s")
