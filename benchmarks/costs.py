@@ -48,12 +48,12 @@ def main():
     result = {}
     for name, images in sizes.items():
         own = table.loc[[cell.name for cell in cells if cell.benchmark == name]]
-        rows = {"features": own.loc[f"{name}-constant-seed0", shown]}  # its first cell encodes
-        rows |= {head: own.loc[f"{name}-{head}-seed0", shown] for head in HEADS}
-        rows["plan"] = own[shown].agg({"hours": "sum", "memory": "max", "disk": "sum"})
-        result[name] = {"images": images, "cells": len(own), **{row: values.to_dict() for row, values in rows.items()}}
+        heads = {head: own.loc[f"{name}-{head}-seed0", shown].to_dict() for head in HEADS}
+        features = own.loc[f"{name}-constant-seed0", shown].to_dict()  # the first cell encodes
+        whole = {"cells": len(own), "hours": own["hours"].sum(), "disk": own["disk"].sum()}
+        result[name] = {"images": images, "features": features, "heads": heads, "plan": whole}
     head = cells[[cell.method.key for cell in cells].index("recommended")]
-    write("costs", {"seeds": paper.seeds, "training": head.options(paper).to_dict(), **result})
+    write("costs", {"seeds": paper.seeds, "training": head.options(paper).to_dict(), "benchmarks": result})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Results of README.md from the stored records: `python tools/readme.py` writes them between its two markers."""
+"""README's results (from the stored records, between two markers) and costs: `python tools/readme.py` writes both."""
 
+import json
 import re
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def results():
     return BEFORE.format(**about) + "\n" + table
 
 
+def costs():
+    """The table of what the paper's setting costs, as `benchmarks/costs.py` measured it, as Markdown text."""
+    measured = json.loads((ROOT / "benchmarks" / "results" / "costs.json").read_text(encoding="utf-8"))
+    where, found = measured["hardware"], measured["result"]
+    gpu = where["gpu"] or "GPU: not measured"
+    machine = f"{where['cores']} cores of {where['processor']} ({gpu})"
+    title = f"what it costs: one seed, {found['training']['epochs']} epochs, {machine}"
+    rows = {}
+    for name, cost in found["benchmarks"].items():
+        features = cost["features"]
+        row = {"features, once": f"{features['hours']:.0f} h, {features['disk'] / 1e9:.0f} GB on disk"}
+        for head, of in cost["heads"].items():
+            row[f"{head} head"] = f"{of['hours']:.0f} h, {of['memory'] / 1e9:.1f} GB of memory"
+        rows[f"{name}, {sum(cost['images'].values()):,} images"] = row
+    return pd.DataFrame(rows).T.rename_axis(title).to_markdown(disable_numparse=True)
+
+
 def _runs(records, method, benchmark):
     return [r for r in records if _name(r) == method and r["data"]["benchmark"] == benchmark and _is_own(r)]
 
@@ -59,10 +77,10 @@ def _cell(records, method, folder, benchmark):
 
 
 def with_results(text):
-    """README's text with the results between the markers replaced by those of the records."""
-    return re.sub(
-        r"(<!-- results.*?-->\n).*?(<!-- /results -->)", lambda m: m[1] + results() + "\n" + m[2], text, flags=re.S
-    )
+    """README's text with the results between the markers, and the table of costs, as they are now."""
+    marked = r"(<!-- results.*?-->\n).*?(<!-- /results -->)"
+    text = re.sub(marked, lambda found: found[1] + results() + "\n" + found[2], text, flags=re.DOTALL)
+    return re.sub(r"^\| what it costs.*\n(\|.*\n)*", lambda found: costs() + "\n", text, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":
