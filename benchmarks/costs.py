@@ -41,19 +41,18 @@ def main():
         encoder = str(encoder_folder("base-224", Path(folder, "encoder")))
         places = {name: Path(folder, name) for name in ("data", "cache", "runs")}
         paper = replace(settings("paper"), encoder=encoder, revision=None, **places)
-        cells = plan(replace(paper, data=None))  # all benchmarks, whether or not their trees are here
+        # All benchmarks, whether or not their trees are here.
+        cells = plan(replace(paper, data=None), methods=("constant", *HEADS), seeds=[0])
         sizes = full_sizes()
         table = costs(cells, paper, sizes)
     shown = ["hours", "memory", "disk"]
     result = {}
     for name, images in sizes.items():
-        own = table.loc[[cell.name for cell in cells if cell.benchmark == name]]
-        heads = {head: own.loc[f"{name}-{head}-seed0", shown].to_dict() for head in HEADS}
-        features = own.loc[f"{name}-constant-seed0", shown].to_dict()  # the first cell encodes
-        whole = {"cells": len(own), "hours": own["hours"].sum(), "disk": own["disk"].sum()}
-        result[name] = {"images": images, "features": features, "heads": heads, "plan": whole}
+        heads = {head: table.loc[f"{name}-{head}-seed0", shown].to_dict() for head in HEADS}
+        features = table.loc[f"{name}-constant-seed0", shown].to_dict()  # the first cell encodes
+        result[name] = {"images": images, "features": features, "heads": heads}
     head = cells[[cell.method.key for cell in cells].index("recommended")]
-    write("costs", {"seeds": paper.seeds, "training": head.options(paper).to_dict(), "benchmarks": result})
+    write("costs", {"training": head.options(paper).to_dict(), "benchmarks": result})
 
 
 if __name__ == "__main__":
