@@ -13,6 +13,7 @@ def test_results_come_from_the_records(monkeypatch):
 
     assert readme.with_results(README) == README, "run python tools/readme.py"
     assert readme.results().count("|") > 20
+    assert readme.costs() in README and readme.costs().count(" images ") == 3
 
 
 def test_every_link_and_command_exists():

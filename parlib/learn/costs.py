@@ -215,7 +215,8 @@ class Trial:
             step(2)  # also warms up
         train, scored = (_per_image(work, options.batch_size) for work in (step, score))
         weights = sum(p.nbytes for p in module.parameters())
-        memory = 4 * weights + sum(kept) // 2 * options.batch_size
+        again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
+        memory = 4 * weights + (sum(kept) // 2 + again) * options.batch_size
         return Cost(0.0, train, scored, memory, disk=5 * weights)  # disk: the head, for a while its checkpoint of four
 
 
