@@ -53,7 +53,7 @@ def costs():
         features = cost["features"]
         row = {"features, once": f"{features['hours']:.1f} h, {features['disk'] / 1e9:.0f} GB on disk"}
         for head, of in cost["heads"].items():
-            row[f"{head} head"] = f"{of['hours']:.1f} h, {of['memory'] / 1e9:.1f} GB of memory"
+            row[f"{head} head"] = f"{of['hours']:.1f} h"
         rows[f"{name}, {sum(cost['images'].values()):,} images"] = row
     return pd.DataFrame(rows).T.rename_axis(title).to_markdown(disable_numparse=True)
 
