@@ -17,12 +17,21 @@ def memory_budget(device: torch.device) -> int:
 
 
 def keep_memory() -> None:
-    """Let this process keep freed memory for the next batch; it grows to its largest batch and stays there.
+    """Let this process keep freed memory for the next batch, until `release_memory`.
 
     By default glibc maps each tensor above 32 MB anew and the kernel clears it: a third of the time of a training step
     on a CPU. Other C libraries, of macOS and Windows, are left as they are.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(_MMAP_MAX, 0)
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    _call("mallopt", _MMAP_MAX, 0)
+    _call("mallopt", _TRIM_THRESHOLD, 2**31 - 1)
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system."""
+    _call("malloc_trim", 0)
+
+
+def _call(name, *arguments):
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function:
+        function(*arguments)

@@ -34,7 +34,7 @@ from parlib.learn.head import BATCH, VLMPARHead
 from parlib.learn.inputs import Split, two_sided
 from parlib.learn.losses import LOSSES, TEMPERATURES, balanced_weights, fit_temperature
 from parlib.measure.metrics import SUMMARY, evaluate, positive_rates, tune_thresholds
-from parlib.memory import keep_memory
+from parlib.memory import keep_memory, release_memory
 
 Data = Split | tuple[FeatureStore, np.ndarray]  # features and their labels (n, A)
 
@@ -173,6 +173,7 @@ def fit(
             callback(epoch, steps, steps, row)
     head.load_state_dict(best)
     head.eval()
+    release_memory()
     return history
 
 
