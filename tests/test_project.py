@@ -125,13 +125,13 @@ def test_the_package_is_thin():
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
     plan = {"cli_paper": 154, "learn/plan": 292, "learn/costs": 250, "learn/methods": 227}
-    claims = {"measure/claims": 230, "show/report": 230, "learn/unseen": 88}
+    claims = {"measure/claims": 230, "show/report": 229, "learn/unseen": 88}
     speed = {"encode/precision": 149, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 268, "show/explorers/label": 116, "show/demo": 50}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
     later = {f"parlib/{name}.py": bound for name, bound in (plan | claims | speed | explore | wrong).items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
-    assert sum(count for path, count in lines.items() if path not in later) <= 9205
+    assert sum(count for path, count in lines.items() if path not in later) <= 9206
     assert sum(count > 1 for count in lines.values()) <= 76
 
 

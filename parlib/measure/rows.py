@@ -23,7 +23,7 @@ class Group:
 
     method: str
     name: str  # the method with the head's preset, and options
-    data: str  # kind and number of images, and hashes of their list and labels
+    data: str  # kind, partition and number of images, and hashes of their list and labels
     backbone: str  # encoder, and parts of its identity
     records: list[dict[str, Any]]
 
@@ -54,7 +54,9 @@ def grouped(records: Sequence[dict[str, Any]]) -> list[Group]:
     elsewhere = {"method", "kind", "images", "list", "labels", "partition", "encoder", "head.preset", *of_encoder}
     options = rows[[name for name in rows if name not in elsewhere]]
     names = _marked(rows["method"], options, rows["head.preset"])
-    data = _marked(rows["kind"] + ", " + count + rows["images"] + " images", rows[["partition", "list", "labels"]])
+    partition = (", " + rows["partition"]).where(~rows["partition"].isin(["none", "0"]), "")
+    images = rows["kind"] + partition + ", " + count + rows["images"] + " images"
+    data = _marked(images, rows[["partition", "list", "labels"]])
     backbones = _marked(rows["encoder"], rows[of_encoder])
     members = [[records[i] for i in place] for place in places.values()]
     return [Group(*row) for row in zip(rows["method"], names, data, backbones, members, strict=True)]

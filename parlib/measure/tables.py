@@ -174,7 +174,7 @@ def literature_table(
     for benchmark in benchmarks:
         there = [record for record in records if record["data"]["benchmark"] == benchmark]
         part = benchmark_table(there, benchmark, data, protocol).reset_index()
-        part["data"] = part["data"].str.split(",").str[0]
+        part["data"] = part["data"].str.replace(r"(?<=\]), .*|, \d.*", "", regex=True)  # no year, no number of images
         keys = ["method", "backbone", "data"]
         part["n"] = part.groupby(keys).cumcount()  # rows that differ in their data alone stay apart
         shown = chosen_columns(part, columns)

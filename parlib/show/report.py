@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ _READINGS = {
 _STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; color: #222 }
 table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
 td, th { border-bottom: 1px solid #ddd; padding: .2em .6em; text-align: left; vertical-align: top }
-table.numbers td { white-space: nowrap }
+td { white-space: nowrap } td.long { white-space: normal; min-width: 22em }
 img { max-width: 100% } p.note { color: #666; font-size: 13px }"""
 
 
@@ -69,10 +70,8 @@ class _Page:
 
     def table(self, table: pd.DataFrame, note: str = "") -> None:
         self.markdown.append(render(table, "markdown"))
-        longest = table.reset_index().astype(str).map(len).to_numpy().max(initial=0)
-        self.html.append(
-            f'<table class="{"numbers" if longest < 60 else "text"}"' + render(table, "html").removeprefix("<table")
-        )
+        cells = render(table, "html")
+        self.html.append(re.sub(r"<td>\s*([^<]{59,}?\S)\s*</td>", r'<td class="long">\1</td>', cells))
         if note:
             self.text(note, "note")
 
