@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 
 from parlib.errors import BadInput
 
+ASSETS = Path(__file__).parent / "assets"  # what ships with the package
+
 
 def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     """Write so that a reader sees the old file or the new one, never a part; BadInput leaves the old one as it was."""

@@ -1,13 +1,14 @@
 """Profiles: one object holds every name and size that differs between a small run and the paper's."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from parlib.errors import BadInput
-from parlib.files import read_yaml, reading
+from parlib.files import ASSETS, read_yaml, reading
 
 Dtype = Literal["fp16", "bf16", "fp32"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -21,12 +22,12 @@ class Profile:
     name: str
     says: str  # the sentence that every caption of this profile carries
     encoder: str
-    data: Path | None  # folder of real trees (`paper`) or one real tree (`sample`); None renders one
+    data: Path | None = None  # folder of real trees (`paper`) or one real tree (`sample`); None renders one
     benchmark: str = "pa100k"
     revision: str | None = None  # of a hub encoder; the resolved commit goes into every record
     sizes: dict = field(default_factory=dict)  # images per split of a rendered tree
     seed: int = 0
-    seeds: tuple[int, ...] = (0,)  # of the plan
+    seeds: Sequence[int] = (0,)  # of the plan
     method: str = "recommended"  # key in methods.yaml of the head that notebooks train and explore
     training: dict = field(default_factory=dict)  # changes the `TrainOptions` of every method, as a rehearsal does
     dtype: Dtype = "fp16"  # of stored features
@@ -48,30 +49,6 @@ class Profile:
         return "\n".join(f"{key:9s} {value}" for key, value in shown.items())
 
 
-_SMALL = Profile(
-    name="small",
-    says="Rendered people and the nano encoder, not the paper's data or model",
-    encoder="nano",
-    data=None,
-    sizes={"train": 1200, "val": 400, "test": 500},
-)
-_PROFILES = {
-    "small": _SMALL,
-    "sample": replace(_SMALL, name="sample", says="A real tree with the encoder named here, not the paper's setting"),
-    "paper": Profile(
-        name="paper",
-        says="Real images and SigLIP 2 base at 224 px, as in the paper",
-        encoder="google/siglip2-base-patch16-224",
-        # As several public repositories pin this checkpoint; it could not be looked up at the hub from here.
-        revision="75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
-        data=None,
-        seeds=(0, 1, 2),
-        method="paper",
-        precision="auto",
-    ),
-}
-
-
 def cache_folder() -> Path:
     """`PARLIB_CACHE`, or the folder `.cache/parlib` at home."""
     return Path(os.environ.get("PARLIB_CACHE") or "~/.cache/parlib").expanduser()
@@ -79,9 +56,10 @@ def cache_folder() -> Path:
 
 def settings(name: str) -> Profile:
     """A profile by name, as defined here: environment variables are not read and no data is looked for."""
-    if name not in _PROFILES:
-        raise BadInput(f"unknown profile {name!r}; known: {', '.join(_PROFILES)}")
-    return _PROFILES[name]
+    known = read_yaml(ASSETS / "profiles.yaml", "profiles")
+    if name not in known:
+        raise BadInput(f"unknown profile {name!r}; known: {', '.join(known)}")
+    return Profile(name, **known[name])
 
 
 def profile(name: str | None = None, **changes: Any) -> Profile:

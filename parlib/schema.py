@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parlib.errors import BadInput
-from parlib.files import read_yaml, reading
+from parlib.files import ASSETS, read_yaml, reading
 
-_FOLDER = Path(__file__).parent / "assets" / "schemas"
+_FOLDER = ASSETS / "schemas"
 _LAYOUT = (
     "expected name, attributes: [{name, meaning, group, prompt, codes}], exclusive: [{name, members, exactly_one}], "
     "codes: {yes, no, unknown}"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from parlib import PROTOCOLS, BadInput, bootstrap, evaluate
-from parlib.measure.bootstrap import METRICS, persons
+from parlib.measure.bootstrap import persons
+from parlib.measure.metrics import AVERAGES
 
 RNG = np.random.default_rng(0)
 LABELS = (RNG.random((200, 5)) < 0.3).astype(int)
@@ -23,7 +24,7 @@ def test_every_draw_scores_as_its_images_would(protocol, identities):
     drawn = np.random.default_rng(3).integers(units, size=units)
     rows = drawn if identities is None else np.concatenate([np.flatnonzero(who == PEOPLE) for who in drawn])
     sample, whole = (PROTOCOLS[protocol](LABELS[r], SCORES[r]).summary() for r in (rows, np.arange(len(LABELS))))
-    for name in METRICS:
+    for name in AVERAGES:
         assert got.loc[name, "value"] == pytest.approx(whole[name])
         assert got.loc[name, "low"] == got.loc[name, "high"] == pytest.approx(sample[name]), name
 

@@ -84,7 +84,7 @@ def test_only_the_papers_profile_trains_on_trainval_and_on_three_seeds(small):
     assert {one.method.kind for one in extra} == {"head"} and extra[0].name.startswith("pa100k-trainval-")
     from parlib.profile import settings
 
-    assert settings("paper").seeds == (0, 1, 2) and settings("small").seeds == (0,)
+    assert settings("paper").seeds == [0, 1, 2] and settings("small").seeds == (0,)
 
 
 def test_training_belongs_to_method_and_encoder():

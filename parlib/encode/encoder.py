@@ -284,13 +284,9 @@ def load_encoder(
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             if config.model_type not in _FAMILIES:
                 raise BadInput(f"encoder {name!r} is a {config.model_type!r} model; expected {' or '.join(_FAMILIES)}")
-            how = {
-                "dtype": torch.float32,
-                "use_safetensors": True,
-                "output_loading_info": True,
-                "trust_remote_code": False,
-            }
-            model, loading = AutoModel.from_pretrained(folder, **how)
+            model, loading = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+            )
             # With torchvision installed the default would be its resize, whose pixels differ from Pillow's.
             processor = AutoProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
             # The text tower pools the last position; where the file is silent, transformers pads on the left.

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from huggingface_hub import snapshot_download
 
 from parlib.errors import BadInput
-from parlib.files import one_line, read_yaml
+from parlib.files import ASSETS, one_line, read_yaml
 
-_ASSETS = Path(__file__).parents[1] / "assets"
-NANO = _ASSETS / "siglip2-nano"
-SHIPPED = {"nano": NANO, "nano-pa100k": _ASSETS / "nano-pa100k"}
-EXAMPLES = _ASSETS / "examples"  # twelve rendered people
+NANO = ASSETS / "siglip2-nano"
+SHIPPED = {"nano": NANO, "nano-pa100k": ASSETS / "nano-pa100k"}
+EXAMPLES = ASSETS / "examples"  # twelve rendered people
 
 
 class Known(NamedTuple):
@@ -28,7 +27,7 @@ class Known(NamedTuple):
 
 def available_encoders() -> dict[str, Known]:
     """Encoders that `load_encoder` knows by name; any other hub id or folder of the SigLIP family works too."""
-    return {name: Known(*row) for name, row in read_yaml(_ASSETS / "encoders.yaml", "known encoders").items()}
+    return {name: Known(*row) for name, row in read_yaml(ASSETS / "encoders.yaml", "known encoders").items()}
 
 
 def folder_of(name: str, what: str, known: Iterable[str], revision: str | None = None, **hub: Any) -> Path:

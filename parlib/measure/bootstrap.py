@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from parlib.errors import BadInput
-from parlib.measure.metrics import PROTOCOLS, checked, per_image, ratio
+from parlib.measure.metrics import AVERAGES, PROTOCOLS, checked, ratio
 
 BLOCK = 2**27  # bytes of draws held at a time
-METRICS = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy")
 
 
 def bootstrap(
@@ -43,7 +42,7 @@ def bootstrap(
         ranking: adds mAP, which is ranked anew in each draw: 9 s instead of 0.5 s for 10,000 images.
 
     Returns:
-        DataFrame of value, low, high (fractions of 1), one row per score of `METRICS` (and mAP). In each draw mA and
+        DataFrame of value, low, high (fractions of 1), one row per score of `AVERAGES` (and mAP). In each draw mA and
         mAP leave out the attributes that the draw leaves without a positive or a negative, as `Scores.undefined` says.
 
     Raises:
@@ -66,7 +65,7 @@ def bootstrap(
     drawn = np.concatenate([values(draws) for draws in resampled(len(labels), identities, resamples, seed)])
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a score undefined in every draw is nan
         low, high = np.nanpercentile(drawn[1:], [50 * (1 - level), 50 * (1 + level)], axis=0)
-    names = [*METRICS, "mAP"] if ranking else METRICS
+    names = [*AVERAGES, "mAP"] if ranking else AVERAGES
     return pd.DataFrame({"value": drawn[0], "low": low, "high": high}, index=pd.Index(names, name="score"))
 
 
@@ -104,33 +103,10 @@ def persons(identities: Sequence[str | None] | npt.ArrayLike | None, images: int
 def scorer(
     labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None, protocol: str = "parlib"
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from draws (b, N) of `resampled` to the scores of each, (b, 6) in the order of `METRICS`."""
+    """A function from draws (b, N) of `resampled` to the scores of each, (b, 6) in the order of `AVERAGES`."""
     how = PROTOCOLS[protocol]
-    sums = _sums(how.decide(*checked(labels, scores), threshold), how)
-    return lambda draws: _scores(sums, draws, how)
-
-
-def _sums(made, protocol):
-    """What the scores are ratios of, for each image: (N, 4 A + 7) float."""
-    yes, no = made.truth, made.known & ~made.truth
-    answers = [made.right.sum(1, keepdims=True), made.counted.sum(1, keepdims=True)]
-    columns = [yes & made.decided, no & ~made.decided, yes, no, per_image(made, protocol.drop_empty), *answers]
-    return np.concatenate(columns, axis=1, dtype=float)
-
-
-def _scores(sums, draws, protocol):
-    """(len(draws), 6) in the order of `METRICS`: one product of matrices gives the counts of every draw."""
-    counts = draws @ sums
-    attributes = (counts.shape[1] - 7) // 4
-    tp, tn, yes, no = np.split(counts[:, : 4 * attributes], 4, axis=1)
-    undefined = 0.0 if protocol.epsilon else np.nan
-    each = (ratio(tp, yes, undefined) + ratio(tn, no, undefined)) / 2
-    accuracy, precision, recall, f1, images, right, counted = counts[:, 4 * attributes :].T
-    accuracy, precision, recall, f1 = (ratio(part, images) for part in (accuracy, precision, recall, f1))
-    if protocol.f1 == "harmonic":
-        f1 = ratio(2 * precision * recall, precision + recall, 0.0)
-    balanced = pd.DataFrame(each).mean(axis=1)  # of the defined ones
-    return np.stack([balanced, accuracy, precision, recall, f1, ratio(right, counted)], axis=1)
+    sums = how.sums(how.decide(*checked(labels, scores), threshold))
+    return lambda draws: how.averages(sums, draws)
 
 
 def _mean_ap(draws, labels, scores):

@@ -16,10 +16,12 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from parlib.errors import BadInput
+from parlib.files import ASSETS, read_yaml
 from parlib.schema import schema
 
 F1 = Literal["harmonic", "per_image"]
-SUMMARY = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy", "mAP")
+AVERAGES = ("mA", "accuracy", "precision", "recall", "f1", "plain_accuracy")
+SUMMARY = (*AVERAGES, "mAP")
 _COMPARE = {">": np.greater, ">=": np.greater_equal}
 
 
@@ -88,21 +90,10 @@ class Protocol:
         made = self.decide(labels, scores, threshold)
         table = _per_attribute(made, labels, scores, 0.0 if self.epsilon else np.nan)
         table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
-        parts = per_image(made, self.drop_empty)
-        accuracy, precision, recall, f1, _ = parts.sum(0) / max(1, parts[:, -1].sum())
-        if self.f1 == "harmonic":
-            f1 = ratio(2 * precision * recall, precision + recall, 0.0)
-        return Scores(
-            mA=float(table["mA"].mean()),
-            accuracy=float(accuracy),
-            precision=float(precision),
-            recall=float(recall),
-            f1=float(f1),
-            plain_accuracy=float(made.right.sum() / made.counted.sum()),
-            mAP=float(table["AP"].mean()),
-            undefined=tuple(table.index[table["AP"].isna()]),
-            per_attribute=table,
-        )
+        once = np.ones(len(labels))[None]
+        mA, accuracy, precision, recall, f1, plain = self.averages(self.sums(made), once)[0].tolist()
+        undefined = tuple(table.index[table["AP"].isna()])
+        return Scores(mA, accuracy, precision, recall, f1, plain, float(table["AP"].mean()), undefined, table)
 
     def decide(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Decisions:
         """Every decision beside its truth; arguments as for a call, already `checked`."""
@@ -130,6 +121,27 @@ class Protocol:
             right, counted = np.stack(columns, axis=1), answers >= 0
         return Decisions(truth, known, decided, right & counted, counted)
 
+    def sums(self, made: Decisions) -> np.ndarray:
+        """What the scores are ratios of, for each image: (N, 4 A + 7) float."""
+        yes, no = made.truth, made.known & ~made.truth
+        answers = [made.right.sum(1, keepdims=True), made.counted.sum(1, keepdims=True)]
+        columns = [yes & made.decided, no & ~made.decided, yes, no, per_image(made, self.drop_empty), *answers]
+        return np.concatenate(columns, axis=1)
+
+    def averages(self, sums: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """Scores in the order of `AVERAGES`, (b, 6), where image n counts draws[:, n] times; `draws` is (b, N)."""
+        counts = draws @ sums
+        attributes = (counts.shape[1] - 7) // 4
+        tp, tn, yes, no = np.split(counts[:, : 4 * attributes], 4, axis=1)
+        undefined = 0.0 if self.epsilon else np.nan
+        balanced = (ratio(tp, yes, undefined) + ratio(tn, no, undefined)) / 2
+        *parts, images, right, counted = counts[:, 4 * attributes :].T
+        accuracy, precision, recall, f1 = (ratio(part, images) for part in parts)
+        if self.f1 == "harmonic":
+            f1 = ratio(2 * precision * recall, precision + recall, 0.0)
+        mA = pd.DataFrame(balanced).mean(axis=1)  # of the defined ones
+        return np.stack([mA, accuracy, precision, recall, f1, ratio(right, counted)], axis=1)
+
 
 class _Protocols(dict[str, Protocol]):
     def __missing__(self, name):
@@ -137,18 +149,7 @@ class _Protocols(dict[str, Protocol]):
 
 
 PROTOCOLS = _Protocols(
-    (made.name, made)
-    for made in (
-        Protocol("parlib", about="this package: undefined scores are nan and named"),
-        Protocol("rethinking", epsilon=True, about="Rethinking-of-PAR and what is built on it"),
-        Protocol("openpar", 0.45, f1="per_image", epsilon=True, about="OpenPAR family"),
-        Protocol("deepmar", comparison=">=", epsilon=True, drop_empty=True, about="DeepMAR code: logit >= 0"),
-        # That code averages over batches, which gives a short last batch the weight of a whole one.
-        Protocol("vlm-par-code", headline="plain_accuracy", about="the authors' code, but over images, not batches"),
-        Protocol("market-12", view="12", headline="plain_accuracy", about="official: each colour and age one question"),
-        Protocol("market-27", view="27", headline="plain_accuracy", about="27 attributes, age one question of four"),
-        Protocol("market-30", view="30", headline="plain_accuracy", about="30 binaries, age as four"),
-    )
+    {name: Protocol(name, **fields) for name, fields in read_yaml(ASSETS / "protocols.yaml", "protocols").items()}
 )
 
 

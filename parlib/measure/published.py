@@ -1,11 +1,10 @@
 """Numbers that others printed, from `assets/published.yaml`, which tells their sources. None of them was run here."""
 
-from pathlib import Path
 from typing import Any
 
-from parlib.files import read_yaml
+from parlib.files import ASSETS, read_yaml
 
-_PRINTED = read_yaml(Path(__file__).parents[1] / "assets" / "published.yaml", "published numbers")
+_PRINTED = read_yaml(ASSETS / "published.yaml", "published numbers")
 VLM_PAR_CLAIM: dict[str, float] = _PRINTED["claim"]["printed"]  # benchmark -> percent, printed as "mA"
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, read_json, reading, write_atomic
 from parlib.measure.bootstrap import bootstrap, persons
-from parlib.measure.metrics import PROTOCOLS, evaluate
+from parlib.measure.metrics import PROTOCOLS
 
 _PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
 _PARTS = ("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")
@@ -65,7 +65,6 @@ def make_record(
         `scores_file` the SHA-256 of the npz file.
     """
     scores = np.asarray(scores, dtype=np.float32)  # as the npz holds them
-    at_half = evaluate(labels, scores, names=names)
     npz = _npz(labels, scores, thresholds, names, identities)
     record = {
         "format": 1,
@@ -73,32 +72,50 @@ def make_record(
         "data": {**data, "images": len(labels)},
         "setting": setting,
         "protocol": _PROTOCOL,
-        "scores": at_half.summary(),
-        "intervals": _intervals(labels, scores, identities),
+        **_numbers("parlib", labels, scores, thresholds, names, identities),
         "drawn": "images" if identities is None else "identities",
-        "calibration": calibration_bins(labels, scores),
-        "undefined_attributes": len(at_half.undefined),
-        "undefined": at_half.undefined,
-        "tuned": None,
-        "per_attribute": at_half.per_attribute.astype(float).to_dict("index"),
+        "calibration": _calibration_bins(labels, scores),
         "made_with": {package: version(package) for package in _PACKAGES},
         "hardware": hardware(),
         "scores_file": hashlib.sha256(npz).hexdigest(),
     }
-    if thresholds is not None:
-        tuned = evaluate(labels, scores, threshold=thresholds, names=names)
-        record["tuned"] = {
-            **tuned.summary(),
-            "thresholds": [round(float(t), 6) for t in thresholds],
-            "interval": _intervals(labels, scores, identities, thresholds).get("mA"),
-            "per_attribute": tuned.per_attribute["mA"].to_dict(),
-        }
     record["comparable"] = digest(comparison(record))
     record = json.loads(json_text(record))  # as the file holds it, for the digest
     record["sha256"] = digest(record)
     made = _with_nan(record)
     made.npz = npz
     return made
+
+
+def _numbers(protocol, labels, scores, thresholds, names, identities):
+    """The parts of a record that a protocol determines."""
+    at_half = PROTOCOLS[protocol](labels, scores, names)
+    numbers = {
+        "scores": at_half.summary(),
+        "intervals": _intervals(protocol, labels, scores, identities),
+        "undefined_attributes": len(at_half.undefined),
+        "undefined": at_half.undefined,
+        "tuned": None,
+        "per_attribute": at_half.per_attribute.astype(float).to_dict("index"),
+    }
+    if thresholds is not None:
+        tuned = PROTOCOLS[protocol](labels, scores, names, thresholds)
+        numbers["tuned"] = {
+            **tuned.summary(),
+            "thresholds": [round(float(t), 6) for t in thresholds],
+            "interval": _intervals(protocol, labels, scores, identities, thresholds).get("mA"),
+            "per_attribute": tuned.per_attribute["mA"].to_dict(),
+        }
+    return numbers
+
+
+def _numbers_again(record, protocol):
+    """`_numbers` from the file beside a record."""
+    arrays = read_scores(record)
+    people = arrays["identity"] if record["drawn"] == "identities" else None
+    limits = arrays["thresholds"] if len(arrays["thresholds"]) else None
+    numbers = _numbers(protocol, arrays["labels"], arrays["scores"], limits, arrays["names"].tolist(), people)
+    return {**numbers, "calibration": _calibration_bins(arrays["labels"], arrays["scores"])}
 
 
 def comparison(record: dict[str, Any]) -> dict[str, Any]:
@@ -133,14 +150,9 @@ def findings(record: dict[str, Any]) -> list[str]:
     if record.get("comparable") != digest(comparison(record)):
         found.append("its digest of what is comparable is not that of its fields; make it again with this version")
     try:
-        arrays = read_scores(record)
+        again = _numbers_again(record, "parlib")
     except BadInput as error:
         return [*found, str(error)]
-    about = {name: value for name, value in data.items() if name != "images"}
-    people = arrays["identity"] if record["drawn"] == "identities" else None
-    limits = arrays["thresholds"] if len(arrays["thresholds"]) else None
-    names, rated = arrays["names"].tolist(), (arrays["labels"], arrays["scores"], limits)
-    again = make_record(record["method"], record["setting"], about, *rated, names, people)
     for part in ("scores", "intervals", "tuned", "per_attribute", "calibration"):
         if not _is_close(record[part], again[part]):
             found.append(f"{part} are not those of the probabilities beside it")
@@ -160,15 +172,7 @@ def _is_close(one, other):
 
 def under(record: dict[str, Any], protocol: str) -> Record:
     """A record scored again under one of `PROTOCOLS` from the scores beside it; BadInput where there are none."""
-    arrays = read_scores(record)
-    labels, scores, names = arrays["labels"], arrays["scores"], arrays["names"].tolist()
-    people = arrays["identity"] if record["drawn"] == "identities" else None
-    made = PROTOCOLS[protocol](labels, scores, names)
-    tuned = PROTOCOLS[protocol](labels, scores, names, arrays["thresholds"]) if record["tuned"] else None
-    numbers = {"scores": made.summary(), "intervals": _intervals(labels, scores, people, protocol=protocol)}
-    each = made.per_attribute.astype(float).to_dict("index")
-    tuned_numbers = {**record["tuned"], **tuned.summary()} if tuned else None
-    again = Record({**record, **numbers, "protocol": protocol, "per_attribute": each, "tuned": tuned_numbers})
+    again = Record({**record, **_numbers_again(record, protocol), "protocol": protocol})
     again.path, again.npz = getattr(record, "path", None), getattr(record, "npz", None)
     return again
 
@@ -290,7 +294,7 @@ def hardware() -> dict[str, str | None]:
     return {"cpu": model, "gpu": gpu, "system": platform.system()}
 
 
-def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> dict[str, list[float]]:
+def _calibration_bins(labels, scores, bins=10):
     """A reliability curve in equal bins: `count` of known labels, their mean `probability`, share of `yes` in them."""
     known = np.asarray(labels) >= 0
     probability, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
@@ -300,8 +304,8 @@ def calibration_bins(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> 
     return {"count": count.tolist(), "probability": means[0], "yes": means[1]}
 
 
-def _intervals(labels, scores, identities, threshold=None, protocol="parlib"):
+def _intervals(protocol, labels, scores, identities, thresholds=None):
     if persons(identities, len(labels)).max() < 1:  # one image or person: nothing to draw from
         return {}
-    table = bootstrap(labels, scores, identities=identities, threshold=threshold, protocol=protocol)
+    table = bootstrap(labels, scores, identities=identities, threshold=thresholds, protocol=protocol)
     return table[["low", "high"]].round(6).T.to_dict("list")

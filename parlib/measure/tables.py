@@ -11,9 +11,9 @@ import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from parlib.errors import BadInput
-from parlib.files import markdown_cell, plain_cell
+from parlib.files import ASSETS, markdown_cell, plain_cell, read_yaml
 from parlib.measure.metrics import SUMMARY
-from parlib.measure.published import published
+from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import under
 from parlib.measure.rows import grouped, kind_of
 
@@ -24,32 +24,10 @@ OUR_METHODS = (
 )
 HEAD = OUR_METHODS[-1]  # the recommended one
 REFERENCE = "linear probe"  # the ablation's
-NOTE = (
-    "Percent. Ours: epoch chosen on val, never on test, threshold > 0.5, F1 = harmonic mean of averaged precision and "
-    "recall (tuned mA: thresholds chosen on val); several seeds: mean ± their standard deviation; 95 %: bootstrap "
-    "interval of mA over test images or people, bounds averaged over seeds. Brackets: the head's preset, and in what a "
-    "row differs from others of its name (codes of six digits are hashes). Compare rows of one code in `comparable`: "
-    "they share images, labels, protocol, encoder and what was chosen on val (the constant predictor has no encoder). "
-    "Published: as printed by the authors [R], most of whom choose the epoch on test. † another protocol than ours "
-    "(OpenPAR: > 0.45, F1 per image; DeepMAR: >= 0.5, images without a positive dropped; market-30); ‡ protocol not "
-    "stated."
-)
-LITERATURE_NOTE = (
-    "Percent, as papers print it; marks as in the tables of one benchmark. Bold: the best of the rows that can be "
-    "compared, which are those of one code in `comparable`, and printed ones among themselves."
-)
-ABLATION_NOTE = (
-    "Percent on test; mean ± standard deviation over seeds. Differences from the linear probe on the same images, with "
-    "95 % intervals of a paired bootstrap over test images (bounds averaged over seeds). There are many rows, not "
-    "corrected for their number, and all are of one encoder and one kind of image."
-)
-CROSS_NOTE = (
-    "Percentage points; rows: trained on, columns: tested on; mean ± standard deviation over seeds. Diagonal: score in "
-    "its own domain over all its shared attributes. Elsewhere: score there, and in brackets the difference from a head "
-    "trained in that domain, on the same test images and over the attributes that both domains carry."
-)
-_FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
+# How each kind of table is to be read.
+NOTE, LITERATURE_NOTE, ABLATION_NOTE, CROSS_NOTE = read_yaml(ASSETS / "notes.yaml", "notes of tables").values()
 _BEST = "\ue000{}\ue001"  # around a cell in bold, until `render` knows the format
+_FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
 _BOLD = {"markdown": ("**", "**"), "latex": (r"\textbf{", "}"), "html": ("<b>", "</b>"), "csv": ("", "")}
 _COLUMNS = ["method", "data", "backbone", *SUMMARY, "tuned mA", "95 %", "seeds", "protocol", "comparable", "caveat"]
 
@@ -164,14 +142,13 @@ def literature_table(
     columns: Sequence[str] = ("mA", "accuracy", "precision", "recall", "f1"),
     data: str | None = None,
     protocol: str = "parlib",
-    benchmarks: Sequence[str] = ("pa100k", "peta", "market1501"),
 ) -> pd.DataFrame:
-    """Benchmarks side by side, one row per method, as papers print it; `LITERATURE_NOTE` says what is bold.
+    """Three benchmarks side by side, one row per method, as papers print it; `LITERATURE_NOTE` says what is bold.
 
     `columns` are of `benchmark_table`, whose other arguments these are; benchmarks without a record show printed rows.
     """
     parts = []
-    for benchmark in benchmarks:
+    for benchmark in VLM_PAR_CLAIM:
         there = [record for record in records if record["data"]["benchmark"] == benchmark]
         part = benchmark_table(there, benchmark, data, protocol).reset_index()
         part["data"] = part["data"].str.replace(r"(?<=\]), .*|, \d.*", "", regex=True)  # no year, no number of images
@@ -183,7 +160,7 @@ def literature_table(
         part = part.set_index([*keys, "n"])[[*shown, "comparable"]]
         parts.append(part.rename(columns=lambda name, benchmark=benchmark: f"{benchmark} {name}"))
     table = pd.concat(parts, axis=1, sort=False).fillna("").reset_index().drop(columns="n")
-    codes = [f"{benchmark} comparable" for benchmark in benchmarks]
+    codes = [f"{benchmark} comparable" for benchmark in VLM_PAR_CLAIM]
     table["comparable"] = [" / ".join(filter(None, row)) for row in table[codes].itertuples(index=False)]
     return table.drop(columns=codes).set_index("method")
 

@@ -13,7 +13,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from parlib.errors import BadInput
-from parlib.files import json_text, markdown_cell, write_atomic
+from parlib.files import ASSETS, json_text, markdown_cell, write_atomic
 from parlib.measure import tables
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.metrics import PROTOCOLS
@@ -22,7 +22,6 @@ from parlib.measure.records import has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
 from parlib.show.figures.measure import calibration, claims, strengths
 
-_ASSETS = Path(__file__).parents[1] / "assets"
 _KINDS = {
     "rendered": "rendered people: no number here is a result on PA-100K, PETA or Market-1501",
     "other": "real images that are not an official test set: no number here is a benchmark result",
@@ -72,7 +71,7 @@ def write_report(
     measures = [{"measure": name, "unit": m["unit"], "what it is": m["is"]} for name, m in CLAIMS["measures"].items()]
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # no HTML is made by it
     environment.filters |= {"table": tables.render, "cell": markdown_cell}
-    text = environment.from_string((_ASSETS / "report.md").read_text(encoding="utf-8")).render(
+    text = environment.from_string((ASSETS / "report.md").read_text(encoding="utf-8")).render(
         records=records,
         where="; ".join(_KINDS[kind] for kind in sorted(set(map(kind_of, records)))),
         printed=_printed_numbers(own_words),
@@ -92,7 +91,7 @@ def write_report(
     for name, content in pictures.items():
         write_atomic(Path(out) / name, content)
         page = page.replace(f'src="{name}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
-    style = (_ASSETS / "report.css").read_text(encoding="utf-8")
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
     head = f'<!doctype html>\n<meta charset="utf-8"><title>VLM-PAR, claim by claim</title><style>{style}</style>\n'
     written = Path(out) / "REPORT.md", Path(out) / "report.html"
     write_atomic(written[0], text)
