@@ -60,6 +60,16 @@ def test_a_benchmark_is_read_with_them_and_says_so_once(rendered, release, answe
     assert (after != before).sum() == 2 and (release.splits["test"].labels == before).all()
 
 
+def test_folds_of_corrected_labels_warn_of_the_fold_too(rendered, answer, monkeypatch):
+    with pytest.warns(UserWarning, match="1 labels flipped"):
+        folds = read_release("pa100k", rendered, corrections=answer(), partition="fold0of5-seed0")
+    monkeypatch.setattr(folds, "root", answer().parent)  # as if it were not rendered, where notes are no warnings
+    with pytest.warns(UserWarning) as notes:
+        folds.dataset("test", images=False)
+    words = " ".join(str(note.message) for note in notes)
+    assert "Partition fold0of5-seed0" in words and "flipped" not in words  # of which `read_release` has warned
+
+
 def test_corrected_labels_are_not_official_and_compare_with_nothing_else(release, rendered, answer, monkeypatch):
     path = answer("Hat", "keep")  # no label changes, and still they were looked at
     with pytest.warns(UserWarning, match="are not those of the official ones"):

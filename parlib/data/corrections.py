@@ -89,4 +89,4 @@ def correct(release, path):
     warnings.warn(f"{done}; numbers on corrected labels are not those of the official ones", stacklevel=3)
     sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     splits = {split: replace(one, labels=np.asarray(labels[split], np.int8)) for split, one in release.splits.items()}
-    return replace(release, splits=splits, notes=[*release.notes, f"{done}."], corrections={"sha256": sha256, **count})
+    return replace(release, splits=splits, notes=[f"{done}.", *release.notes], corrections={"sha256": sha256, **count})

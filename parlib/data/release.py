@@ -102,7 +102,7 @@ class Release:
         if problems:
             raise BadInput("; ".join(problems[:3]))
         # What was chosen or left out is said where the data is used too, and not in `check` alone.
-        notes = self.notes[:-1] if self.corrections else self.notes  # `correct` has warned of its own
+        notes = self.notes[1:] if self.corrections else self.notes  # `correct` has warned of its own, the first
         for note in [*self.size_note([split]), *([] if self.kind == "rendered" else notes)]:
             warnings.warn(note, UserWarning, stacklevel=3)
         width = len(self.schema)
