@@ -50,9 +50,9 @@ def test_training_lowers_the_loss_and_keeps_the_best_epoch_on_val(setting):
 def test_training_in_bfloat16_stays_near_training_in_fp32(setting, monkeypatch):
     store = setting[2]["test"].store
     full = predict(trained(setting, bf16="never")[0], store)
-    monkeypatch.setattr("parlib.learn.train._cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     assert 0 < abs(predict(trained(setting, bf16="native")[0], store) - full).max() < 0.05
-    monkeypatch.setattr("parlib.learn.train._cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     if not torch.cuda.is_available():
         assert np.array_equal(predict(trained(setting, bf16="native")[0], store), full)
 

@@ -76,6 +76,7 @@ class Encoder:
         maximum = self.preprocessing.get("max_num_patches")
         self.patches: int = maximum or (vision.image_size // vision.patch_size) ** 2  # N; NaFlex: at most
         image_bytes = 12 * self.patches * self.patch_size**2  # three channels of float32
+        self._prompts: dict[Any, PromptFeatures] = {}  # of the last calls
         self.batch_size = max(1, min(BATCH, int(BATCH_BYTES // image_bytes)))  # images encoded at a time by default
 
     @property
@@ -206,8 +207,14 @@ class Encoder:
         `mask` passes the padding mask to the text tower, which was trained without one: the phrase's tokens then depend
         on the phrase alone, and zero-shot scores lose their meaning.
         """
-        phrases = [text.lower() for text in texts]
+        phrases = tuple(text.lower() for text in texts)
         self._warn_of_cut(phrases)
+        if (phrases, mask) not in self._prompts:  # the cells of a plan, and every test split, ask for the same
+            kept = list(self._prompts.items())[-7:]
+            self._prompts = dict([*kept, ((phrases, mask), self._encoded(list(phrases), mask))])
+        return PromptFeatures(*(part.clone() for part in self._prompts[phrases, mask]))
+
+    def _encoded(self, phrases, mask):
         how = {"padding": "max_length", "max_length": self.text_length, "truncation": True, "return_tensors": "pt"}
         ids = self.processor.tokenizer(phrases, return_attention_mask=True, **how).to(self.device)
         tower, real = self.model.eval().text_model, ids["attention_mask"]

@@ -28,7 +28,7 @@ from parlib.learn.inputs import Split, head_schema
 from parlib.learn.losses import LOSSES
 from parlib.learn.methods import Method, Task, build, run_method
 from parlib.learn.plan import SPLITS, Cell, encoder_of
-from parlib.learn.train import TrainOptions, logits_of
+from parlib.learn.train import TrainOptions, in_bf16, logits_of
 from parlib.measure.records import make_record
 from parlib.memory import keep_memory
 from parlib.profile import Profile
@@ -79,7 +79,7 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
             cost = trial.of(cell.method, attributes, options)
             epochs = options.epochs if options else 1
             seconds = cost.fixed + epochs * (train * cost.train + sizes["val"] * cost.score) + tests * cost.score
-            row["hours"] += (seconds + tests * trial.record_seconds) / 3600
+            row["hours"] += (seconds + trial.record_seconds[0] + tests * trial.record_seconds[1]) / 3600
             row["disk"] += cost.disk
             row["memory"] = trial.encoder_memory + cost.memory
         rows.append(row)
@@ -161,12 +161,15 @@ class Trial:
         return rendered + _seconds(lambda: self.encoder.encode_images(images)) / len(images)
 
     @cached_property
-    def record_seconds(self) -> float:
-        """To score an image: intervals are drawn anew from all of them."""
-        draw = np.random.default_rng(0)
-        labels, scores = draw.integers(0, 2, (TRIAL[1], 35)), draw.random((TRIAL[1], 35), np.float32)
-        names = [str(i) for i in range(35)]
-        return _seconds(lambda: make_record("trial", {}, {}, labels, scores, np.full(35, 0.5), names)) / TRIAL[1]
+    def record_seconds(self) -> tuple[float, float]:
+        """To make a record, and to score an image of it: intervals are drawn anew from all of them."""
+        draw, names = np.random.default_rng(0), [str(i) for i in range(35)]
+
+        def work(images):
+            labels, scores = draw.integers(0, 2, (images, 35)), draw.random((images, 35), np.float32)
+            make_record("trial", {}, {}, labels, scores, np.full(35, 0.5), names)
+
+        return _line(work)
 
     def of(self, method: Method, attributes: Schema, options: TrainOptions | None) -> Cost:
         """What a method costs on this encoder's features."""
@@ -185,15 +188,17 @@ class Trial:
             part = _noise(images, attributes, self.encoder)
             run_method(method, Task(part, part, [part.store], self.encoder))
 
-        short, long = (_seconds(lambda: work(images)) for images in TRIAL)  # noqa: B023  # called at once
-        slope = max(0.0, long - short) / (TRIAL[1] - TRIAL[0])
-        return Cost(max(0.0, short - slope * TRIAL[0]), slope, 0.0, 0, 0)
+        fixed, slope = _line(work)
+        return Cost(fixed, slope, 0.0, 0, 0)
 
     def _trained(self, method, attributes, options):
         torch.set_num_threads(options.threads)
         keep_memory()
+        started = time.perf_counter()
         module: Any = build(method, attributes, self.encoder)
+        fixed = time.perf_counter() - started  # prompts are encoded, weights drawn
         optimiser = torch.optim.AdamW(module.parameters())
+        half = in_bf16(options, self.encoder.device)
         kept: list[int] = []  # bytes of each tensor that waits for the backward pass
 
         def keep(tensor):
@@ -205,11 +210,13 @@ class Trial:
             tokens, pooled = (each.float().to(self.encoder.device) for each in part.store[:])
             truth = torch.as_tensor(part.labels, device=tokens.device)
             rate = torch.full((len(attributes),), 0.5, device=tokens.device)
-            LOSSES[options.loss](module.train()(tokens, pooled), truth, rate=rate).backward()
+            with torch.autocast(tokens.device.type, torch.bfloat16, enabled=half):
+                logits = module.train()(tokens, pooled)
+            LOSSES[options.loss](logits.float(), truth, rate=rate).backward()
             optimiser.step()
 
         def score(images):
-            logits_of(module, _noise(images, attributes, self.encoder).store)
+            logits_of(module, _noise(images, attributes, self.encoder).store, bf16=half)
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             step(2)  # also warms up
@@ -217,7 +224,7 @@ class Trial:
         weights = sum(p.nbytes for p in module.parameters())
         again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
         memory = 4 * weights + (sum(kept) // 2 + again) * options.batch_size
-        return Cost(0.0, train, scored, memory, disk=5 * weights)  # disk: the head, for a while its checkpoint of four
+        return Cost(fixed, train, scored, memory, disk=5 * weights)  # disk: the head, for a while its checkpoint of four
 
 
 class _Noise(FeatureStore):
@@ -236,6 +243,13 @@ class _Noise(FeatureStore):
 def _noise(images, attributes, encoder):
     labels = np.random.default_rng(0).integers(0, 2, (images, len(attributes))).astype(np.int8)
     return Split(_Noise(images, encoder), labels, {"benchmark": attributes.name, "split": "train"}, attributes)
+
+
+def _line(work):
+    """Seconds whatever the number of images, and seconds per image, by two trials."""
+    short, long = (_seconds(lambda: work(images)) for images in TRIAL)  # noqa: B023  # called at once
+    slope = max(0.0, long - short) / (TRIAL[1] - TRIAL[0])
+    return max(0.0, short - slope * TRIAL[0]), slope
 
 
 def _per_image(work, batch):

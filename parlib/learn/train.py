@@ -107,7 +107,7 @@ def fit(
     torch.set_num_threads(options.threads)
     keep_memory()
     device = next(head.parameters()).device
-    autocast = options.bf16 != "never" and (device.type == "cuda" or (options.bf16 == "native" and _cpu_has_bf16()))
+    autocast = in_bf16(options, device)
     if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
         head.bound(options.batch_size, device)
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
@@ -244,9 +244,11 @@ def _check(head, parts, options):
         raise BadInput(f"{options.epochs} epochs: at least one is needed")
 
 
-def _cpu_has_bf16():
+def in_bf16(options: TrainOptions, device: torch.device) -> bool:
+    """Whether training computes in bfloat16 on this device: on a GPU, and where `bf16="native"` by a CPU that has it."""
     has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    native = bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return options.bf16 != "never" and (device.type == "cuda" or (options.bf16 == "native" and native))
 
 
 def _must_hold_patches(head, store):
