@@ -224,7 +224,7 @@ class Trial:
         weights = sum(p.nbytes for p in module.parameters())
         again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
         memory = 4 * weights + (sum(kept) // 2 + again) * options.batch_size
-        return Cost(fixed, train, scored, memory, disk=5 * weights)  # disk: the head, for a while its checkpoint of four
+        return Cost(fixed, train, scored, memory, disk=5 * weights)  # the head, for a while its checkpoint of 4
 
 
 class _Noise(FeatureStore):

@@ -245,7 +245,7 @@ def _check(head, parts, options):
 
 
 def in_bf16(options: TrainOptions, device: torch.device) -> bool:
-    """Whether training computes in bfloat16 on this device: on a GPU, and where `bf16="native"` by a CPU that has it."""
+    """Whether training computes in bfloat16: on a GPU, and with `bf16="native"` also on a CPU that has it."""
     has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
     native = bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return options.bf16 != "never" and (device.type == "cuda" or (options.bf16 == "native" and native))
