@@ -109,3 +109,14 @@ def test_pictures_in_a_table_are_told_apart_by_content():
         for content in (b"same size", b"size same")
     )
     assert images_of(one) != images_of(other)
+
+
+def test_rows_in_memory_are_the_rows_of_the_file(stored, monkeypatch):
+    held = stored.resident(torch.device("cpu"))
+    assert held is not stored and len(held) == len(stored)
+    for rows in (slice(3, 9), [5, 0, 5], torch.tensor([1, 2])):
+        for one, other in zip(stored[rows], held[rows], strict=True):
+            assert one.dtype == other.dtype and torch.equal(one, other)
+    assert torch.equal(held.pooled, stored.pooled) and held.folder == stored.folder
+    monkeypatch.setattr("parlib.encode.store.memory_budget", lambda device: 1000)
+    assert stored.resident(torch.device("cpu")) is stored

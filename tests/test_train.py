@@ -296,7 +296,7 @@ def test_features_or_weights_that_are_not_finite_stop_training(setting):
     encoder, _, parts = setting
     head = new_head(PA100K, encoder, **SMALL)
     head.bias.data[0] = float("nan")
-    with pytest.raises(BadInput, match="loss is nan in epoch 0, step 1: features or labels not finite"):
+    with pytest.raises(BadInput, match="the loss is not finite in epoch 0, step 1: features or labels are not"):
         fit(head, parts["train"], parts["val"], TrainOptions(epochs=1, threads=1))
 
 

@@ -92,8 +92,8 @@ def fit(
         head: maps tokens (B, N, D), pooled (B, D) to logits (B, A); has `names` of the A attributes; trained in place.
         train, val: `Split`, or `(FeatureStore, labels)` with labels (n, A) int8 of 1, 0, -1.
         seed: of the order of the images and of dropout; the head's weights were drawn when it was built.
-        callback: called after every step as `callback(epoch, step, steps, loss)`, and after every epoch with its row
-            of the history in the place of the loss.
+        callback: called after every step as `callback(epoch, step, steps, loss)` with the loss as a tensor, and after
+            every epoch with its row of the history in the place of the loss.
         checkpoint: file written after every epoch; if it is there, training resumes from it.
 
     Raises:
@@ -111,8 +111,9 @@ def fit(
     if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
         head.bound(options.batch_size, device)
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
-    rate = torch.tensor(positive_rates(labels.numpy()), dtype=torch.float32, device=device)  # (A,)
-    stores = with_mirrored(store, options.mirrored)
+    rate = torch.tensor(positive_rates(train_labels), dtype=torch.float32, device=device)  # (A,)
+    stores = [one.resident(device) for one in with_mirrored(store, options.mirrored)]
+    val_store = val_store if options.mirrored else val_store.resident(device)
     share = slice(state.process_index, None, state.num_processes)  # of each batch, for this process
 
     parameters = [p for p in head.parameters() if p.requires_grad]
@@ -138,20 +139,19 @@ def fit(
         # Seeded by epoch: a resumed training draws what the whole one would have drawn.
         torch.manual_seed(seed * 10_000 + epoch)
         batches = _batches(labels, options, state.num_processes, seed * 10_000 + epoch)
-        losses: list[float] = []
+        losses: list[torch.Tensor] = []  # read at the end of the epoch, so that no step waits for a GPU
         for step, (rows, flip) in enumerate(batches, start=1):
             tokens, pooled = (part.to(device).float() for part in _features(stores, rows[share], flip[share]))
-            truth = labels[rows[share]].to(device)  # (B, A)
+            truth = labels[rows[share]]  # (B, A), on the CPU, as what is counted in it
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 logits = head(tokens, pooled)  # (B, A)
             # The mean over the known labels of the whole batch, whichever process holds them.
-            part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1).to(device)
-            loss = LOSSES[options.loss](logits.float(), truth, rate=rate) * part if part else logits.float().sum() * 0
+            part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1)
+            lost = LOSSES[options.loss](logits.float(), truth.to(device), rate=rate) if part else logits.float().sum()
+            loss = lost * part  # of no known label: 0, so that its gradients are there to be summed
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            losses.append(_sum_over_processes(parameters, loss, state))
-            if not math.isfinite(losses[-1]):
-                raise BadInput(f"loss is {losses[-1]} in epoch {epoch}, step {step}: features or labels not finite")
+            losses.append(_sum_over_processes(parameters, loss.detach(), state))
             clip_grad_norm_(parameters, options.clip)
             optimiser.step()
             schedule.step()
@@ -159,9 +159,12 @@ def fit(
                 average.update_parameters(head)
             if callback:
                 callback(epoch, step, steps, losses[-1])
+        values = torch.stack(losses).tolist()
+        if wrong := [step for step, value in enumerate(values, start=1) if not math.isfinite(value)]:
+            raise BadInput(f"the loss is not finite in epoch {epoch}, step {wrong[0]}: features or labels are not")
         found = predict(kept, val_store, mirrored=options.mirrored, bf16=autocast)
         scores = evaluate(np.asarray(val_labels), found).summary()
-        row = broadcast_object_list([{"epoch": epoch, "loss": float(np.mean(losses)), **scores}])[0]
+        row = broadcast_object_list([{"epoch": epoch, "loss": float(np.mean(values)), **scores}])[0]
         if math.isnan(row[options.select]):
             raise BadInput(f"{options.select} is undefined on val, so that no epoch can be chosen by it")
         history.epochs.append(row)
@@ -279,15 +282,15 @@ def _features(stores, rows, flip):
 
 
 def _sum_over_processes(parameters, loss, state):
-    """Sum gradients and loss over processes, gradients in place; returns the loss."""
+    """Sum gradients and loss over processes, gradients in place; returns the loss, ()."""
     if state.num_processes == 1:
-        return loss.item()
+        return loss
     for p in parameters:
         p.grad = torch.zeros_like(p) if p.grad is None else p.grad
     gradients = [p.grad for p in parameters]
-    total = reduce(torch.cat([loss.detach().view(1), parameters_to_vector(gradients)]), "sum")
+    total = reduce(torch.cat([loss.view(1), parameters_to_vector(gradients)]), "sum")
     vector_to_parameters(total[1:], gradients)
-    return total[0].item()
+    return total[0]
 
 
 def _training(head, data, options, seed):
