@@ -97,17 +97,9 @@ class FeatureStore:
         return made
 
     def resident(self, device: torch.device) -> "FeatureStore":
-        """The rows in the memory of a device, where a batch is gathered many times faster; itself where they do not fit.
-
-        They fit where they take no more than `memory_budget`.
-        """
-        if len(self) * sum(part.nbytes for part in self[:1]) > memory_budget(device):
-            return self
-        made = copy.copy(self)
-        made.__class__ = _Resident
-        parts = [ImageFeatures(*(part.to(device) for part in self[k : k + 256])) for k in range(0, len(self), 256)]
-        made.features = ImageFeatures(*map(torch.cat, zip(*parts, strict=True)))
-        return made
+        """The rows in the memory of a device, to gather batches there; itself where `memory_budget` is too small."""
+        fits = len(self) * sum(part.nbytes for part in self[:1]) <= memory_budget(device)
+        return _Resident(self, device) if fits else self
 
     def need_patches(self, reader: str) -> None:
         """BadInput, naming what reads them, where the store holds no patch tokens."""
@@ -122,7 +114,11 @@ class FeatureStore:
 
 
 class _Resident(FeatureStore):
-    features: ImageFeatures
+    def __init__(self, store, device):
+        vars(self).update(vars(store))
+        chunks = (store[k : k + 256] for k in range(0, len(store), 256))
+        parts = [ImageFeatures(*(part.to(device) for part in chunk)) for chunk in chunks]
+        self.features = ImageFeatures(*map(torch.cat, zip(*parts, strict=True)))
 
     def __getitem__(self, indices):
         rows = indices if isinstance(indices, slice) else torch.as_tensor(indices, device=self.features.pooled.device)
