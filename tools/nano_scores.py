@@ -1,10 +1,9 @@
 """Scores of the nano encoder on rendered people that it was not trained on: the figures of its model card."""
 
-from pathlib import Path
-
 import torch
 
 from parlib.encode.prompts import load_prompts
+from parlib.encode.store import InMemory
 from parlib.learn.baselines import MAPProbe, linear_probe
 from parlib.learn.train import TrainOptions, fit, predict
 from parlib.measure.metrics import evaluate, tune_thresholds
@@ -16,27 +15,12 @@ from pedsynth.nano.training import encode_texts, to_pixels
 _PROBE = TrainOptions(epochs=8, batch_size=32, lr=2e-3, loss="bce", threads=1)
 
 
-class Features:
-    """Patch tokens (N, 64, D) and pooled features (N, D) of images, in memory; read as a `FeatureStore` is."""
-
-    folder = Path("renders")
-
-    def __init__(self, tokens, pooled):
-        self.tokens, self.pooled = tokens, pooled
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, model, renders, batch=250):
-        """Features of `Renders`, not normalised."""
-        chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
-        seen = [model.vision_model(pixel_values=to_pixels(chunk)) for chunk in chunks]
-        return cls(torch.cat([each.last_hidden_state for each in seen]), torch.cat([e.pooler_output for e in seen]))
-
-    def __len__(self):
-        return len(self.pooled)
-
-    def __getitem__(self, rows):
-        return self.tokens[rows], self.pooled[rows]
+@torch.no_grad()
+def features(model, renders, batch=250):
+    """Patch tokens (N, 64, D) and pooled features (N, D) of `Renders`, not normalised."""
+    chunks = [renders.images[i : i + batch] for i in range(0, len(renders), batch)]
+    seen = [model.vision_model(pixel_values=to_pixels(chunk)) for chunk in chunks]
+    return InMemory(torch.cat([each.last_hidden_state for each in seen]), torch.cat([e.pooler_output for e in seen]))
 
 
 @torch.no_grad()
@@ -63,8 +47,8 @@ def measure(model, tokenizer, trees):
 
 
 def _measure(model, tokenizer, benchmark, splits):
-    seen = {name: Features.of(model, renders) for name, renders in splits.items()}
-    means = {name: Features(part.tokens, part.tokens.mean(1)) for name, part in seen.items()}
+    seen = {name: features(model, renders) for name, renders in splits.items()}
+    means = {name: part.averaged() for name, part in seen.items()}
     names, labels = schema(benchmark).names, {name: renders.labels for name, renders in splits.items()}
     out = {"images": {name: len(renders) for name, renders in splits.items()}, "zero_shot": {}, "per_attribute": {}}
     for language in LANGUAGES:

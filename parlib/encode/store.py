@@ -98,8 +98,13 @@ class FeatureStore:
 
     def resident(self, device: torch.device) -> "FeatureStore":
         """The rows in the memory of a device, to gather batches there; itself where `memory_budget` is too small."""
-        fits = len(self) * sum(part.nbytes for part in self[:1]) <= memory_budget(device)
-        return _Resident(self, device) if fits else self
+        if len(self) * sum(part.nbytes for part in self[:1]) > memory_budget(device):
+            return self
+        chunks = (self[k : k + 256] for k in range(0, len(self), 256))
+        parts = [ImageFeatures(*(part.to(device) for part in chunk)) for chunk in chunks]
+        made = InMemory(*map(torch.cat, zip(*parts, strict=True)))
+        made.folder, made.manifest, made.mirrored = self.folder, self.manifest, self.mirrored
+        return made
 
     def need_patches(self, reader: str) -> None:
         """BadInput, naming what reads them, where the store holds no patch tokens."""
@@ -113,15 +118,16 @@ class FeatureStore:
         return torch.cat(self._read("shapes")) if self.manifest["patches"] == "varying" else None
 
 
-class _Resident(FeatureStore):
-    def __init__(self, store, device):
-        vars(self).update(vars(store))
-        chunks = (store[k : k + 256] for k in range(0, len(store), 256))
-        parts = [ImageFeatures(*(part.to(device) for part in chunk)) for chunk in chunks]
-        self.features = ImageFeatures(*map(torch.cat, zip(*parts, strict=True)))
+class InMemory(FeatureStore):
+    """Features in memory, read as those of a folder: tokens (n, N, D) and pooled (n, D), in any dtype on one device."""
+
+    def __init__(self, tokens: torch.Tensor, pooled: torch.Tensor):
+        self.features, self.folder, self.mirrored = ImageFeatures(tokens, pooled), Path("memory"), False
+        self.manifest = {"items": len(pooled), "layout": "tokens", "patches": tokens.shape[1], "identity": {}}
+        self.pooled = pooled.float()
 
     def __getitem__(self, indices):
-        rows = indices if isinstance(indices, slice) else torch.as_tensor(indices, device=self.features.pooled.device)
+        rows = indices if isinstance(indices, slice) else torch.as_tensor(indices, device=self.pooled.device)
         return ImageFeatures(*(part[rows] for part in self.features))
 
 

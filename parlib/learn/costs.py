@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from parlib.data import benchmark_root, read_release
 from parlib.encode.encoder import Encoder
 from parlib.encode.extract import DTYPES
-from parlib.encode.store import FeatureStore, ImageFeatures
+from parlib.encode.store import InMemory
 from parlib.errors import BadInput
 from parlib.files import digest, one_line, read_json
 from parlib.learn.inputs import Split, head_schema
@@ -173,7 +173,7 @@ class Trial:
 
     def of(self, method: Method, attributes: Schema, options: TrainOptions | None) -> Cost:
         """What a method costs on this encoder's features."""
-        steps = options and [options.batch_size, options.loss, options.ema > 0, options.threads]
+        steps = options and [options.batch_size, options.loss, options.bf16, options.threads]
         key = digest([method.kind, method.options, len(attributes), steps])
         if key not in self.known:
             try:
@@ -227,22 +227,13 @@ class Trial:
         return Cost(fixed, train, scored, memory, disk=5 * weights)  # the head, for a while its checkpoint of 4
 
 
-class _Noise(FeatureStore):
-    """Random features of so many images, of an encoder's shape."""
-
-    def __init__(self, images, encoder):
-        draw = torch.Generator().manual_seed(0)
-        self.tokens = torch.randn(images, encoder.patches, encoder.width, generator=draw)
-        self.pooled = torch.randn(images, encoder.width, generator=draw)
-        self.folder, self.manifest, self.mirrored = Path("trial"), {"items": images, "layout": "tokens"}, False
-
-    def __getitem__(self, indices):
-        return ImageFeatures(self.tokens[indices], self.pooled[indices])
-
-
 def _noise(images, attributes, encoder):
+    """A split of random features, of the encoder's shape, and labels."""
+    draw = torch.Generator().manual_seed(0)
+    tokens = torch.randn(images, encoder.patches, encoder.width, generator=draw)
+    store = InMemory(tokens, torch.randn(images, encoder.width, generator=draw))
     labels = np.random.default_rng(0).integers(0, 2, (images, len(attributes))).astype(np.int8)
-    return Split(_Noise(images, encoder), labels, {"benchmark": attributes.name, "split": "train"}, attributes)
+    return Split(store, labels, {"benchmark": attributes.name, "split": "train"}, attributes)
 
 
 def _line(work):
