@@ -255,7 +255,7 @@ def test_mAP_of_a_single_ranked_attribute_beside_one_that_is_always_yes():
 
 
 def test_positive_rates_are_over_known_labels():
-    assert positive_rates([[1, 0, -1], [1, -1, -1], [0, 0, -1]]) == pytest.approx([2 / 3, 0, 0])
+    assert positive_rates([[1, 0, -1, 1], [1, -1, -1, -1], [0, 0, -1, -1]]) == pytest.approx([2 / 3, 0, 0, 1])
 
 
 @settings(max_examples=30, deadline=None)

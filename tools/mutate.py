@@ -110,7 +110,7 @@ def main():
     if not made or not survivors(as_it_is[:1]):
         sys.exit("no mutant was made" if not made else "the tests fail without a mutant: run them first")
     survived = survivors(made + as_it_is)
-    if [key for key in survived if not key] != [(), ()]:
+    if survived.count(()) != len(as_it_is):
         sys.exit("the tests came to fail without a mutant: did a file change meanwhile?")
     survived = [key for key in survived if key]
     unexplained = [key for key in survived if not any(covers(entry, key) for entry in listed)]
