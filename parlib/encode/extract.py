@@ -100,19 +100,13 @@ def _name_other_precisions(determines, encoder, out, name):
 
 
 def loader(
-    source: Dataset,
-    spans: Sequence[range],
-    encoder: Encoder,
-    batch_size: int | None = None,
-    workers: int | None = None,
+    source: Dataset, spans: Sequence[range], encoder: Encoder, batch_size: int | None = None, workers: int | None = None
 ) -> DataLoader:
-    """What `source[rows]` returns for one batch of rows after the other.
+    """What `source[rows]` returns for one batch of rows after the other, of the encoder's size by default.
 
-    Args:
-        spans: rows in order; a batch never crosses the end of a span, so a job that goes on makes the same batches.
-        batch_size: images; default is the encoder's.
-        workers: processes that decode and resize; default is one less than there are cores, 8 at most, and none for a
-            single batch or outside Linux: there each worker would run the caller's script again from its first line.
+    A batch never crosses the end of a span of rows, so a job that goes on makes the same batches. `workers` processes
+    decode and resize: by default one less than there are cores, 8 at most, and none for one batch or outside Linux,
+    where each would run the caller's script again from its first line.
     """
     size = batch_size or encoder.batch_size
     batches = [list(span[start : start + size]) for span in spans for start in range(0, len(span), size)]

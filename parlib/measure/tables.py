@@ -184,13 +184,8 @@ def _with_best(cells, codes):
 def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:
     """A score of every attribute in percent, one column per method, and the head's lead over the best of the others.
 
-    Args:
-        records: as for `benchmark_table`, but of one kind of tree and one setting per method.
-        column: of `Scores.per_attribute`: `mA`, `AP`, `AUROC`, `F1`, ...
-
-    Returns:
-        DataFrame of float: means over seeds, nan where undefined; `positives` in the first record's test split; sorted
-        by `lead` where the head has a record.
+    Of `records`, which have one kind of tree and one setting per method: means over seeds of a column of
+    `Scores.per_attribute`, nan where undefined, and `positives` in the first record's test split; sorted by `lead`.
     """
     kept = _tested_on(records, benchmark)
     kinds = sorted(set(map(kind_of, kept)))
@@ -243,13 +238,9 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
     """One row per pair of domains, seed and attribute: the score at home and away on the same images.
 
-    Args:
-        records: of heads trained on a view of shared attributes (`setting.trained_on.view`); others are left out.
-        column: of the records' `per_attribute` (threshold 0.5), such as `mA` or `AP`; `tuned mA` takes the thresholds
-            tuned on val of the benchmark trained on.
-
-    Returns:
-        DataFrame: trained_on, tested_on, seed, attribute, home, away (fractions), where both are defined.
+    Of the `records` of heads trained on a view of shared attributes. `column` is of their `per_attribute` (threshold
+    0.5), such as `AP`; `tuned mA` takes the thresholds tuned on val of the benchmark trained on. Columns: trained_on,
+    tested_on, seed, attribute, home, away (fractions), where both are defined.
     """
     found: dict[tuple[str, str, int], dict[str, float]] = {}
     for record in records:

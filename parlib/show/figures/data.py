@@ -1,6 +1,7 @@
 """Figures of a benchmark before any model: who is in it, how often, in what shape."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,25 +10,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from parlib.measure.metrics import positive_rates
-from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure, names_on_y
+from parlib.show.figures.style import BLUE, GREEN, GREY, ORANGE, figure, names_on_y, pictures
 
 
 def contact_sheet(
-    images: Sequence[Image.Image] | Sequence[np.ndarray],
-    titles: Sequence[str] | None = None,
-    title: str = "",
-    caption: str = "",
-    columns: int = 10,
+    images: Sequence[Any], titles: Sequence[str] = (), title: str = "", caption: str = "", columns: int = 10
 ) -> Figure:
     """Crops side by side at one height, so that their aspect ratios show. `images`: PIL, or (height, width, 3)."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    made, axes = figure(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns, squeeze=False)
-    for i, ax in enumerate(axes.flat):
-        ax.axis("off")
-        if i < len(images):
-            ax.imshow(np.asarray(images[i]))
-            ax.set_title(titles[i] if titles else "", fontsize=7)
+    made, axes = pictures(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns)
+    for ax, image, name in zip(axes.flat, images, titles or [""] * len(images), strict=False):
+        ax.imshow(np.asarray(image))
+        ax.set_title(name, fontsize=7)
     return made
 
 

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,11 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from parlib.show.figures.style import COLOURS, ORANGE, dots, figure, patches
+from parlib.show.figures.style import COLOURS, ORANGE, dots, figure, patches, pictures
 
 
 def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str = "", caption: str = "") -> Figure:
-    """The first three principal components of all patch tokens as red, green and blue, under each image.
-
-    Args:
-        images: B PIL images.
-        tokens: (B, N, D) patch tokens; N must be a square number.
-    """
+    """Three principal components of patch tokens (B, N, D), N a square number, as red, green, blue under B images."""
     tokens = np.asarray(tokens, dtype=np.float32)
     pca = PCA(3, random_state=0)
     components = pca.fit_transform(tokens.reshape(-1, tokens.shape[-1]))  # (B * N, 3)
@@ -34,12 +30,10 @@ def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str =
         f"Three directions hold {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance of all patch tokens; "
         f"one of them follows height in the picture with |r| = {correlation:.2f}"
     )
-    made, axes = figure(1.05 * len(images), 4.2, title, caption, 2, len(images), squeeze=False)
-    for column, (image, colours) in enumerate(zip(images, maps, strict=True)):
-        axes[0, column].imshow(image)
-        patches(axes[1, column], image, colours, interpolation="nearest")
-    for ax in axes.flat:
-        ax.axis("off")
+    made, axes = pictures(1.05 * len(images), 4.2, title, caption, 2, len(images))
+    for above, below, image, colours in zip(*axes, images, maps, strict=True):
+        above.imshow(image)
+        patches(below, image, colours, interpolation="nearest")
     return made
 
 
@@ -48,11 +42,7 @@ def similarity_maps(
 ) -> Figure:
     """How similar each patch is to each prompt: one row of maps per prompt, the best patch of each image marked.
 
-    Args:
-        images: B PIL images.
-        maps: (B, A, N) cosines, from `Encoder.similarity_maps`; N must be a square number. Colours span the range of
-            each prompt over the images shown.
-        phrases: A prompts.
+    `maps`: (B, A, N) cosines, N a square number, from `Encoder.similarity_maps`; colours span the range of a prompt.
     """
     maps = np.asarray(maps, dtype=np.float32)
     side = math.isqrt(maps.shape[-1])
@@ -74,7 +64,7 @@ def similarity_maps(
             y, x = divmod(int(cosines.argmax()), side)
             ax.plot((x + 0.5) / side * image.width, (y + 0.5) / side * image.height, "o", color=ORANGE, ms=4)
             ax.set(xticks=[], yticks=[])
-        axes[row, 0].set_ylabel("\n".join(textwrap.wrap(phrase, 18)), fontsize=8)
+        axes[row, 0].set_ylabel(textwrap.fill(phrase, 18), fontsize=8)
         made.colorbar(shown, ax=axes[row].tolist(), label="cosine", shrink=0.8)
     return made
 
@@ -84,9 +74,7 @@ def languages(
 ) -> Figure:
     """Zero-shot mA of each attribute by the language of its prompt, and how similarly two languages rank the images.
 
-    Args:
-        per_attribute: language -> `Scores.per_attribute` (fractions of 1).
-        scores: language -> (n, A) probabilities of the same images, attributes in the order of `per_attribute`.
+    By language: `Scores.per_attribute`, and `scores`, (n, A) probabilities of the same images and attributes.
     """
     table = pd.DataFrame({code: 100 * frame["mA"].astype(float) for code, frame in per_attribute.items()})
     codes = list(table)
@@ -117,12 +105,9 @@ def languages(
 def neighbourhoods(
     features: ArrayLike, panels: Mapping[str, np.ndarray], neighbours: int = 10, title: str = "", caption: str = ""
 ) -> Figure:
-    """The first two principal components of images, coloured once by each of several labels.
+    """Two principal components of features (n, D), compared by cosine, coloured once by each label of `panels`.
 
-    Args:
-        features: (n, D), compared by cosine.
-        panels: name of a label -> its n values.
-        neighbours: number of nearest neighbours, in all D dimensions, over which the shares in the titles are counted.
+    `panels`: name -> n values. The shares in the titles are counted over nearest neighbours in all D dimensions.
     """
     unit = normalize(np.asarray(features, dtype=np.float32))
     near = NearestNeighbors(n_neighbors=neighbours + 1).fit(unit).kneighbors(unit, return_distance=False)[:, 1:]
@@ -150,18 +135,11 @@ def neighbourhoods(
 
 
 def attribute_scores(
-    by_method: Mapping[str, pd.DataFrame | dict[str, dict[str, float]]],
-    column: str = "mA",
-    title: str = "",
-    caption: str = "",
-    chance: float | None = None,
+    by_method: Mapping[str, Any], column: str = "mA", title: str = "", caption: str = "", chance: float | None = None
 ) -> Figure:
-    """One dot per attribute and method, sorted by the last method.
+    """One dot per attribute and method, sorted by the last method, which the default title compares with the first.
 
-    Args:
-        by_method: method -> `Scores.per_attribute` or {attribute: {column: value}}; values are fractions of 1.
-        title: by default compares the last method with the first.
-        chance: draws a line there, such as 0.5 for mA.
+    `by_method`: `Scores.per_attribute` or the same as dicts, fractions of 1; `chance`: of a line, such as 0.5 for mA.
     """
     frames = {method: pd.DataFrame(t).T if isinstance(t, dict) else t for method, t in by_method.items()}
     table = pd.DataFrame({method: 100 * frame[column].astype(float) for method, frame in frames.items()})

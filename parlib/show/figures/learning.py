@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from parlib.learn.train import History
-from parlib.show.figures.style import BLUE, GREY, ORANGE, figure, patches
+from parlib.show.figures.style import BLUE, GREY, ORANGE, figure, patches, pictures
 
 
 def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
@@ -36,13 +36,11 @@ def attention_overlay(
     """Attention `maps` (K, N), N a square number, over K darkened crops with a title each, spread over some rows."""
     maps = np.asarray(maps, dtype=np.float32)
     columns = -(-len(images) // rows)
-    made, axes = figure(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns, squeeze=False)
+    made, axes = pictures(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns)
     for ax, image, weights, line in zip(axes.flat, images, maps, titles, strict=False):
         ax.imshow(image.convert("L"), cmap="gray", vmax=330)
         patches(ax, image, weights, cmap="inferno", alpha=0.55, interpolation="bicubic")
         ax.set_title(line, fontsize=7)
-    for ax in axes.flat:
-        ax.axis("off")
     return made
 
 

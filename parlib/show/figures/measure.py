@@ -21,17 +21,14 @@ def plain_against_mA(
 ) -> Figure:
     """Plain accuracy against mA in percent, one panel per benchmark; lines at a printed number whose metric is unclear.
 
-    Args:
-        panels: name -> (`{predictor: (plain accuracy, mA)}`, the printed number or None).
+    `panels`: name -> (`{predictor: (plain accuracy, mA)}`, the printed number or None).
     """
     made, axes = figure(3 * len(panels), 3.2, title, caption, 1, len(panels), sharey=True, squeeze=False)
     for ax, (name, (points, printed)) in zip(axes.flat, panels.items(), strict=True):
         for (label, (plain, balanced)), colour in zip(points.items(), COLOURS, strict=False):
             ax.plot(plain, balanced, "o", color=colour, ms=6)
-            words = f"{label}\n{plain:.1f} | {balanced:.1f}"
-            ax.annotate(
-                words, (plain, balanced), (-7, 0), textcoords="offset points", ha="right", va="center", fontsize=8
-            )
+            place = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            ax.annotate(f"{label}\n{plain:.1f} | {balanced:.1f}", (plain, balanced), **place, fontsize=8)
         if printed is not None:
             ax.axvline(printed, color=GREY, lw=1, ls="--")
             ax.axhline(printed, color=GREY, lw=1, ls=":")
@@ -45,11 +42,9 @@ def plain_against_mA(
 def copied_identities(
     overlap: Sequence[float], scores: Mapping[str, Sequence[float]], title: str = "", caption: str = ""
 ) -> Figure:
-    """Scores of copying the labels of an identity in each partition, over the share of test images with a known one.
+    """Scores of copying the labels of an identity, over the share of test images with a known one (`overlap`).
 
-    Args:
-        overlap: share of test images with a known identity, one per partition.
-        scores: `{score: one value per partition}`; all fractions of 1.
+    Both have one value per partition, fractions of 1; `scores` is a dict of them by name.
     """
     made, ax = figure(7, 3, title, caption)
     at = np.arange(len(overlap))
@@ -94,9 +89,8 @@ def calibration(records: Sequence[dict[str, Any]], title: str = "", caption: str
         bins = [record["calibration"] for record in group.records]
         count = np.array([b["count"] for b in bins], float)  # (seeds, bins)
         total = count.sum(0)
-        probability, yes = (
-            (count * [b[name] for b in bins]).sum(0) / np.maximum(1, total) for name in ("probability", "yes")
-        )
+        sums = [(count * [b[name] for b in bins]).sum(0) for name in ("probability", "yes")]
+        probability, yes = sums / np.maximum(1, total)
         error = (total * abs(probability - yes)).sum() / total.sum()
         filled = total > 0
         ax.plot(probability[filled], yes[filled], "o-", color=colour, ms=4, label=f"{label}, error {100 * error:.1f}")
@@ -171,16 +165,15 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
         else:
             ax.plot([row.low, row.high], [y, y], color=colour, lw=4, alpha=0.5, solid_capstyle="butt")
             ax.plot(row.difference, y, "o", color=colour, ms=7)
-            words = f"{row.verdict}: {row.difference:+.2g} {row.unit}" + (
-                f", against {row.against}" * bool(row.against)
-            )
+            against = f", against {row.against}" if row.against else ""
+            words = f"{row.verdict}: {row.difference:+.2g} {row.unit}{against}"
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         ax.annotate(words, (1, y), (6, 0), **place, va="center", fontsize=8, color=colour)
     reach = max(3.0, float(np.nanmax(np.abs(table[["low", "high"]].to_numpy(float)), initial=0)) * 1.2)
     ticks = [tick for tick in (1, 3, 10, 30, 100) if tick <= reach]
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.6, len(table) - 0.4)
-    names = ["\n".join(textwrap.wrap(f"({name}) {statement}", 52)) for name, statement in table["statement"].items()]
+    names = [textwrap.fill(f"({name}) {statement}", 52) for name, statement in table["statement"].items()]
     names_on_y(ax, names, "against the claim   |   for the claim")
     ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
     ax.set_xticks(ticks, map(str, ticks))

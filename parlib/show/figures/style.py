@@ -29,9 +29,17 @@ def figure(
     matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     made = Figure(figsize=(width, height), layout="constrained", dpi=80)
     axes = made.subplots(rows, columns, **subplots)
-    made.suptitle("\n".join(textwrap.wrap(title, int(width * 13))), fontsize=11, x=0.01, ha="left", weight="bold")
+    made.suptitle(textwrap.fill(title, int(width * 13)), fontsize=11, x=0.01, ha="left", weight="bold")
     if caption:
-        made.supxlabel("\n".join(textwrap.wrap(caption, int(width * 17))), fontsize=8, color=GREY, x=0.01, ha="left")
+        made.supxlabel(textwrap.fill(caption, int(width * 17)), fontsize=8, color=GREY, x=0.01, ha="left")
+    return made, axes
+
+
+def pictures(width: float, height: float, title: str, caption: str, rows: int, columns: int) -> tuple[Figure, Any]:
+    """As `figure`, with (rows, columns) axes that show no frame and no ticks."""
+    made, axes = figure(width, height, title, caption, rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
     return made, axes
 
 
