@@ -3,7 +3,6 @@
 A user's mistake is one line on stderr and exit code 2. Each command imports what it needs, so that `--help` is quick.
 """
 
-import functools
 import os
 import sys
 import warnings
@@ -14,8 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from parlib import cli_paper
+from parlib import cli_paper, cli_predict
 from parlib.cli_paper import say
+from parlib.cli_predict import ModelEncoder, ModelName, Precision, Workers
 from parlib.errors import BadInput
 from parlib.profile import cache_folder
 
@@ -30,18 +30,14 @@ app = typer.Typer(
 Benchmark = Annotated[str, Option(help="pa100k, peta, peta105, market1501, or folder: images of your own")]
 Root = Annotated[Path, Option(help="folder of the benchmark's tree")]
 Encoder = Annotated[str, Option(help="nano, a local folder or a hub id")]
-ModelEncoder = Annotated[str | None, Option(help="folder or hub id of the model's encoder, if it has moved")]
 Revision = Annotated[str | None, Option(help="commit of a hub encoder")]
 Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLIB_CACHE or ~/.cache/parlib)")]
-Precision = Annotated[str | None, Option(help="of the encoder: fp32, bf16 or auto, the better here by a trial")]
-Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
 Partition = Annotated[str | None, Option(help="fold0of5-seed0; of PETA 0..4, identity-disjoint-seed0 or an index file")]
 Corrections = Annotated[str | None, Option(metavar="CSV", help="people's decisions on labels, applied and recorded")]
 SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")
-ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -258,53 +254,6 @@ def evaluate(
 
 
 @app.command()
-def predict(
-    model: ModelName,
-    images: Annotated[list[str] | None, Argument(help="files, folders, patterns (default: the examples)")] = None,
-    attributes: Annotated[str | None, Option(metavar="NAMES", help="some only, joined by commas")] = None,
-    phrase: Annotated[list[str] | None, Option(metavar="NAME=TEXT", help="a zero-shot attribute; repeatable")] = None,
-    boxes: Annotated[Path | None, Option(metavar="FILE", help="people in full frames: CSV, Parquet, COCO JSON")] = None,
-    min_score: Annotated[float | None, Option(help="boxes with a lower score are left out (default: 0.25)")] = None,
-    category: Annotated[str | None, Option(help="class of the boxes to take (default: words for people)")] = None,
-    language: Annotated[str | None, Option(help="of the prompts: en, zh, es, it, fr, ar; or joined by commas")] = None,
-    threshold: Annotated[float | None, Option(help="one for all attributes (default: each one's own)")] = None,
-    format: Annotated[str | None, Option(help="json, csv or parquet (default: by --out's suffix, or json)")] = None,
-    out: Annotated[Path | None, Option(help="file, must not exist; a stopped job resumes (default: print)")] = None,
-    annotate: Annotated[Path | None, Option(metavar="FOLDER", help="draw each picture with its answers there")] = None,
-    encoder: ModelEncoder = None,
-    precision: Precision = None,  # as in training
-    workers: Workers = None,
-) -> None:
-    """Answer what a trained model knows about your images; exit code 1 where none could be read."""
-    from parlib.use.crops import gather
-    from parlib.use.model import EXAMPLES, load
-    from parlib.use.predict import Job, write_predictions
-
-    used = load(model, encoder=encoder, language=language, precision=precision)
-    if phrase:
-        named = (one.partition("=") for one in phrase)
-        used = used.with_phrases({name.strip(): (text if equals else name).strip() for name, equals, text in named})
-    if not images and boxes is None:
-        say(f"note: no image named; these are the examples in {EXAMPLES}")
-    crops = gather(images or [EXAMPLES], boxes, min_score, category)
-    job = Job(used, crops, attributes.split(",") if attributes else None, threshold, workers)
-    watch: Any = iter
-    if annotate:  # drawing takes a second to import
-        from parlib.show.annotate import annotate as draw
-
-        watch = functools.partial(draw, crops=crops, folder=annotate)
-    people, unreadable = write_predictions(job, out, format, watch)
-    for name, error in unreadable[:5]:
-        say(f"{name}: {error.removeprefix(f'{name}: ')}")
-    if out:
-        say(f"{people} people in {out}")
-    if unreadable:
-        say(f"{len(unreadable)} of {people + len(unreadable)} images could not be read")
-    if not people:
-        raise typer.Exit(1)
-
-
-@app.command()
 def explore(
     run: Annotated[str | None, Argument(help="as MODEL of predict (default: the profile's own run)")] = None,
     folder: Annotated[str | None, Argument(help="a benchmark, or images of your own (default: its own tree)")] = None,
@@ -327,4 +276,5 @@ def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")],
     print(export_onnx(load(model, encoder=encoder, device="cpu", precision="fp32"), out))
 
 
+app.add_typer(cli_predict.app)
 app.add_typer(cli_paper.app)

@@ -129,10 +129,11 @@ def test_the_package_is_thin():
     speed = {"encode/precision": 149, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 268, "show/explorers/label": 116, "show/demo": 50}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
-    later = {f"parlib/{name}.py": bound for name, bound in (plan | claims | speed | explore | wrong).items()}
+    clips = {"cli_predict": 97, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 107}
+    later = {f"parlib/{name}.py": bound for name, bound in (plan | claims | speed | explore | wrong | clips).items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
     assert sum(count for path, count in lines.items() if path not in later) <= 9206
-    assert sum(count > 1 for count in lines.values()) <= 76
+    assert sum(count > 1 for count in lines.values()) <= 81
 
 
 def test_the_readme_fits_on_a_few_screens():

@@ -29,7 +29,7 @@ def annotate(parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str |
     taken: set[str] = set()
     for crop in crops:
         if crop.name not in pictures:
-            pictures[crop.name] = crop, _free_path(crop.name, Path(folder), taken)
+            pictures[crop.name] = crop, free_path(crop.name, Path(folder), taken)
     boxed = any(crop.box for crop in crops)
     name, rows = "", list[pd.DataFrame]()  # of the image whose rows are still coming
     for people in parts:
@@ -45,7 +45,7 @@ def annotate(parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str |
         _write(*pictures[name], pd.concat(rows))
 
 
-def _free_path(name, folder, taken):
+def free_path(name: str, folder: Path, taken: set[str]) -> Path:
     """Where the picture of an image goes: a PNG below `folder` whose path in lower case is new in `taken`."""
     inside = [part for part in Path(name).parts if part not in ("..", Path(name).anchor)] or ["picture"]
     stem, number = folder.joinpath(*inside).with_suffix(""), 1
@@ -92,9 +92,9 @@ def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
 
 def _line(draw, font, left, top, row):
     """Name, a bar of the probability with a mark at the threshold, and the number, * if not calibrated; yes is blue."""
-    colour, start, width = BLUE if row.decision else GREY, left + 122, 64
+    colour, start, width = BLUE if row.decision else GREY, left + 118, 62
     name = " ".join(row.attribute.split())[:60]
-    while draw.textlength(name, font) > 114:
+    while draw.textlength(name, font) > 112:
         name = name[:-2].rstrip("…") + "…"
     draw.text((left, top), name, fill=colour, font=font)
     draw.rectangle((start, top + 5, start + width, top + 11), fill="#E6E6E6")

@@ -30,6 +30,8 @@ _IMAGE = ("image", "file_name", "filename", "file", "path", "image_path", "image
 _SCORE = ("score", "confidence", "conf", "probability")
 _CLASS = ("name", "class_name", "category_name", "label", "category", "class", "category_id", "class_id", "cls")
 _CROWD = ("iscrowd", "ignore", "isgroupof")
+_TRACK = ("track_id", "track", "instance_id", "object_id", "person_id", "identity", "id")
+_MOT = ("frame", "id", "x", "y", "width", "height", "score", "class")  # and what is not used here
 _BARE = re.compile(r"-?[\d.]+([,\s]+-?[\d.]+){4,}")  # a line of a text file without names
 _COCO = (
     "expected images: [{id, file_name}] and annotations: [{image_id, bbox: [left, top, width, height]}], or a list of "
@@ -38,7 +40,10 @@ _COCO = (
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels of its upright frame: left, top, width, height; `row` says where it was read."""
+    """A rectangle in pixels of its upright frame: left, top, width, height.
+
+    `row` says where it was read, `identity` who it is by a tracker's id, "" without one.
+    """
 
     image: str
     x: float
@@ -46,6 +51,7 @@ class Box(NamedTuple):
     width: float
     height: float
     row: str
+    identity: str = ""
 
     def within(self, width: int, height: int) -> tuple[int, int, int, int]:
         """The part inside a frame of that size as whole pixels (left, top, right, bottom); BadInput where none is."""
@@ -59,7 +65,9 @@ class Box(NamedTuple):
         return left, top, right, bottom
 
 
-def read_boxes(path: str | os.PathLike, min_score: float | None = None, category: str | None = None) -> list[Box]:
+def read_boxes(
+    path: str | os.PathLike, min_score: float | None = None, category: str | None = None, tracked: bool = False
+) -> list[Box]:
     """Boxes of people in a detector's file, in its order.
 
     A table (CSV, Parquet) has a column `image` (or `file_name`, `path`, ...) and `x, y, width, height` or
@@ -72,6 +80,9 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
         min_score: boxes with a lower score are left out; default is `MIN_SCORE`, for scores from 0 to 1.
         category: name or number of the class to take; default is each whose name is a word for people (`PERSON`), or
             all boxes where no name is.
+        tracked: the file has ids of people as well, in a column `track_id` (or `track`, `id`, ...) or as COCO's
+            `track_id`; MOT text (frame, id, left, top, width, height, score, class) is then read, too. Left out are
+            boxes without an id (-1), and all boxes of an id that one frame has twice: nothing says which is right.
 
     Raises:
         BadInput: no such file or columns, MOT or YOLO text, an image without a name, a box that is no rectangle in
@@ -80,8 +91,12 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"no file of boxes {path}{': it is a folder' * path.is_dir()}")
-    found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path), [])
+    found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path, tracked), [])
     kept = _left_out(path, found, found["crowd"], "crowds, not one person")
+    if tracked:
+        kept = _left_out(path, kept, kept["identity"].isin(("", "-1")), "no id of a track")
+    else:
+        kept = kept.assign(identity="")
     kept = _of_people(path, kept, category, declared)
     strange = kept[(kept["score"] < 0) | (kept["score"] > 1)]
     if min_score is None and len(strange):
@@ -89,6 +104,10 @@ def read_boxes(path: str | os.PathLike, min_score: float | None = None, category
         raise BadInput(f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take in its own unit")
     least = MIN_SCORE if min_score is None else min_score
     kept = _left_out(path, kept, kept["score"] < least, f"score below {least:g} (--min-score)")
+    if tracked:
+        twice = kept.duplicated(["image", "identity"], keep=False)
+        first = [f"{row.identity} in frame {row.image}" for row in kept[twice].head(1).itertuples()]
+        kept = _left_out(path, kept, twice, f"one id for two people{listed(', such as', first)}")
     if kept.empty:
         raise BadInput(f"{path} holds no box" + (f" of a person: {len(found)} were left out" if len(found) else ""))
     boxes = [Box(*row) for row in kept[list(Box._fields)].itertuples(index=False)]
@@ -132,11 +151,19 @@ def _folded(name):
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
-def _table(path):
+def _table(path, tracked):
     """Boxes of a table: columns of `Box`, and score (NaN where there is none), category ("" for none), crowd."""
     with open(path, encoding="utf-8", errors="replace") as file:
         line = file.readline(1000).strip()
-    if _BARE.fullmatch(line):
+    if _BARE.fullmatch(line) and tracked and "," in line:
+        with reading(path, "MOT text", "write lines of frame,id,left,top,width,height,score"):
+            frame = pd.read_csv(path, header=None, dtype=float).iloc[:, : len(_MOT)]
+            frame.columns = _MOT[: frame.shape[1]]
+        frame["score"] = frame.get("score", pd.Series(-1.0, frame.index)).replace(-1, float("nan"))
+        if "class" in frame:
+            names = {-1: "", 1: "pedestrian"}
+            frame["class"] = [names.get(number, f"class {number:g}") for number in frame["class"]]
+    elif _BARE.fullmatch(line):
         kind = (
             "MOT text (frame, id, left, top, width, height, ...)" if "," in line else "YOLO text (class, centre, size)"
         )
@@ -144,7 +171,8 @@ def _table(path):
             f"{path} looks like {kind}, which names no image: write one CSV for all frames whose first line is "
             "image,x,y,width,height,score with file names and pixels"
         )
-    frame = read_table(path)
+    else:
+        frame = read_table(path)
     columns = {str(name).strip().lstrip("# ").lower(): frame[name] for name in frame.columns}
     image, score = (next((name for name in known if name in columns), None) for known in (_IMAGE, _SCORE))
     corners = next((names for names in _CORNERS if set(names) <= set(columns)), None)
@@ -153,7 +181,10 @@ def _table(path):
             f"{path}{listed(': found columns', list(frame.columns))}; expected image and x, y, width, height (left, "
             "top and size in pixels), or x1, y1, x2, y2"
         )
-    unused = [name for name in columns if name not in (image, *corners, score, *_CLASS, *_CROWD)]
+    track = next((name for name in _TRACK if tracked and name in columns and name != image), None)
+    if tracked and track is None:
+        raise BadInput(f"{path}: no column of ids; call it track_id{listed('; found columns', list(frame.columns))}")
+    unused = [name for name in columns if name not in (image, track, *corners, score, *_CLASS, *_CROWD)]
     if unused:
         warnings.warn(f"{path}{listed(': columns not used:', unused)}", stacklevel=3)
     numbers = {c: pd.to_numeric(columns[c], errors="coerce").astype(float) for c in (*corners, score) if c}
@@ -168,6 +199,7 @@ def _table(path):
             "image": columns[image].map(_text),
             **{"x": x, "y": y, "width": right, "height": bottom},
             "row": [f"{path}: row {i + 1}" for i in range(len(frame))],
+            "identity": columns[track].map(_text) if track else "",
             "score": numbers[score] if score else float("nan"),
             "category": named[0] if named else "",
             "crowd": pd.concat(crowds, axis=1).any(axis=1) if crowds else False,
@@ -194,11 +226,13 @@ def _coco(path):
             if not all(isinstance(side, int | float) for side in box["bbox"]):  # "1234" has four characters, too
                 raise TypeError(f"{row}: bbox {box['bbox']!r} is not four numbers")
             left, top, width, height = map(float, box["bbox"])
+            more = box.get("attributes") or {}  # where CVAT writes the track
             rows.append(
                 {
                     "image": str(box["image_id"] if results else files[box["image_id"]]),
                     **{"x": left, "y": top, "width": width, "height": height},
                     "row": f"{path}: {row}",
+                    "identity": _text(next((inner[t] for inner in (box, more) for t in _TRACK[:-1] if t in inner), "")),
                     "score": float(box.get("score", "nan")),
                     "category": names.get(kind, str(kind)),
                     "crowd": any(box.get(flag) for flag in _CROWD),

@@ -15,17 +15,23 @@ from parlib.data.images import FORMATS, SUFFIXES, open_image, upright_rgb
 from parlib.errors import BadInput
 from parlib.files import reading
 from parlib.use.boxes import Box, listed, read_boxes
+from parlib.use.clips import SUFFIXES as CLIPS
+from parlib.use.clips import Frame
 
 Picture = str | os.PathLike | Image.Image  # a file, a folder, a pattern, or a picture
 Images = Picture | Iterable[Picture]
 
 
 class Crop(NamedTuple):
-    """One person to look at: a name, the file (or a PIL image) it is in, and the box of it, None for all of it."""
+    """One person to look at: a name, the file (or a PIL image) it is in, and the box of it, None for all of it.
+
+    Crops with an `identity` are answered person by person.
+    """
 
     name: str
     source: Picture
     box: Box | None = None
+    identity: str = ""
 
     def open(self, frame: Image.Image | None = None) -> Image.Image:
         """The person as upright RGB `PIL.Image`; `frame`, the opened source, saves opening it again."""
@@ -34,6 +40,8 @@ class Crop(NamedTuple):
 
     def frame(self) -> Image.Image:
         """The whole picture; BadInput where it cannot be read."""
+        if isinstance(self.source, Frame):
+            return self.source.clip.frame(self.source.number)
         return upright_rgb(self.source, self.name) if isinstance(self.source, Image.Image) else open_image(self.source)
 
 
@@ -51,6 +59,9 @@ def gather(
         named += find_images([image for image in images if not isinstance(image, Image.Image)])
     if not named:
         raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
+    clips = [name for name, source in named if str(source).lower().endswith(CLIPS)]
+    if clips:
+        raise BadInput(f"{clips[0]} is a clip: give it alone, with --tracks FILE or --detector MODEL")
     crops = crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
     animated = sum(_is_animated(source) for source in {crop.name: crop.source for crop in crops}.values())
     if animated:
@@ -128,22 +139,28 @@ def _is_image(path):
         return False
 
 
-def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None = None) -> list[Crop]:
+def crops_of(
+    images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None = None, tracked: bool = False
+) -> list[Crop]:
     """`Crop`s of images, (name, source) each: whole, or as `boxes` cut them, frame by frame.
 
     Every box is compared with the size of its frame before anything is computed. Frames without a box are left out and
     boxes over the edge are cut there; warnings count both. A frame that cannot be read is kept whole, so that its error
-    is reported with the others.
+    is reported with the others. Boxes that are `tracked` may leave their frame or the clip; they are left out, counted.
 
     Raises:
-        BadInput: a box in a frame that is not among the images, or outside its frame.
+        BadInput: a box in a frame that is not among the images, or outside its frame; of tracked boxes none is left.
     """
     if boxes is None:
         return [Crop(name, source) for name, source in images]
-    by_name, cut = _by_name(images), 0
+    index, cut = by_name(images), 0
     inside: dict[int, list[Box]] = {}
+    lost: dict[str, list[str]] = {"in no frame": [], "outside their frame": []}
     for box in boxes:
-        frame = by_name.get(_spelling(box.image))
+        frame = index.get(spelling(box.image))
+        if frame is None and tracked:
+            lost["in no frame"].append(box.row)
+            continue
         if frame is None:
             raise BadInput(
                 f"{box.row}: no image {box.image!r}, or several of that name, among the {len(images)} to predict; the "
@@ -151,18 +168,31 @@ def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None 
             )
         inside.setdefault(frame, []).append(box)
     out = []
-    for frame, its_boxes in inside.items():
+    for frame, its_boxes in sorted(inside.items()) if tracked else inside.items():  # a clip is decoded in order
         name, source = images[frame]
         try:
             size = _size(source)
         except BadInput:
-            out.append(Crop(name, source))
+            out.append(Crop(name, source, None, its_boxes[0].identity))
             continue
         for box in its_boxes:
-            left, top, right, bottom = box.within(*size)
+            try:
+                left, top, right, bottom = box.within(*size)
+            except BadInput:
+                if not tracked:
+                    raise
+                lost["outside their frame"].append(box.row)
+                continue
             cut += right - left < round(box.width) - 1 or bottom - top < round(box.height) - 1
-            out.append(Crop(name, source, box))
-    if empty := len(images) - len(inside):
+            out.append(Crop(name, source, box, box.identity))
+    for where, rows in lost.items():
+        if rows:
+            words = f"{len(rows)} of {len(boxes)} boxes lie {where} and were left out, first {rows[0]}"
+            if not out:
+                raise BadInput(f"{words}: none is left; are these the tracks of these images?")
+            warnings.warn(words, stacklevel=2)
+    empty = len(images) - len(inside)
+    if empty and not tracked:
         warnings.warn(f"{empty} of {len(images)} images have no box and were left out", stacklevel=2)
     if cut:
         message = f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there"
@@ -170,21 +200,22 @@ def crops_of(images: Sequence[tuple[str, Picture]], boxes: Sequence[Box] | None 
     return out
 
 
-def _by_name(images):
+def by_name(images: Sequence[tuple[str, Picture]]) -> dict[str, int]:
     """What a box may call an image -> its index: name or path; where it is of one only, the file name, with suffix and
     without, and the number that it is."""
     short: list[tuple[str, int]] = []
     whole: dict[str, int] = {}
     for i, (name, source) in enumerate(images):
-        whole |= {_spelling(str(source)): i, _spelling(name): i}
-        last = posixpath.basename(_spelling(name))
+        whole |= {spelling(str(source)): i, spelling(name): i}
+        last = posixpath.basename(spelling(name))
         stem = posixpath.splitext(last)[0]
         short += [(each, i) for each in {last, stem, str(int(stem)) if stem.isdecimal() else stem}]
     times = Counter(each for each, _ in short)
     return {each: i for each, i in short if times[each] == 1} | whole
 
 
-def _spelling(name):
+def spelling(name: str) -> str:
+    """A name of a picture with one Unicode form and one kind of slash."""
     return posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/"))
 
 
@@ -192,6 +223,8 @@ def _size(source):
     """(width, height) of an upright picture, from its header alone."""
     if isinstance(source, Image.Image):
         return upright_rgb(source, "picture").size
+    if isinstance(source, Frame):
+        return source.clip.size
     with reading(source, "picture"), Image.open(source) as image:
         turned = image.getexif().get(274, 1) >= 5  # EXIF orientation: 5 to 8 swap width and height
         return image.size[::-1] if turned else image.size

@@ -30,7 +30,8 @@ from parlib.schema import Attribute, Schema
 from parlib.use.attributes import NewAttribute, zero_shot_attribute
 from parlib.use.card import card
 from parlib.use.crops import Images, gather
-from parlib.use.predict import Job, to_table
+from parlib.use.people import MOST, gather_people, sampled
+from parlib.use.predict import Job
 
 
 class Model(ModelHubMixin):
@@ -120,27 +121,36 @@ class Model(ModelHubMixin):
         progress: bool = True,
         min_score: float | None = None,
         category: str | None = None,
+        tracks: str | os.PathLike | None = None,
+        by: str | None = None,
+        most: int = MOST,
     ) -> pd.DataFrame:
         """What the model answers about images.
 
         Args:
-            images: a PIL image, a file, a folder, a glob pattern, or a list of these.
+            images: a PIL image, a file, a folder, a glob pattern, or a list of these; or one clip, with `tracks`.
             boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
             attributes: names to answer; all by default.
             threshold: one for all attributes in place of each one's own.
             workers: processes that decode; default is one per core but one, none for a handful of images.
+            tracks, by: answer each person once, from at most `most` of the crops; `gather_people` takes them.
 
         Returns:
             DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels,
             `attribute`, `probability` in [0, 1], `decision` (probability > threshold), `threshold`, `calibrated`
             (fitted to labels), `conflict` (the exclusive set that the decisions break, missing where none), and
-            `error`, which a row without an attribute has where an image could not be read.
+            `error`, which a row without an attribute has where an image could not be read. With `tracks` or `by`, one
+            row per person, see `people_table`.
 
         Raises:
             BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
         """
-        job = Job(self, gather(images, boxes, min_score, category), attributes, threshold, workers, progress)
-        return pd.concat([to_table(people, job.boxed) for people in job.people()], ignore_index=True)
+        if tracks is None and by is None:
+            crops = gather(images, boxes, min_score, category)
+        else:
+            crops = sampled(gather_people(images, tracks, by, min_score, category), most)
+        job = Job(self, crops, attributes, threshold, workers, progress)
+        return pd.concat([job.table(people) for people in job.people()], ignore_index=True)
 
     def with_attributes(self, *attributes: NewAttribute) -> "Model":
         """The same model with more attributes."""

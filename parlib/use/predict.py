@@ -26,6 +26,7 @@ from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, plain_cell, reading, sweep, write_atomic
 from parlib.use.crops import Crop
+from parlib.use.people import combined, weight
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
@@ -55,7 +56,7 @@ class Job:
         if threshold is not None and not 0 <= threshold <= 1:
             raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
         self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
-        self.boxed = any(crop.box for crop in crops)
+        self.boxed, self.together = any(crop.box for crop in crops), any(crop.identity for crop in crops)
         lower = {name.lower(): name for name in model.names}
         wanted = [name.strip() for name in attributes or model.names]
         wanted = [name if name in model.names else lower.get(name.lower(), name) for name in wanted]
@@ -73,13 +74,23 @@ class Job:
         """Hash of all that determines the result: model, images with sizes and times, boxes, options."""
         how = [self.model.key, self.columns, self.thresholds.tolist(), PART]
         files = {str(crop.source): _stamp(crop.source) for crop in self.crops}
-        return digest([how, [(c.name, files[str(c.source)], c.box and c.box[:5]) for c in self.crops]])
+        return digest([how, [(c.name, files[str(c.source)], c.box and c.box[:5], c.identity) for c in self.crops]])
 
     def people(self, folder: Path | None = None) -> Iterator[list[Person]]:
+        """The answers, a part at a time: one per crop, or where crops name their person one per person (`combined`)."""
+        parts = self.each_crop(folder)
+        return combined(parts, self.answers) if self.together else parts
+
+    def table(self, people: Sequence[Person]) -> pd.DataFrame:
+        """People as rows of text and numbers: one per attribute (`to_table`), or one per person of several crops."""
+        return people_table(people, self.schema.names) if self.together else to_table(people, self.boxed)
+
+    def each_crop(self, folder: Path | None = None) -> Iterator[list[Person]]:
         """The answers in order, a part at a time; with a `folder`, parts in it are read and the others written there.
 
-        Each person is a dict of plain values: `image`; `box`, [left, top, width, height], where there is one; and
-        `error`, or `attributes`: name -> `probability`, `decision`, `threshold`, `calibrated`, `conflict`.
+        Each person is a dict of plain values: `image`; `box`, [left, top, width, height], where there is one;
+        `person` and `weight` where the crop names its person; and `error`, or `attributes`: name -> `probability`,
+        `decision`, `threshold`, `calibrated`, `conflict`.
         """
         spans = [range(i, min(i + PART, len(self.crops))) for i in range(0, len(self.crops), PART)]
         parts = [(span, folder and folder / f"part-{i:06d}.json") for i, span in enumerate(spans)]
@@ -96,36 +107,44 @@ class Job:
                         people = json.loads(path.read_text(encoding="utf-8"))
                 else:
                     while len(people) < len(span):
-                        batch = self._answers(*next(loaded))
+                        batch = self._batch(*next(loaded))
                         bar.update(len(batch))
                         people += batch
                     if path:
                         write_atomic(path, json_text(people, indent=None))
                 yield people
 
-    def _answers(self, rows, inputs, errors):
+    def _batch(self, rows, inputs, errors, weights):
         """The people of one batch of `_Pixels`."""
-        answers = {row: {"error": error} for row, error in errors.items()}
+        found = {row: {"error": error} for row, error in errors.items()}
         if rows:
             features = self.model.encoder.encode_images(inputs)
             scores = self.model.scores(*features).cpu().numpy()[:, self.columns]
-            decisions = scores > self.thresholds
-            for i, conflicts in enumerate(self._conflicts(decisions)):
-                answers[rows[i]] = {
-                    "attributes": {
-                        name: {
-                            "probability": round(float(scores[i, a]), 6),
-                            "decision": bool(decisions[i, a]),
-                            "threshold": round(float(self.thresholds[a]), 6),
-                            "calibrated": bool(self.calibrated[a]),
-                            "conflict": conflicts.get(name),
-                        }
-                        for a, name in enumerate(self.schema.names)
-                    }
+            for row, attributes in zip(rows, self.answers(scores), strict=True):
+                found[row] = {**({"weight": weights[row]} if row in weights else {}), "attributes": attributes}
+        people = []
+        for row in sorted(found):
+            crop = self.crops[row]
+            place = {"image": crop.name, **({"box": list(crop.box[1:5])} if crop.box else {})}
+            people.append({**place, **({"person": crop.identity} if self.together else {}), **found[row]})
+        return people
+
+    def answers(self, scores: np.ndarray) -> list[dict[str, Any]]:
+        """Probabilities (n, A) of the attributes wanted -> for each row the dict `attributes` of a person."""
+        decisions = scores > self.thresholds
+        return [
+            {
+                name: {
+                    "probability": round(float(scores[i, a]), 6),
+                    "decision": bool(decisions[i, a]),
+                    "threshold": round(float(self.thresholds[a]), 6),
+                    "calibrated": bool(self.calibrated[a]) and not self.together,
+                    "conflict": conflicts.get(name),
                 }
-        crops = {row: self.crops[row] for row in sorted(answers)}
-        places = {row: {"image": c.name, **({"box": list(c.box[1:5])} if c.box else {})} for row, c in crops.items()}
-        return [{**place, **answers[row]} for row, place in places.items()]
+                for a, name in enumerate(self.schema.names)
+            }
+            for i, conflicts in enumerate(self._conflicts(decisions))
+        ]
 
     def _conflicts(self, decisions):
         """One dict per row of decisions (n, A): attribute -> name of the exclusive set that it breaks."""
@@ -139,22 +158,25 @@ class Job:
 
 
 class _Pixels(torch.utils.data.Dataset):
-    """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others)."""
+    """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others, row ->
+    `weight` of the crops that name their person)."""
 
     def __init__(self, crops, encoder):
         self.crops, self.encoder, self.last = crops, encoder.for_workers(), (None, None)
 
     def __getitem__(self, rows):
-        images, errors = {}, {}
+        images, errors, weights = {}, {}, {}
         for row in rows:
             crop = self.crops[row]
             try:
                 if self.last[0] is not crop.source:  # the boxes of a frame follow one another
                     self.last = (crop.source, crop.frame())
                 images[row] = crop.open(self.last[1])
+                if crop.identity:
+                    weights[row] = weight(images[row])
             except BadInput as error:
                 errors[row] = str(error)
-        return list(images), self.encoder.pixels(images.values()) if images else None, errors
+        return list(images), self.encoder.pixels(images.values()) if images else None, errors, weights
 
 
 def _stamp(source):
@@ -184,6 +206,25 @@ def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def people_table(people: Sequence[Person], names: Sequence[str]) -> pd.DataFrame:
+    """People of several crops (`combined`) as one row each.
+
+    Columns: those of the dict, with `decided` as names joined by "; "; `yes`, the attributes decided yes, and
+    `conflict`, the exclusive sets that they break, joined by ", "; and `NAME_probability` for each of the A `names`.
+    """
+    rows = []
+    for person in people:
+        answers = person.get("attributes") or {}
+        yes = ", ".join(name for name, answer in answers.items() if answer["decision"])
+        conflicts = ", ".join(dict.fromkeys(a["conflict"] for a in answers.values() if a["conflict"])) or None
+        row = {**person, "decided": "; ".join(one["image"] for one in person["decided"])}
+        row |= {"yes": yes if answers else None, "conflict": conflicts}
+        rows.append(row | {f"{name}_probability": answer["probability"] for name, answer in answers.items()})
+    types = {"person": "str", "crops": int, "left_out": int, "first": "str", "last": "str", "decided": "str"}
+    types |= {"yes": "str", "conflict": "str", "error": "str"} | {f"{name}_probability": float for name in names}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
 def write_predictions(
     job: Job,
     out: str | os.PathLike | None = None,
@@ -205,7 +246,7 @@ def write_predictions(
     if format not in FORMATS or (format == "parquet" and not out):
         raise BadInput(f"format {format!r} cannot be written here; known: {', '.join(FORMATS)} (parquet needs --out)")
     if not out:
-        return write_people(watch(job.people()), sys.stdout.buffer, format, job.boxed)
+        return write_people(watch(job.people()), sys.stdout.buffer, format, job.table)
     out = Path(out)
     if out.exists():
         raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
@@ -215,7 +256,7 @@ def write_predictions(
         with only_one(out, folder / "lock"):
             sweep(folder)
             with open(folder / "whole", "wb") as file:
-                counts = write_people(watch(job.people(folder)), file, format, job.boxed)
+                counts = write_people(watch(job.people(folder)), file, format, job.table)
                 file.flush()
                 os.fsync(file.fileno())
             (folder / "whole").replace(out)
@@ -229,24 +270,24 @@ def write_predictions(
 
 
 def write_people(
-    parts: Iterable[list[Person]], file: IO[bytes], format: str, boxed: bool
+    parts: Iterable[list[Person]], file: IO[bytes], format: str, table: Callable[[list[Person]], pd.DataFrame]
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write the parts of a `Job` to an open binary file as they come: (people answered, [(image, error)])."""
+    """Write parts of a `Job` and its `table` to a binary file as they come: (people answered, [(image, error)])."""
     answered, unreadable, writer = 0, [], None
     for number, people in enumerate(parts):
-        unreadable += [(person["image"], person["error"]) for person in people if "error" in person]
+        unreadable += [(p.get("image") or f"person {p['person']}", p["error"]) for p in people if "error" in p]
         answered += sum("error" not in person for person in people)
         if format == "json":
             objects = ",\n".join(json_text(person, indent=None) for person in people)
             file.write((("[\n" if number == 0 else ",\n") + objects).encode())
             continue
-        table = to_table(people, boxed)
+        rows = table(people)
         if format == "csv":
-            texts = ["image", "attribute", "conflict", "error"]
-            table[texts] = table[texts].map(plain_cell, na_action="ignore")
-            file.write(table.to_csv(index=False, header=number == 0).encode())
+            texts = rows.select_dtypes("str").columns
+            rows[texts] = rows[texts].map(plain_cell, na_action="ignore")
+            file.write(rows.to_csv(index=False, header=number == 0).encode())
         else:
-            part = pa.Table.from_pandas(table, preserve_index=False)
+            part = pa.Table.from_pandas(rows, preserve_index=False)
             writer = writer or pyarrow.parquet.ParquetWriter(file, part.schema)
             writer.write_table(part)
     if writer:
