@@ -1,6 +1,5 @@
 """Commands about the paper (`reproduce` is the plan, `audit`, `table`) and `demo`; `parlib.cli` has the others."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from parlib.errors import BadInput
+from parlib.profile import cache_folder
 
 app = typer.Typer()
 
@@ -105,14 +105,10 @@ def table(
     records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
     benchmark: Annotated[str, Option(help="or all: three side by side, as papers print them")] = "pa100k",
     format: Literal["markdown", "latex", "csv", "html"] = "markdown",
-    columns: Annotated[
-        str | None, Option(metavar="NAMES", help="such as mA,f1 (default: all, or papers' five)")
-    ] = None,
+    columns: Annotated[str | None, Option(metavar="NAMES", help="such as mA,f1 (default: all or papers' five)")] = None,
     protocol: Annotated[str, Option(help="of parlib.PROTOCOLS; others need the scores beside the records")] = "parlib",
     cross_domain: Annotated[bool, Option("--cross-domain", help="train on one, test on another")] = False,
-    check: Annotated[
-        bool, Option("--check", help="say of each record whether it stands up; exit code 1 if not")
-    ] = False,
+    check: Annotated[bool, Option("--check", help="does each record stand up? exit code 1 if not")] = False,
 ) -> None:
     """Print records beside the published numbers, or all pairs of benchmarks; or check records."""
     from parlib.measure import tables
@@ -120,12 +116,10 @@ def table(
 
     found = read_records(*(records or []))
     if check:
-        wrong = {record.path: findings(record) for record in found}
-        for record in found:
-            print(
-                f"{record.path}: {'; '.join(wrong[record.path]) or 'stands up, comparable ' + record['comparable'][:6]}"
-            )
-        if any(wrong.values()):
+        wrong = ["; ".join(findings(record)) for record in found]
+        for record, reasons in zip(found, wrong, strict=True):
+            print(f"{record.path}: {reasons or 'stands up, comparable ' + record['comparable'][:6]}")
+        if any(wrong):
             raise typer.Exit(1)
         return
     names = columns.split(",") if columns else None
@@ -151,4 +145,4 @@ def demo(
     """Serve the explorers with the shipped model on people rendered here; needs no data and no network."""
     from parlib.show.demo import demo as serve_demo
 
-    serve_demo(noise, (cache or Path(os.environ.get("PARLIB_CACHE") or "~/.cache/parlib")).expanduser(), port, browser)
+    serve_demo(noise, cache.expanduser() if cache else cache_folder(), port, browser)

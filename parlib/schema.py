@@ -190,14 +190,10 @@ class Schema:
                 columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
             return View(name, self, tuple(columns), schema("upar-lite"))
         # A set that is one question stands where its first member was.
-        groups = [group for group in self.exclusive if group.name in self.questions[name]]
-        sets = {member: group for group in groups for member in group.members}
-        for attribute in self.names:
-            group = sets.get(attribute)
-            if group is None:
-                columns.append(Column(attribute, (attribute,)))
-            elif attribute == group.members[0]:
-                columns.append(Column(group.name, group.members, question=True))
+        sets = {group.members[0]: group for group in self.exclusive if group.name in self.questions[name]}
+        others = {member for group in sets.values() for member in group.members[1:]}
+        for one in (name for name in self.names if name not in others):
+            columns.append(Column(sets[one].name, sets[one].members, True) if one in sets else Column(one, (one,)))
         return View(name, self, tuple(columns), None if sets else self)
 
     def to_dict(self) -> dict[str, Any]:

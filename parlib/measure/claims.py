@@ -201,13 +201,9 @@ def _pairs(labels, arrays, benchmark):
     for fold in (0, 1):
         table = scores[half != fold]
         p, q, joint = table[:, a].mean(0), table[:, b].mean(0), (table[:, a] * table[:, b]).mean(0)
-        cells = [
-            (1 - p - q + joint, (1 - p) * (1 - q)),
-            (q - joint, (1 - p) * q),
-            (p - joint, p * (1 - q)),
-            (joint, p * q),
-        ]
-        logs = np.log([np.maximum(t, _TINY) / np.maximum(i, _TINY) for t, i in cells])  # (4, pairs)
+        implied = [1 - p - q + joint, q - joint, p - joint, joint]  # (4, pairs)
+        independent = [(1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q]
+        logs = np.log(np.maximum(implied, _TINY) / np.maximum(independent, _TINY))
         rows = half == fold
         answer = np.maximum(0, 2 * labels[rows][:, a] + labels[rows][:, b])  # 2 bits: which cell
         gains[rows] = np.where(known[rows], logs[answer, np.arange(len(a))], 0).sum(1)

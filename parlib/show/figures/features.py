@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -92,13 +93,12 @@ def languages(
     made, (left, right) = figure(8.6, 0.18 * len(table) + 1.6, title, caption, 1, 2, width_ratios=(3, 2))
     dots(left, table, "mA of the attribute, %")
     left.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=len(codes))
-    shown = right.imshow(agreement, "viridis", vmin=min(0, agreement.min()), vmax=1)
-    right.set_xticks(range(len(codes)), codes)
-    right.set_yticks(range(len(codes)), codes)
-    for (i, j), value in np.ndenumerate(agreement):
-        colour = "black" if value > 0.6 else "white"
-        right.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    made.colorbar(shown, ax=right, label="rank correlation over images,\nmean over attributes", shrink=0.5)
+    bar = {"label": "rank correlation over images,\nmean over attributes", "shrink": 0.5}
+    named = {"xticklabels": codes, "yticklabels": codes, "square": True, "annot_kws": {"fontsize": 8}}
+    least_shown = min(0, agreement.min())
+    sns.heatmap(
+        agreement, ax=right, cmap="viridis", vmin=least_shown, vmax=1, annot=True, fmt=".2f", cbar_kws=bar, **named
+    )
     return made
 
 
