@@ -77,18 +77,18 @@ def benchmark_table(
 def _tested_on(records, benchmark, data=None):
     """The records of a benchmark's test split in its own columns; a warning counts its others."""
     of_it = [r for r in records if r["data"]["benchmark"] == benchmark and data in (None, kind_of(r))]
-    kept = [r for r in of_it if _part(r) == "test"]
+    kept = [r for r in of_it if part_of(r) == "test"]
     if not kept:
-        have = _counted(f"{r['data']['benchmark']} {_part(r)} ({kind_of(r)})" for r in records)
+        have = _counted(f"{r['data']['benchmark']} {part_of(r)} ({kind_of(r)})" for r in records)
         raise BadInput(f"no record is of {benchmark} test; there are {have}; give another benchmark or records")
-    others = _counted(_part(r) for r in of_it if _part(r) != "test")
+    others = _counted(part_of(r) for r in of_it if part_of(r) != "test")
     if others:
         warnings.warn(f"the table of {benchmark} leaves out records of {others}", stacklevel=3)
     return kept
 
 
-def _part(record):
-    """What part of a benchmark a record is of; tables hold `test`."""
+def part_of(record: dict[str, Any]) -> str:
+    """What part of a benchmark a record is of, such as `val`, `test in view upar-lite`; tables hold `test`."""
     if "ablation" in record["setting"]:
         return "the ablation"
     return " in view ".join(filter(None, (record["data"]["split"], record["data"].get("view"))))

@@ -13,7 +13,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from parlib.errors import BadInput
-from parlib.files import ASSETS, json_text, markdown_cell, write_atomic
+from parlib.files import ASSETS, json_text, markdown_cell, read_yaml, write_atomic
 from parlib.measure import tables
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.metrics import PROTOCOLS
@@ -22,36 +22,16 @@ from parlib.measure.records import has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
 from parlib.show.figures.measure import calibration, claims, strengths
 
-_KINDS = {
-    "rendered": "rendered people: no number here is a result on PA-100K, PETA or Market-1501",
-    "other": "real images that are not an official test set: no number here is a benchmark result",
-    "own": "a user's own images",
-    "official": "the official test images",
-}
-_READINGS = {
-    "mA": "mA",
-    "plain_accuracy": "plain accuracy",
-    "accuracy": "instance accuracy",
-    "f1": "instance F1",
-    "mAP": "mAP",
-}
+_KINDS, _READINGS = read_yaml(ASSETS / "report.yaml", "words of the report").values()
 _PRINTED_BESIDE = ("constant predictor", "linear probe", "VLM-PAR head")
 
 
 def write_report(
     records: Sequence[dict[str, Any]], out: str | os.PathLike, plan: pd.DataFrame | None = None
 ) -> tuple[Path, Path]:
-    """Write `REPORT.md` with its figures, and `report.html` in which they are embedded, to the folder `out`.
+    """Write `REPORT.md` with its figures, and `report.html` which embeds them, to the folder `out`; return both paths.
 
-    Args:
-        records: from `read_records`; a report says what is missing among them.
-        plan: one row per cell with what it took, shown as it is.
-
-    Returns:
-        The paths of REPORT.md and report.html.
-
-    Raises:
-        BadInput: no records.
+    `records`: from `read_records`, BadInput without any; `plan`: one row per cell with what it took, shown as it is.
     """
     if not records:
         raise BadInput("no records to report on; `parlib reproduce` makes them")
@@ -63,9 +43,8 @@ def write_report(
         pictures[f"{name}.png"] = file.getvalue()
         return f"![{name}]({name}.png)"
 
-    of_test = [r for r in records if r["data"]["split"] == "test" and "ablation" not in r["setting"]]
-    crossed = [r for r in of_test if r["data"].get("view")]
-    plain = [r for r in of_test if not r["data"].get("view")]
+    plain = [r for r in records if tables.part_of(r) == "test"]
+    crossed = [r for r in records if tables.part_of(r).startswith("test in view")]
     own_words = [r for r in plain if _has_own_words(r)]
     judged = verdicts(records)
     measures = [{"measure": name, "unit": m["unit"], "what it is": m["is"]} for name, m in CLAIMS["measures"].items()]
