@@ -359,7 +359,9 @@ def test_a_protocol_equals_a_literal_transcription_of_its_code(name, seed):
     labels, scores = (rng.random((40, 7)) < 0.2).astype(int), rng.random((40, 7)).round(2)
     labels[:, 0], scores[:5] = 0, 0.5  # no positive; scores on the threshold
     labels[3] = 0  # an image without a positive
-    got = PROTOCOLS[name](labels, scores).summary()
+    made = PROTOCOLS[name](labels, scores)
+    got = made.summary()
+    assert made.per_attribute["mA"].mean() == pytest.approx(got["mA"])
     for score, value in convention(labels, scores, *CONVENTIONS[name]).items():
         assert got[score] == pytest.approx(value), score
 
