@@ -25,5 +25,6 @@ from .show.explorers import ErrorExplorer as ErrorExplorer
 from .show.explorers import LabelExplorer as LabelExplorer
 from .show.explorers import MapExplorer as MapExplorer
 from .show.explorers import PromptExplorer as PromptExplorer
+from .show.explorers import TeachExplorer as TeachExplorer
 from .show.explorers import ThresholdExplorer as ThresholdExplorer
 from .use.model import load as load

@@ -260,11 +260,12 @@ def explore(
     cache: Cache = None,
     port: Annotated[int, Option(help="of the page, on this machine alone")] = 8866,
     browser: Annotated[bool, Option("--browser/--no-browser", help="open the page in a browser")] = True,
+    beside: Annotated[str | None, Option(help="a second model, whose scores of one image are shown beside")] = None,
 ) -> None:
     """Serve the explorers of a run as one page, on a benchmark or on a folder of your own."""
     from parlib.show.explorers.page import serve
 
-    serve(run, folder, str(cache) if cache else None, port, browser)
+    serve(run, folder, str(cache) if cache else None, port, browser, beside)
 
 
 @app.command()

@@ -249,17 +249,37 @@ def test_a_filter_keeps_what_it_says(data):
 
 
 def test_pages_turn_and_a_filter_goes_back_to_the_first(data):
-    assert data.page.max == 6  # 88 images, 16 a page
-    assert changed(data.pictures, lambda: setattr(data.page, "value", 6)) and "Page 6 of 6" in data.pictures.value
+    assert data.page.max == 4  # 88 images, 24 a page
+    assert changed(data.pictures, lambda: setattr(data.page, "value", 4)) and "Page 4 of 4" in data.pictures.value
     data.has.value = ("Trousers",)
     assert data.page.value == 1 and "Page 1 of" in data.pictures.value
 
 
 def test_a_filter_without_a_match_says_so_and_can_be_undone(data):
     data.unknown.value = ("Hat",)
-    assert "No image fits" in data.message.value and data.counts.value == ""
+    assert "No image fits" in data.message.value and "<b>0 of 88" in data.counts.value
     data.unknown.value = ()
     assert data.message.value == "" and "88 of 88" in data.counts.value
+
+
+def test_an_attribute_pressed_is_had_lacked_unknown_and_any_again(splits):
+    part = splits["test"].map(lambda row, i: {"labels": [-1 if i < 3 else row["labels"][0], *row["labels"][1:]]}, True)
+    data = DatasetExplorer({"test": part}, PA100K)
+
+    def pressed(name):
+        data.opened.value = f"filter\t{name}"
+        return [state.value for state in (data.has, data.lacks, data.unknown)]
+
+    assert 'data-open="filter\tHat"' in data.counts.value
+    assert [pressed("Female") for _ in range(4)] == [
+        [("Female",), (), ()],
+        [(), ("Female",), ()],
+        [(), (), ("Female",)],
+        [(), (), ()],
+    ]
+    assert [pressed("Hat") for _ in range(3)][-1] == [(), (), ()], "unknown of no image"
+    data.lacks.value = ("Hat",)
+    assert "○ Hat" in data.counts.value
 
 
 def test_together_is_the_share_of_the_rows_images_with_the_column(data):
@@ -332,9 +352,14 @@ def test_a_threshold_moves_curves_and_effect_and_is_kept(scored):
     assert changed(explorer.curves, lambda: setattr(explorer.attribute, "value", "Trousers"))
     assert changed(explorer.effect, lambda: setattr(explorer.threshold, "value", 0.9))
     assert "for everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 3
+    assert "Moved on test: Trousers" in explorer.message.value
     explorer.attribute.value = "Female"
     explorer.attribute.value = "Trousers"
     assert explorer.threshold.value == 0.9
+    on_val = ThresholdExplorer(PA100K, *scored, 3e-5, split="val")
+    assert on_val.threshold.value == 3e-5 and on_val.threshold.readout_format == ".1e", "a small one is not cut off"
+    on_val.threshold.value = 0.9
+    assert on_val.message.value == ""
 
 
 def test_errors_are_errors_and_the_surest_come_first(scored, splits, head, store):
@@ -354,6 +379,22 @@ def test_errors_are_errors_and_the_surest_come_first(scored, splits, head, store
         and " wrong (" in explorer.pictures.value
     )
     assert changed(explorer.pictures, lambda: setattr(explorer.attention, "value", False))
+    surest = list(explorer.errors())
+    explorer.order.value = "least certain first"
+    assert list(explorer.errors()) == surest[::-1]
+
+
+def test_errors_fill_pages(splits):
+    labels = labels_of(splits["test"])
+    explorer = ErrorExplorer(PA100K, splits["test"], np.zeros_like(labels), np.full(labels.shape, 0.9))
+    assert explorer.page.max == 2 and "page 1 of 2" in explorer.pictures.value
+    first = explorer.pictures.value
+    explorer.page.value = 2
+    assert (
+        "page 2 of 2" in explorer.pictures.value and first.count("<img") == explorer.pictures.value.count("<img") == 12
+    )
+    explorer.attribute.value = "Hat"
+    assert explorer.page.value == 1
 
 
 def test_no_errors_are_a_message(scored, splits):
@@ -384,6 +425,34 @@ def test_the_next_image_is_a_button_away(one):
     assert one.image.value == one.image.max
 
 
+def test_images_in_the_order_of_doubt(encoder, splits, head, scored):
+    one = AttributeExplorer(encoder, PA100K, splits["test"], head=head, every=scored[1])
+    one.attribute.value = "Hat"
+    one.image.value = 5
+    one.order.value = "least certain first"
+    doubt = abs(scored[1][:, PA100K.index("Hat")] - 0.5)
+    assert one.image.value == 0 and splits["test"][int(doubt.argmin())]["image_id"] in one.crop.value
+    one.show(7)
+    assert one.order.value == "as in the data" and splits["test"][7]["image_id"] in one.crop.value
+
+
+def test_a_second_model_stands_beside_and_a_full_frame_is_no_person(encoder, splits, head):
+    model = load("nano-pa100k")
+    one = AttributeExplorer(encoder, PA100K, splits["test"], head=head, other=model)
+    answers = model(splits["test"][0]["image"], progress=False).set_index("attribute")["probability"]
+    assert f"/ {answers['Trousers']:.2f}" in one.bars.value and "second model" in one.verdict.value
+    upload(one, encoded(Image.new("RGB", (200, 100))))
+    assert "full frame" in one.message.value
+    upload(one, encoded(Image.new("RGB", (60, 160))), "person.png")
+    assert one.message.value == ""
+
+
+def test_exclusive_attributes_stand_together(one):
+    sections = one.bars.value.split("<section>")[1:]
+    assert [part.count("<button") for part in sections if "one of" in part] == [3, 3, 2, 3]
+    assert one.bars.value.count("<button") == 26 and one.bars.value.count("</section>") == len(sections)
+
+
 def test_errors_by_identity(rendered_market):
     part = load_benchmark("market1501", rendered_market, "test")
     labels = labels_of(part)
@@ -396,15 +465,16 @@ def test_the_page_opens_on_a_run_and_on_any_folder(rendered_market, tmp_path):
     """A model of PA-100K on its own kind of tree, on another benchmark, on labels of one's own and on bare pictures."""
     five = ("One image", "Data", "Prompts", "Thresholds", "Errors")
     market = run_tabs("nano-pa100k", rendered_market, tmp_path)
-    assert market.titles == (*five[:3], "Map", "Labels"), "no attribute in common: no thresholds, no errors"
+    assert market.titles == (*five[:3], "Map", "Labels", "Teach"), "no attribute in common: no thresholds, no errors"
     pictures = shutil.copytree(EXAMPLES, tmp_path / "own", ignore=shutil.ignore_patterns("*.json", "*.csv"))
-    bare = run_tabs("nano-pa100k", pictures)
+    bare = run_tabs("nano-pa100k", pictures, beside="nano-pa100k")
+    assert " / " in bare.children[0].bars.value
     assert bare.titles == five[:1] and "No truth is known" in bare.children[0].verdict.value
     names = sorted(path.name for path in pictures.glob("*.png"))
     rows = [f"{name},{i % 2},{i % 3 == 0:d}" for i, name in enumerate(names)]
     (pictures / "labels.csv").write_text("\n".join(["image,Hat,Scarf", *rows]))
     own = run_tabs("nano-pa100k", pictures, tmp_path)
-    assert own.titles == (*five, "Map", "Labels")
+    assert own.titles == (*five, "Map", "Labels", "Teach")
     assert "of 1 answers are right" in own.children[0].verdict.value, "attributes without labels are unknown"
     assert all("<progress" not in explorer.message.value for explorer in own.children)
     for wrong, words in (
@@ -424,4 +494,9 @@ def test_the_command_serves_what_it_was_asked_for_and_finds_mistakes_before(caps
     assert capsys.readouterr().err.startswith("parlib: no folder")
     assert main(["explore", "nano-pa100k", str(EXAMPLES), "--port", "9", "--no-browser"]) == 0
     assert {"--port=9", "--no-browser", "--Voila.ip=127.0.0.1"} < set(served[0])
-    assert json.loads(os.environ["PARLIB_EXPLORE"]) == {"run": "nano-pa100k", "folder": str(EXAMPLES), "cache": None}
+    assert json.loads(os.environ["PARLIB_EXPLORE"]) == {
+        "run": "nano-pa100k",
+        "folder": str(EXAMPLES),
+        "cache": None,
+        "beside": None,
+    }

@@ -25,6 +25,7 @@ PHRASES = {
     "One image": ("Any phrase", "a person in trousers", "patch similarity"),
     "Prompts": ("Your wording", "somebody female", "yours"),
     "Map": ("Nearest to", "001601.jpg", "12 images selected."),
+    "Teach": ("Name", "white top", "Is this: white top?"),
 }
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -90,11 +91,21 @@ def voila(page, *options):
     return ["voila", str(page), "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1", mapping, *options]
 
 
+def choose(page, attribute):
+    """Choose an attribute in the explorer seen, by its button or in its list, and wait for the answer."""
+    button = page.locator(".par:visible .chips button", has_text=attribute)
+    listed = page.get_by_label("Attribute", exact=True).locator("visible=true")
+    if button.count() + listed.count():
+        button.first.click() if button.count() else listed.select_option(attribute)
+        page.wait_for_timeout(2_000)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--page", type=Path, default=HERE.parent / "parlib" / "assets" / "explore.py")
     parser.add_argument("--out", type=Path, default=HERE.parent / "notebooks" / "images")
     parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--attribute", default="Backpack", help="chosen in every explorer that has it")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -106,6 +117,7 @@ def main():
         for tab in page.get_by_role("tab").all():
             tab.click()
             page.locator(".par:visible").wait_for()
+            choose(page, arguments.attribute)
             if tab.inner_text() in PHRASES:
                 label, phrase, answer = PHRASES[tab.inner_text()]
                 box = page.get_by_label(label).locator("visible=true")

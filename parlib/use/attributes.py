@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
 from parlib.encode.encoder import Encoder
@@ -35,6 +36,10 @@ class NewAttribute:
     threshold: float = 0.5
     calibrated: bool = False
     how: str = "zero-shot"
+
+    def scores(self, pooled: torch.Tensor) -> np.ndarray:
+        """Probabilities (n,) of images by their pooled features (n, D) at length 1."""
+        return (pooled @ self.weight + self.bias).sigmoid().numpy()
 
 
 def zero_shot_attribute(
@@ -87,7 +92,7 @@ def few_shot_attribute(
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
     folds = StratifiedKFold(min(FOLDS, int(labels.sum()), int((1 - labels).sum())), shuffle=True, random_state=0)
     tried = {}
-    with warnings.catch_warnings(action="ignore"):  # of a penalty too weak to converge, whose loss is high
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # too weak a penalty; one thread is faster
         for C in (1e-4, 1e-3, 1e-2, 1e-1):
             probe = LogisticRegression(C=C, max_iter=500, class_weight="balanced")
             left_out = cross_val_predict(probe, features, labels, cv=folds, method="predict_proba")[:, 1]
@@ -126,8 +131,7 @@ def few_shot_curve(
     rows = []
 
     def add(made, labels, start, draw):
-        scores = (pooled @ made.weight + made.bias).sigmoid().numpy()[:, None]
-        rows.append((name, labels, start, draw, evaluate(truth, scores).summary()["mAP"]))
+        rows.append((name, labels, start, draw, evaluate(truth, made.scores(pooled)[:, None]).summary()["mAP"]))
 
     add(zero_shot_attribute(encoder, name, phrases), 0, "phrase", 0)
     for size, draw in itertools.product(sizes, range(draws)):

@@ -1,7 +1,6 @@
 """One image: every attribute's score, where the model looks, and any phrase against it."""
 
 import io
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,17 +17,18 @@ from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
 from parlib.schema import Schema
+from parlib.show.explorers.button import chips, steps
 from parlib.show.explorers.panel import Explorer, control, encode_phrases, overlay, picture, row, text
 from parlib.show.figures.style import BLUE, GREY, ORANGE
+from parlib.use.model import Model
 
-_NUMBERS = itertools.count()
-_STEPS = {-1: "Previous", 1: "Next"}
+_ORDERS = ["as in the data", "least certain first"]
 
 
 class AttributeExplorer(Explorer):
-    """Controls `image`, `step`, `upload`, `attribute`, `threshold`, `everywhere`, `prompt`.
+    """Controls `image`, `order`, `upload`, `attribute`, `threshold`, `everywhere`, `prompt`.
 
-    Views `crop`, `verdict`, `reply`.
+    Views `bars`, whose buttons choose the attribute, `crop`, `verdict`, `reply`.
 
     Args:
         encoder: `Encoder`.
@@ -36,6 +36,8 @@ class AttributeExplorer(Explorer):
         dataset: a sequence of rows with an `image` (PIL) each.
         labels: (n, A) of 1, 0, -1; None where no truth is known.
         head: a trained head, or None for zero-shot by the default English prompts.
+        every: (n, A) probabilities of all images, by which they are ordered; without them they are not.
+        other: a second `Model`, whose score is shown second where it has the attribute.
 
     Raises:
         BadInput: a head that was trained with another encoder.
@@ -48,7 +50,10 @@ class AttributeExplorer(Explorer):
         dataset: Sequence[Mapping[str, Any]] | datasets.Dataset,
         labels: np.ndarray | None = None,
         head: VLMPARHead | None = None,
+        every: np.ndarray | None = None,
+        other: Model | None = None,
     ):
+        self.every, self.other = every, other
         self.encoder, self.schema, self.dataset, self.labels, self.head = encoder, schema, dataset, labels, head
         if head is not None:
             if trained_on := getattr(head, "encoder_identity", None):
@@ -60,24 +65,23 @@ class AttributeExplorer(Explorer):
                 )
         self.words = encode_phrases(encoder, load_prompts(schema) if head is None else head.prompts)  # (A, D)
         self.thresholds = np.full(len(schema), 0.5) if head is None else head.thresholds.cpu().numpy().astype(float)
-        self.mark = f"par-{next(_NUMBERS)}"
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
-        self.step = {by: widgets.Button(description=f"{name} ({name[0].lower()})") for by, name in _STEPS.items()}
-        for by, button in self.step.items():
-            button.tooltip = button.description
-            button.on_click(lambda _, by=by: self.image.set_trait("value", (self.image.value + by) % len(dataset)))
+        self.step = dict(zip((-1, 1), steps(self.image), strict=True))
+        self.order = control(widgets.Dropdown, "Order", options=_ORDERS[: 1 if every is None else 2])
         self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
-        self.attribute = control(widgets.ToggleButtons, "Attributes", options=schema.names)
+        self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.threshold = control(widgets.FloatSlider, "Threshold", max=1, step=0.01, value=self.thresholds[0])
         self.everywhere = widgets.Checkbox(description="for all attributes", indent=False)
         self.prompt = control(widgets.Text, "Any phrase", placeholder="a person with a red bag")
         self.bars, self.crop, self.verdict, self.reply = (widgets.HTML() for _ in range(4))
-        self.attribute.add_class("answers").add_class(self.mark)
         left = widgets.VBox([self.crop, self.prompt, self.reply], layout={"width": "320px"})
-        right = widgets.VBox([row(self.threshold, self.everywhere), self.verdict, self.attribute])
+        right = widgets.VBox([row(self.threshold, self.everywhere), self.verdict, self.bars])
         right.layout = {"flex": "1 1 400px", "min_width": "0"}
-        super().__init__(self.bars, row(self.image, *self.step.values(), self.upload), row(left, right))
-        self.answer(self._choose, self.image)
+        first = row(self.image, *self.step.values(), self.order, self.upload)
+        super().__init__(first, row(left, right))
+        self.links["look"] = lambda name: self.attribute.set_trait("value", name)
+        self.order.observe(lambda _: self.image.set_trait("value", 0), "value")
+        self.answer(self._choose, self.image, self.order)
         self.answer(self._take, self.upload)
         self.answer(self._look, self.attribute)
         self.answer(self._cut, self.threshold, self.everywhere)
@@ -93,10 +97,8 @@ class AttributeExplorer(Explorer):
             self.shape = tuple(inputs["spatial_shapes"][0].tolist())
             self.tokens = self.tokens[:, : math.prod(self.shape)]
         self.shown, self.truth, self.name = image, truth, name
-        self.maps, self.looks = (
-            self.encoder.similarity_maps(self.tokens, self.words)[0],
-            "patch similarity to its prompt",
-        )
+        self.maps = self.encoder.similarity_maps(self.tokens, self.words)[0]
+        self.looks = "patch similarity to its prompt"
         if self.head is None:
             self.scores = self.encoder.zero_shot(self.pooled, self.words)[0].cpu().numpy()
         else:
@@ -104,12 +106,26 @@ class AttributeExplorer(Explorer):
             self.scores = (self.head(*features) / self.head.temperature).sigmoid()[0].cpu().numpy()
             if hasattr(self.head, "attention") and (maps := self.head.attention(*features)[0]).shape[1] > 1:
                 self.maps, self.looks = maps, "attention"  # a head that reads the pooled feature looks nowhere
+        self.second = np.full(len(self.schema), np.nan)
+        if self.other is not None:
+            features = self.other.encoder.encode_images(self.other.encoder.preprocess([image]))
+            found = dict(zip(self.other.names, self.other.scores(*features)[0].tolist(), strict=True))
+            self.second = np.array([found.get(name, np.nan) for name in self.schema.names])
         self._look()
-        self._draw()
         self._ask()
+        if image.width > image.height:
+            self.say("Wider than high: is it a full frame? It is scored as one person; with boxes each person is.")
+
+    def show(self, row: int) -> None:
+        """Show an image of the dataset, as in its order."""
+        self.order.value, self.image.value = _ORDERS[0], row
+        self._choose()
 
     def _choose(self):
         i = self.image.value
+        if self.every is not None and self.order.value != _ORDERS[0]:
+            a = self.schema.index(self.attribute.value)
+            i = int(np.argsort(abs(self.every[:, a] - self.thresholds[a]), kind="stable")[i])
         item = self.dataset[i]
         self.set_image(item["image"], None if self.labels is None else self.labels[i], item.get("image_id", str(i)))
 
@@ -128,12 +144,13 @@ class AttributeExplorer(Explorer):
         a = self.schema.index(self.attribute.value)
         self.threshold.value = self.thresholds[a]
         attribute = self.schema.attributes[a]
-        looks = overlay(self.shown, self.maps[a].cpu().numpy(), self.shape, 240)
+        looks = overlay(self.shown, self.maps[a].cpu().numpy(), self.shape, 330)
         self.crop.value = (
-            f'<div class="flow">{picture(self.shown, self.name, 240)}'
-            f"{picture(looks, f'{attribute.name}: {self.looks}', 240)}</div>"
+            f'<div class="flow">{picture(self.shown, self.name, 330)}'
+            f"{picture(looks, f'{attribute.name}: {self.looks}', 330)}</div>"
             f"<small>{text(attribute.meaning)}. Brighter patches have more.</small>"
         )
+        self._draw()
 
     def _cut(self):
         where = slice(None) if self.everywhere.value else self.schema.index(self.attribute.value)
@@ -156,20 +173,18 @@ class AttributeExplorer(Explorer):
         if contradictions:
             impossible = f"<b>⚠ Impossible together: {text('; '.join(contradictions))}.</b>"
         self.verdict.value = (
-            f"<small>{right} {impossible}<br>Bar: score; tick: threshold; ● has it, ○ has not, ✗ wrong.</small>"
+            f"<small>{right} {impossible}<br>Bar: score; tick: threshold; ● has it, ○ has not, ✗ wrong."
+            f"{'' if self.other is None else f' After the stroke: {text(self.other.encoder.name)}, the second model.'}"
+            "</small>"
         )
-        first = {names[0]: group for group, names in self.schema.groups.items()}
-        rules = []
+        words, colours = [], []
         for a, name in enumerate(self.schema.names):
             signs = ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("○", "●", "")[truth[a]]
-            colour = ORANGE if wrong[a] else BLUE if yes[a] else GREY
-            heading = f"--above: 22px; --group: {_quoted(first[name])}" if name in first else ""
-            rules.append(
-                f".{self.mark} button:nth-of-type({a + 1}) {{--value: {100 * self.scores[a]:.1f}%;"
-                f"--tick: {100 * self.thresholds[a]:.1f}%; --colour: {colour};"
-                f'--words: "{signs} {self.scores[a]:.2f}"; {heading}}}'
-            )
-        self.bars.value = f"<style>{''.join(rules)}</style>"
+            second = "" if np.isnan(self.second[a]) else f" / {self.second[a]:.2f}"
+            words.append((name, f"{signs} {self.scores[a]:.2f}{second}"))
+            colours.append(ORANGE if wrong[a] else BLUE if yes[a] else GREY)
+        chosen = np.array(self.schema.names) == self.attribute.value
+        self.bars.value = chips("look", self.schema, words, self.scores, self.thresholds, chosen, colours)
 
     def _ask(self):
         phrase = self.prompt.value.strip()
@@ -185,8 +200,3 @@ class AttributeExplorer(Explorer):
             f'<b>Zero-shot score {score:.3f}</b> for <bdi dir="auto">{shown}</bdi>{similarity}'
             "<small>Cosine of the phrase with each patch, pooled as if it were all there is.</small>"
         )
-
-
-def _quoted(words):
-    """A CSS string of any text."""
-    return '"' + "".join(c if c.isalnum() else f"\\{ord(c):06x}" for c in words) + '"'

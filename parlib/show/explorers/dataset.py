@@ -9,13 +9,17 @@ from datasets import Dataset
 from parlib.data import labels_of
 from parlib.errors import BadInput
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, heat, picture, row, text
+from parlib.show.explorers.button import chips, steps
+from parlib.show.explorers.panel import Explorer, control, heat, picture, row
+from parlib.show.figures.style import BLUE
 
-_PAGE = 16  # pictures
+_PAGE = 24  # pictures
 
 
 class DatasetExplorer(Explorer):
     """Controls `has`, `lacks`, `unknown`, `split`, `identity`, `page`; views `counts`, `together`, `pictures`.
+
+    On the page an attribute is a button in `counts`, which puts it into the next of `has`, `lacks` and `unknown`.
 
     Args:
         datasets: split -> `Dataset` of `load_benchmark` (with or without images).
@@ -34,18 +38,29 @@ class DatasetExplorer(Explorer):
         self.ones = (self.labels == 1).astype(np.float32)
         self.share = self.ones.mean(0)
         self.has, self.lacks, self.unknown = (
-            control(widgets.SelectMultiple, words, options=schema.names, rows=6, layout={"width": "270px"})
-            for words in ("Has", "Has not", "Unknown")
+            control(widgets.SelectMultiple, words, options=schema.names) for words in ("Has", "Has not", "Unknown")
         )
         self.split = control(widgets.Dropdown, "Split", options=["all", *datasets])
         self.identity = control(widgets.Text, "Identity", placeholder="any", disabled=self.identities is None)
         self.page = control(widgets.BoundedIntText, "Page", min=1, max=1)
         self.counts, self.together, self.pictures = (widgets.HTML() for _ in range(3))
-        self.counts.layout = {"flex": "1 1 340px", "min_width": "300px"}
-        filters = row(self.has, self.lacks, self.unknown, widgets.VBox([self.split, self.identity, self.page]))
-        super().__init__(filters, self.pictures, row(self.counts, self.together))
+        self.counts.layout = {"flex": "0 1 410px", "min_width": "300px"}
+        self.pictures.layout = {"flex": "1 1 400px", "min_width": "0"}
+        filters = row(self.split, self.identity, self.page, *steps(self.page))
+        super().__init__(filters, row(self.counts, self.pictures), self.together)
+        self.links["filter"] = self._press
         self.answer(self._filter, self.has, self.lacks, self.unknown, self.split, self.identity)
         self.answer(self._turn, self.page)
+
+    def _press(self, name):
+        """The next of: any, has, has not, unknown (where it is unknown of some image)."""
+        a, chosen = self.schema.index(name), (self.has, self.lacks, self.unknown)
+        states = chosen if (self.columns[:, a] < 0).any() else chosen[:2]
+        now = next((i for i, state in enumerate(states) if name in state.value), -1)
+        if now >= 0:
+            states[now].value = tuple(each for each in states[now].value if each != name)
+        if now + 1 < len(states):
+            states[now + 1].value += (name,)
 
     def _filter(self):
         keep = np.ones(len(self.labels), bool)
@@ -60,38 +75,41 @@ class DatasetExplorer(Explorer):
         self.page.max = max(1, -(-len(self.rows) // _PAGE))
         self.page.value = 1
         self._turn()
-        if not len(self.rows):
-            self.counts.value = self.together.value = ""
-            raise BadInput("No image fits this filter: deselect something (Ctrl + click), or clear the identity.")
         ones = self.ones if keep.all() else self.ones[self.rows]
         both, n = ones.T @ ones, len(self.rows)  # (A, A) images that have two attributes
         count = both.diagonal()
         people = "" if self.identities is None else f", {len(np.unique(self.identities[self.rows])):,} identities"
+        states = {"● ": self.has, "○ ": self.lacks, "? ": self.unknown}
+        marks = ["".join(sign for sign, each in states.items() if name in each.value) for name in self.schema.names]
+        words = [
+            (mark + name, f"{many:,.0f}") for mark, name, many in zip(marks, self.schema.names, count, strict=True)
+        ]
+        colours = [BLUE] * len(words)
         self.counts.value = (
             f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them with the attribute; "
-            f"tick: share of all images; number: images</small><table class='bars'>"
-            + "".join(self._bar(a, count[a], n) for a in np.argsort(-count))
-            + "</table>"
+            "tick: share of all images; number: images. Press an attribute to keep those that have it (●), that have "
+            "it not (○)"
+            + (", of which it is unknown (?)" if (self.labels < 0).any() else "")
+            + ", or all.</small>"
+            + chips("filter", self.schema, words, count / max(1, n), self.share, list(map(bool, marks)), colours)
         )
+        if not n:
+            self.together.value = ""
+            raise BadInput("No image fits this filter: press what is marked until it is not, or clear the identity.")
         matrix = np.divide(both, count[:, None], out=np.full_like(both, np.nan), where=count[:, None] > 0)
         caption = (
             "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image"
         )
         self.together.value = heat(matrix, self.schema.names, caption)
 
-    def _bar(self, a, count, n):
-        name = text(self.schema.names[a])
-        style = f"--value: {100 * count / n:.1f}%; --tick: {100 * self.share[a]:.1f}%"
-        return f'<tr><th title="{name}">{name}</th><td><i style="{style}"></i></td><td>{count:,.0f}</td></tr>'
-
     def _turn(self):
         start = (self.page.value - 1) * _PAGE
         pictures = []
-        for i in self.rows[start : start + _PAGE]:
-            split = str(self.splits[i])
-            item = self.datasets[split][int(self.rows_in_split[i])]
+        for place in self.rows[start : start + _PAGE]:
+            split, i = str(self.splits[place]), int(self.rows_in_split[place])
+            item = self.datasets[split][i]
             if "image" in item:
-                pictures.append(picture(item["image"], f"{split} {item['image_id']}"))
+                pictures.append(picture(item["image"], f"{split} {item['image_id']}", opens=("image", split, i)))
         self.pictures.value = (
-            f'<div class="flow">{"".join(pictures)}</div><small>Page {self.page.value} of {self.page.max}</small>'
+            f'<small>Page {self.page.value} of {self.page.max}</small><div class="flow">{"".join(pictures)}</div>'
         )

@@ -12,11 +12,15 @@ from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
 from parlib.schema import Schema
+from parlib.show.explorers.button import button, part_of, steps
 from parlib.show.explorers.panel import Explorer, control, overlay, picture, row, text
+
+_PAGE = 12  # pictures
+_ORDERS = ["surest first", "least certain first"]
 
 
 class ErrorExplorer(Explorer):
-    """Controls `attribute`, `kind`, `by`, `attention`; view `pictures`.
+    """Controls `attribute`, `kind`, `by`, `order`, `page`, `attention`, `to_map`; view `pictures`.
 
     Args:
         schema: `Schema` of the A attributes.
@@ -24,6 +28,7 @@ class ErrorExplorer(Explorer):
         labels, scores: (n, A) of 1, 0, -1 and of probabilities.
         thresholds: (A,) or a number.
         head, store: a trained head and the n images' `FeatureStore`; without them no attention is shown.
+        split: of the n images.
 
     Raises:
         BadInput: the head and the store are of different encoders.
@@ -38,7 +43,9 @@ class ErrorExplorer(Explorer):
         thresholds: float | np.ndarray = 0.5,
         head: VLMPARHead | None = None,
         store: FeatureStore | None = None,
+        split: str = "test",
     ):
+        self.split = split
         self.schema, self.dataset, self.labels, self.scores = schema, dataset, np.asarray(labels), np.asarray(scores)
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
         self.head: Any = head
@@ -54,16 +61,21 @@ class ErrorExplorer(Explorer):
             if differ:
                 raise BadInput(f"{' and '.join(differ)} of the store's encoder differ from those of the head's encoder")
         looks = store is not None and hasattr(head, "attention")
+        self.order = control(widgets.Dropdown, "Order", options=_ORDERS)
+        self.page = control(widgets.BoundedIntText, "Page", min=1, max=1, layout={"width": "110px"})
+        self.to_map = button("Select on the map (m)", lambda: self.opened.set_trait("value", "errors"))
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
         self.pictures = widgets.HTML()
-        super().__init__(row(self.attribute, self.kind, self.by, self.attention), self.pictures)
-        self.answer(self._draw, self.attribute, self.kind, self.by, self.attention)
+        turn = row(self.order, self.page, *steps(self.page), self.to_map, self.attention)
+        super().__init__(row(self.attribute, self.kind, self.by), turn, self.pictures)
+        self.answer(self._choose, self.attribute, self.kind, self.by, self.order)
+        self.answer(self._draw, self.page, self.attention)
 
     def errors(self) -> np.ndarray:
-        """Rows of the chosen attribute's errors of the chosen kind, the most confident first."""
+        """Rows of the chosen attribute's errors of the chosen kind, in the chosen order."""
         a, rows = self.schema.index(self.attribute.value), np.flatnonzero(self._candidates())
         rows = rows[(self.scores[rows, a] > self.thresholds[a]) != (self.labels[rows, a] == 1)]
-        sign = -1 if self.kind.value == "false positives" else 1
+        sign = -1 if (self.kind.value == "false positives") == (self.order.value == _ORDERS[0]) else 1
         return rows[np.argsort(sign * self.scores[rows, a], kind="stable")]
 
     def _candidates(self):
@@ -72,13 +84,15 @@ class ErrorExplorer(Explorer):
         return self.labels[:, self.schema.index(self.attribute.value)] == label
 
     def _sections(self, rows):
-        """[(title, rows)]: all errors, or those of the six groups or identities with the largest share of errors.
+        """[(title as HTML, rows)]: a page of errors, or of groups or identities, the largest share of errors first.
 
         They are ranked by the low end of its 95 % interval (Wilson): one error of one image says little.
         """
         candidates = self._candidates()
         if self.by.value == "image":
-            return [(f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images", rows[:12])]
+            part = part_of(self.page, rows, _PAGE)
+            title = f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images, page {self.page.value}"
+            return [(f"<b>{title} of {self.page.max}</b>", part)]
         if self.by.value == "identity":
             groups = {f"identity {i}": self.identities == i for i in np.unique(self.identities[rows])}
         else:
@@ -89,10 +103,16 @@ class ErrorExplorer(Explorer):
             wrong, possible = rows[members[rows]], (members & candidates).sum()
             if len(wrong):
                 share = len(wrong) / possible
-                title = f"{name}: {len(wrong):,} of {possible:,} wrong ({100 * share:.0f} %)"
+                title = f"<b>{text(name)}: {len(wrong):,} of {possible:,} wrong ({100 * share:.0f} %)</b>"
+                if self.by.value == "group":
+                    title = f'<button data-open="has\t{text(name)}">{title}</button>'
                 low = binomtest(len(wrong), int(possible)).proportion_ci(method="wilson").low
                 found.append((-low, name, (title, wrong[:4])))
-        return [section for _, _, section in sorted(found, key=lambda each: each[:2])[:6]]
+        return part_of(self.page, [part for *_, part in sorted(found, key=lambda each: each[:2])], _PAGE // 2)
+
+    def _choose(self):
+        self.page.value = 1
+        self._draw()
 
     def _draw(self):
         a, rows = self.schema.index(self.attribute.value), self.errors()
@@ -102,7 +122,7 @@ class ErrorExplorer(Explorer):
         sections = self._sections(rows)
         maps = self._attention(a, np.unique(np.concatenate([part for _, part in sections])))
         self.pictures.value = "".join(
-            f'<section><b>{text(title)}</b><div class="flow">'
+            f'<section>{title}<div class="flow">'
             f"{''.join(self._figure(i, a, maps.get(i)) for i in part)}</div></section>"
             for title, part in sections
         )
@@ -119,7 +139,8 @@ class ErrorExplorer(Explorer):
     def _figure(self, i, a, weights):
         item = self.dataset[int(i)]
         image, caption = item["image"], f"{item.get('image_id', i)}: {self.scores[i, a]:.2f}"
-        if weights is None:
-            return picture(image, caption)
-        shape = None if self.store.shapes is None else self.store.shapes[i].tolist()
-        return picture(image, caption, beside=overlay(image, weights, shape))
+        beside, opens = None, ("image", self.split, i, self.attribute.value)
+        if weights is not None:
+            shape = None if self.store.shapes is None else self.store.shapes[i].tolist()
+            beside = overlay(image, weights, shape, 200)
+        return picture(image, caption, 200, beside, opens)

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -14,6 +15,7 @@ from parlib.data.release import Release
 from parlib.errors import BadInput
 from parlib.learn.inputs import Split
 from parlib.learn.label_issues import label_issues
+from parlib.show.explorers.button import button
 from parlib.show.explorers.panel import Explorer, control, picture, row, text
 
 _NEXT = 8  # crops that follow
@@ -36,10 +38,7 @@ class LabelExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=split.schema.names)
         self.who = control(widgets.Text, "Who", value=_user())
         self.why = control(widgets.Text, "Why", placeholder="the strap is a camera's")
-        self.buttons = {}
-        for name, title in _KEYS.items():
-            self.buttons[name] = widgets.Button(description=title, tooltip=title)
-            self.buttons[name].on_click(lambda button, name=name: self._press(name))
+        self.buttons = {name: button(title, partial(self._press, name)) for name, title in _KEYS.items()}
         self.pictures = widgets.HTML()
         self.found: dict[str, pd.DataFrame] = {}
         self.rank = control(widgets.BoundedIntText, "Rank", min=1, value=1)  # of the label shown
@@ -95,7 +94,12 @@ class LabelExplorer(Explorer):
         answer = "yes" if first["label"] else "no"
         agree = "" if np.isnan(first["agree"]) else f" Of the person's other labels {100 * first['agree']:.0f} % agree."
         figures = [
-            picture(self.dataset[int(one.row)]["image"], f"{one.image}: {one.label:d}, p = {one.score:.2f}", size)
+            picture(
+                self.dataset[int(one.row)]["image"],
+                f"{one.image}: {one.label:d}, p = {one.score:.2f}",
+                size,
+                opens=("image", self.split.about["split"], one.row, first["attribute"]),
+            )
             for one, size in zip(shown.itertuples(), [360, *[170] * _NEXT], strict=False)
         ]
         decided = "" if pd.isna(first["decision"]) else f" You decided: {text(first['decision'])}."

@@ -30,7 +30,7 @@ class MapExplorer(Explorer):
     """Controls `colour`, `attribute`, `phrase`, `near`, `upload`; views `scatter`, `hovered`, `pictures`; `selection`.
 
     Args:
-        parts: split -> `Dataset` with images.
+        parts: split -> `Dataset` with images; of several benchmarks `peta/test`, by whose first word they are coloured.
         schema: `Schema` of the A attributes.
         stores: split -> `FeatureStore` of its images; images of other splits are left out, with a warning.
         labels: split -> (n, A) of 1, 0, -1; default are those of the datasets.
@@ -68,7 +68,10 @@ class MapExplorer(Explorer):
         if notes:
             warnings.warn(f"the map leaves out: {'; '.join(notes)}", stacklevel=2)
         take = [(split, group["row"]) for split, group in self.table.groupby("split", sort=False)]
-        self.labels = np.concatenate([(labels[s] if labels else labels_of(parts[s]))[rows] for s, rows in take])
+        truth = {split: labels[split] if labels else labels_of(parts[split]) for split, _ in take}
+        if other := [split for split in truth if truth[split].shape[1] != len(schema)]:
+            raise BadInput(f"labels of {other[0]} are not the {len(schema)} attributes of {schema.name}: give `labels`")
+        self.labels = np.concatenate([truth[split][rows] for split, rows in take])
         unknown = np.full((len(self.table), len(schema)), np.nan, np.float32)
         self.scores = np.concatenate([scores[s][r] if scores and s in scores else unknown[: len(r)] for s, r in take])
         place, self.layout_name = layout_of(self.features, layout)
@@ -82,12 +85,14 @@ class MapExplorer(Explorer):
             "label": self._by_label,
             "score": self._by_score,
             "error": self._by_error,
+            "benchmark": self._by_benchmark,
             "split": self._by_split,
             "identity": self._by_identity,
             "phrase": self._by_phrase,
         }
         lacking = {"score", "error"} if np.isnan(self.scores).all() else set()
         lacking |= ({"phrase"} if encoder is None else set()) | ({"identity"} - set(self.table))
+        lacking |= set() if self.table["split"].str.contains("/").any() else {"benchmark"}
         self.colours = {name: by for name, by in colours.items() if name not in lacking}
         self.colour = control(widgets.Dropdown, "Colour", options=list(self.colours))
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
@@ -119,6 +124,15 @@ class MapExplorer(Explorer):
     def select(self, rows: np.ndarray) -> None:
         """Select points by their row numbers in `table`, as a circle round them does."""
         self.scatter.selection(np.asarray(rows, int))
+
+    def colour_by(self, name: str, values: np.ndarray) -> None:
+        """Colour by a probability (n,) of each image in `table`, which joins the other colours under this name."""
+        self.colours[name] = lambda a: (values, "viridis")
+        if self.colour.value == name:
+            self._paint()
+        else:
+            self.colour.options = list(self.colours)
+            self.colour.value = name
 
     def nearest(self, feature: torch.Tensor, n: int = 12) -> np.ndarray:
         """Row numbers in `table` of the n images with the largest cosine to a pooled feature (D,), nearest first."""
@@ -154,6 +168,10 @@ class MapExplorer(Explorer):
         found = kinds[(self.labels[:, a] == 1).astype(int), (self.scores[:, a] > self.thresholds[a]).astype(int)]
         found[(self.labels[:, a] < 0) | np.isnan(self.scores[:, a])] = None
         return found, {"right": GREY, "false positive": ORANGE, "false negative": BLUE}
+
+    def _by_benchmark(self, a):
+        names = self.table["split"].str.partition("/")[0]
+        return names, dict(zip(names.unique(), COLOURS, strict=False))
 
     def _by_split(self, a):
         return self.table["split"], dict(zip(self.table["split"].unique(), COLOURS, strict=False))
@@ -209,7 +227,7 @@ class MapExplorer(Explorer):
 
     def _figure(self, point):
         split, i, image_id = self.table.loc[point, ["split", "row", "image_id"]]
-        return picture(self.parts[split][int(i)]["image"], f"{split} {image_id}")
+        return picture(self.parts[split][int(i)]["image"], f"{split} {image_id}", opens=("image", split, i))
 
 
 def layout_of(features: torch.Tensor, layout: str | None = None) -> tuple[np.ndarray, str]:

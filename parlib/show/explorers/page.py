@@ -13,10 +13,8 @@ from parlib.data.check import recognise
 from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
 from parlib.data.release import BENCHMARKS, Release
-from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.files import json_text
-from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, prepare
 from parlib.learn.plan import encoder_of, trained_head
 from parlib.learn.train import predict
@@ -26,8 +24,10 @@ from parlib.show.explorers.attribute import AttributeExplorer
 from parlib.show.explorers.dataset import DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer
 from parlib.show.explorers.label import LabelExplorer
+from parlib.show.explorers.link import link
 from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.prompt import PromptExplorer
+from parlib.show.explorers.teach import TeachExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
 from parlib.use.crops import find_images
 from parlib.use.model import Model, load
@@ -40,7 +40,7 @@ def tabs(profile: Profile) -> widgets.Tab:
     return _tabs(*_of_profile(profile))
 
 
-def run_tabs(run: str, folder: str | None = None, cache: str | None = None) -> widgets.Tab:
+def run_tabs(run: str, folder: str | None = None, cache: str | None = None, beside: str | None = None) -> widgets.Tab:
     """The explorers on a trained model and a tree of any benchmark, or a folder of one's own.
 
     Args:
@@ -48,20 +48,25 @@ def run_tabs(run: str, folder: str | None = None, cache: str | None = None) -> w
         folder: default is the tree it was trained on. Attributes that its labels lack are unknown; where they have none
             of the model's, thresholds and errors are not shown, and of images without labels only the first explorer.
         cache: where features are kept; default is that of the training.
+        beside: a second model, whose scores of one image are shown beside.
 
     Raises:
         BadInput: no such run or folder, or a folder that cannot be read.
     """
     model, root, release = _opened(run, folder)
+    other = load(beside) if beside else None
     if release is not None:
-        return _tabs(*_of_run(model, release, cache))
+        return _tabs(*_of_run(model, release, cache), other)
     names, paths = zip(*find_images([root]), strict=True)
     features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
     pictures = datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
-    return _tab({"One image": AttributeExplorer(model.encoder, model.head.schema, pictures, head=model.head)})
+    one = AttributeExplorer(model.encoder, model.head.schema, pictures, head=model.head, other=other)
+    return _tab({"One image": one})
 
 
-def serve(run: str | None, folder: str | None, cache: str | None, port: int, browser: bool) -> None:
+def serve(
+    run: str | None, folder: str | None, cache: str | None, port: int, browser: bool, beside: str | None = None
+) -> None:
     """Serve the page on this machine alone until it is stopped; without a `run` it is that of the profile.
 
     Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
@@ -76,7 +81,9 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
             find_images([root])
         else:
             _of_run(model, release, cache)
-        wanted = {"run": run, "folder": folder, "cache": cache}
+        if beside:
+            load(beside)
+        wanted = {"run": run, "folder": folder, "cache": cache, "beside": beside}
         places = {key: os.path.abspath(path) if path and os.path.exists(path) else path for key, path in wanted.items()}
         os.environ["PARLIB_EXPLORE"] = json_text(places)
     else:
@@ -90,19 +97,19 @@ def serve(run: str | None, folder: str | None, cache: str | None, port: int, bro
 
 
 def _of_profile(profile):
-    """Encoder, head, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
+    """Model, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
     root = benchmark_root(profile)
     encoder = encoder_of(profile)
     head, release = trained_head(profile), read_release(profile.benchmark, root)
-    return encoder, head, release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
+    return Model(encoder, head), release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
 
 
-def _of_run(model, release, cache):
+def _of_run(model: Model, release: Release, cache: str | None) -> tuple[Model, Release, dict[str, Split]]:
     """The same of a model that was trained."""
     view = None if release.name == "folder" else model.run["setting"].get("trained_on", {}).get("view")
     place = Path(cache or model.run["arguments"].get("cache") or "~/.cache/parlib").expanduser()
     trained_here = Path(model.run["arguments"].get("root") or "").resolve() == release.root.resolve()
-    return model.encoder, model.head, release, _splits(release, model.encoder, place, trained_here, view=view)
+    return model, release, _splits(release, model.encoder, place, trained_here, view=view)
 
 
 def _splits(release, encoder, cache, trained_here, **options):
@@ -129,44 +136,44 @@ def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
     return model, root, read_release(kind, root) if kind else None
 
 
-def _tabs(encoder: Encoder, head: VLMPARHead, release: Release, prepared: dict[str, Split]) -> widgets.Tab:
+def _tabs(model: Model, release: Release, prepared: dict[str, Split], other: Model | None = None) -> widgets.Tab:
+    encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
     val = prepared.get("val", test)
     labels = {split: _columns(head, part) for split, part in prepared.items()}
     languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
-    explorers = {
-        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels[name], head),
+    thresholds, scores = head.thresholds.cpu().numpy(), {name: predict(head, test.store)}
+    explorers: dict[str, Any] = {
+        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other),
         "Data": DatasetExplorer(splits, release.schema),
         "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages),
     }
-    thresholds, scores = head.thresholds.cpu().numpy(), {}
     if (labels[name] >= 0).any():  # there is an attribute that both the head and these labels have
-        scores[name] = predict(head, test.store)
-        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds)
+        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)
         shown = splits[name], labels[name], scores[name], thresholds
-        explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store)
+        explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store, name)
     stores = {split: part.store for split, part in prepared.items()}
     explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
+    cache = test.store.folder.parents[1]
     part = prepared.get("train", test)
     as_released = part.schema.names == release.schema.names and not release.corrections
     if as_released and (part.labels >= 0).any():
         split = part.about["split"]
         file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
-        path = part.store.folder.parents[1] / "corrections" / file
-        explorers["Labels"] = LabelExplorer(release, part, splits[split], path)
+        explorers["Labels"] = LabelExplorer(release, part, splits[split], cache / "corrections" / file)
+    explorers["Teach"] = TeachExplorer(explorers["Map"], model, cache / "taught")
     kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
     page = _tab(explorers)
+    link(explorers.values(), splits, labels, page)
     page.heading = f"{release.name} ({kind}), split {name}, {head.method}, encoder {encoder.name}"
     return page
 
 
 def _columns(head, split):
     """Labels of a `Split` in the columns of the head's attributes, (n, A); -1 where it lacks one."""
-    columns, unknown = (
-        dict(zip(split.schema.names, split.labels.T, strict=True)),
-        np.full(len(split.labels), -1, np.int8),
-    )
+    columns = dict(zip(split.schema.names, split.labels.T, strict=True))
+    unknown = np.full(len(split.labels), -1, np.int8)
     return np.stack([columns.get(attribute, unknown) for attribute in head.names], axis=1)
 
 

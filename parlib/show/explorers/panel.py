@@ -29,12 +29,18 @@ _STYLE = f'<style onload="{text(_SCRIPT)}">{_CSS}</style>'
 
 
 class Explorer(widgets.VBox):
-    """A box of controls and views; `message` says in words why the value of a control cannot be used."""
+    """A box of controls and views; `message` says in words why the value of a control cannot be used.
+
+    What is pressed in a view calls one of `links`, kind -> function; see `picture`.
+    """
 
     def __init__(self, *children: widgets.Widget):
         self.message = widgets.HTML(layout={"min_height": "24px"})
-        super().__init__([widgets.HTML(_STYLE), *children, self.message])
+        self.links: dict[str, Callable[..., object]] = {}
+        self.opened = control(widgets.Text, "Opened", layout={"display": "none"}).add_class("opened")
+        super().__init__([widgets.HTML(_STYLE), *children, self.message, self.opened])
         self.add_class("par")
+        self.answer(self._open, self.opened)
 
     def __repr__(self):
         return f"{type(self).__name__}()"  # ipywidgets would print the bytes of the pictures
@@ -42,6 +48,16 @@ class Explorer(widgets.VBox):
     def say(self, line: object) -> None:
         """Put a plain line on the page; markup in it is shown, not interpreted."""
         self.message.value = f'<div class="notice" role="status">{text(str(line))}</div>'
+
+    def _open(self):
+        kind, *rest = self.opened.value.split("\t")
+        self.opened.value = ""
+        if kind in self.links:
+            self.links[kind](*rest)
+        elif kind:
+            self.say(
+                "Nothing is linked to this explorer: `parlib explore` links all, parlib.show.explorers.link yours."
+            )
 
     def answer(self, draw: Callable[[], object], *controls: widgets.Widget, trait: str = "value") -> None:
         """Call `draw` now and whenever one of `controls` changes; what it warns of or refuses is said on the page."""
@@ -84,14 +100,26 @@ def encode_phrases(encoder: Encoder, phrases: Sequence[str]) -> torch.Tensor:
     return torch.cat([encoder.encode_prompts(phrases[i : i + 16]).pooled for i in starts])
 
 
-def picture(image: Image.Image, caption: str = "", height: int = 120, beside: Image.Image | None = None) -> str:
-    """HTML of a picture, of another one of that height (in px) `beside` it, and of a caption in plain text."""
+def picture(
+    image: Image.Image,
+    caption: str = "",
+    height: int = 120,
+    beside: Image.Image | None = None,
+    opens: Sequence[object] = (),
+) -> str:
+    """HTML of a picture, of another one of that height (in px) `beside` it, and of a caption in plain text.
+
+    Pressed, it calls the link `opens[0]` of its explorer with the rest of `opens` as strings.
+    """
     image = image.convert("RGB").resize((max(1, round(image.width * height / image.height)), height))
     if beside is not None:
         image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(beside)]))
     image.save(buffer := io.BytesIO(), "JPEG", quality=88)
     source, caption = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", text(caption)
-    return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
+    shown = f'<img alt="{caption}" src="{source}">'
+    if opens:
+        shown = f'<button data-open="{text(chr(9).join(map(str, opens)))}">{shown}</button>'
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
 
 
 def overlay(

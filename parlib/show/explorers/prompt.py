@@ -92,9 +92,10 @@ class PromptExplorer(Explorer):
             best = "Undefined, so no wording wins: " + ("every known image has it" if yes else "no known image has it")
         formats = {"AP, %": "{:.1f}".format, "mean score": "{:.3f}".format}
         cells = table.to_html(border=0, index=False, formatters=formats, na_rep="undefined")
+        fonts = "<small class='chinese'>No font here has Chinese: install one, such as Noto Sans CJK.</small>"
         self.table.value = (
             f"<b>{best}</b>: average precision, {yes:,} of {known:,} images have it; chance is "
-            f"{100 * yes / max(1, known):.1f}.{cells}"
+            f"{100 * yes / max(1, known):.1f}.{cells}{fonts}"
         )
         scores = pd.DataFrame({name: found[name][1] for name in table["wording"]})
         caption = "Agreement of two wordings: rank correlation of their scores, x 100"

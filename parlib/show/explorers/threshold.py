@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from parlib.data.formats import some
 from parlib.measure.metrics import Decisions, evaluate, per_image, ratio
 from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, row, text
@@ -26,14 +27,25 @@ class ThresholdExplorer(Explorer):
         schema: `Schema` of the A attributes.
         labels, scores: (n, A) of 1, 0, -1 and of probabilities.
         thresholds: a number or (A,), where each attribute's threshold starts.
+        split: of the images; on test a threshold that is moved gets a warning.
     """
 
-    def __init__(self, schema: Schema, labels: np.ndarray, scores: np.ndarray, thresholds: float | np.ndarray = 0.5):
+    def __init__(
+        self,
+        schema: Schema,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        thresholds: float | np.ndarray = 0.5,
+        split: str = "test",
+    ):
         self.schema, self.labels, self.scores = schema, np.asarray(labels), np.asarray(scores)
         evaluate(self.labels, self.scores, thresholds)  # raises a BadInput that says what is wrong with them
         self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema)).copy()
+        self.start, self.split = self.thresholds.copy(), split
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
-        self.threshold = control(widgets.FloatSlider, "Threshold", max=1, step=0.01)
+        low = min(-3, int(np.floor(np.log10(max(1e-9, self.thresholds.min())))))  # rare attributes have small ones
+        self.threshold = control(widgets.FloatLogSlider, "Threshold", min=low, max=0, step=0.01)
+        self.threshold.readout_format = ".3f" if low == -3 else ".1e"
         self.curves, self.effect = widgets.HTML(), widgets.HTML()
         super().__init__(row(self.attribute, self.threshold), self.effect, self.curves)
         self.answer(self._choose, self.attribute)
@@ -106,6 +118,11 @@ class ThresholdExplorer(Explorer):
             f"{table}<small>{yes:,} of {known:,} images have {text(name)}: answering without looking at the image gets "
             f"{100 * majority:.1f} % in plain accuracy and 50 % in mA.</small>"
         )
+        moved = [self.schema.names[i] for i in np.flatnonzero(self.thresholds != self.start)]
+        if moved and self.split == "test":
+            self.say(
+                f"Moved on test: {some(moved)}. Scores at thresholds chosen here are too good; choose them on val."
+            )
 
 
 def _plot(title, curves, across, line=None, ring=None):

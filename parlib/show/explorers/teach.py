@@ -1,0 +1,134 @@
+"""A new attribute, taught image by image: yes or no by button or key, learned at once, the least certain asked next."""
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from parlib.errors import BadInput
+from parlib.measure.metrics import average_precision
+from parlib.show.explorers.button import button
+from parlib.show.explorers.map import MapExplorer
+from parlib.show.explorers.panel import Explorer, control, picture, row, text
+from parlib.use.model import Model
+from parlib.use.teach import LEAST, Lesson
+
+_SHOWN = 9  # crops: the one asked about, and those that follow
+_KEYS = {
+    "yes": "Yes (y)",
+    "no": "No (n)",
+    "skip": "Skip (s)",
+    "back": "Back (b)",
+    "all yes": "All selected: yes (+)",
+    "all no": "All selected: no (-)",
+    "map": "Show on the map (m)",
+}
+_ANSWERS = {"yes": 1, "no": 0, "skip": -1}
+
+
+class TeachExplorer(Explorer):
+    """Controls `name`, `phrase`, `compare`, `buttons`, `save`; view `pictures`; what is learned is in `lesson`.
+
+    It asks about the images selected on the map first: circle some there, or select errors. Then it asks about those
+    whose answer is least certain, except in a split `test` beside others: that one stays to be measured on.
+
+    Args:
+        places: the map, whose images are marked and coloured.
+        model: that the attribute joins; its encoder made the map's features.
+        folder: where taught models are saved.
+    """
+
+    def __init__(self, places: MapExplorer, model: Model, folder: str | os.PathLike):
+        self.places, self.model, self.folder = places, model, Path(folder)
+        test = (places.table["split"].str.split("/").str[-1] == "test").to_numpy()
+        self.held_out = test & (not test.all())
+        self.lesson = Lesson(model.encoder, places.features, ~self.held_out)
+        self.done: list[np.ndarray] = []  # rows of the map, marked or skipped together, the latest last
+        self.name = control(widgets.Text, "Name", value="new attribute")
+        self.phrase = control(widgets.Text, "Phrase", placeholder="a person with a red bag")
+        self.compare = control(widgets.Dropdown, "Compare with", options=["no label", *places.schema.names])
+        self.save = button("Save with the model", lambda: self.answer(self._save))
+        acts = {name: partial(self.answer, partial(self._press, name)) for name in _KEYS}
+        self.buttons = {name: button(title, acts[name]) for name, title in _KEYS.items()}
+        self.pictures = widgets.HTML()
+        controls = row(self.name, self.phrase, self.compare, self.save)
+        super().__init__(controls, row(*self.buttons.values()), self.pictures)
+        self.answer(self._learn, self.name, self.phrase)
+        self.answer(self._draw, self.compare)
+        self.answer(self._draw, places.scatter.widget, trait="selection")
+
+    def queue(self) -> np.ndarray:
+        """Rows of the map in the order asked about: those selected on it, then those that `Lesson.next` gives."""
+        rows = pd.unique(np.concatenate([self._selected(), self.lesson.next()]))
+        return rows[~np.isin(rows, np.concatenate([[-1], *self.done]))]
+
+    def average_precision(self) -> float:
+        """By the labels chosen to compare with, on images never marked: of test where it is held out; nan without."""
+        if self.compare.value == "no label" or self.lesson.scores is None:
+            return float("nan")
+        labels = self.places.labels[:, self.places.schema.index(self.compare.value)]
+        rows = (self.lesson.marks < 0) & (self.held_out | (not self.held_out.any()))
+        return average_precision(labels[rows], self.lesson.scores[rows])
+
+    def _selected(self):
+        rows = np.asarray(self.places.scatter.selection(), int)
+        return rows[~np.isin(rows, np.concatenate([[-1], *self.done]))]
+
+    def _press(self, name):
+        if name == "map":
+            if self.lesson.scores is None:
+                raise BadInput("Nothing is learned yet: type a phrase, or mark two images yes and two no.")
+            self.places.colour_by(self.name.value.strip(), self.lesson.scores)
+            self.links.get("map", lambda: None)()
+            return
+        if name == "back":
+            self.lesson.marks[self.done.pop() if self.done else []] = -1
+        else:
+            rows = self._selected() if name.startswith("all") else self.queue()[:1]
+            if not len(rows):
+                where = "is selected on the map and not marked" if name.startswith("all") else "is left"
+                raise BadInput(f"No image {where}.")
+            self.lesson.marks[rows] = _ANSWERS[name.split()[-1]]
+            self.done.append(rows)
+        self._learn()
+
+    def _learn(self):
+        if not (name := self.name.value.strip()):
+            raise BadInput("Name the attribute first.")
+        self.lesson.learn(name, tuple(filter(None, [self.phrase.value.strip()])))
+        self._draw()
+
+    def _draw(self):
+        lesson, table, rows = self.lesson, self.places.table, self.queue()
+        yes, no = (int((lesson.marks == answer).sum()) for answer in (1, 0))
+        learned = "Nothing is learned before two images are marked yes and two no; a phrase scores all at once."
+        if lesson.attribute is not None:
+            learned = f"{lesson.attribute.how}; all {len(table):,} images scored in {lesson.seconds:.2f} s."
+        if not np.isnan(found := self.average_precision()):
+            where = "test" if self.held_out.any() else "the images not marked"
+            learned += f" Average precision on {where}, by its labels of {self.compare.value}: {100 * found:.1f} %."
+        source = "least certain first" if min(yes, no) >= LEAST else "the answer that is missing first"
+        if len(self._selected()):
+            source = "those selected on the map first"
+        figures = []
+        for place, size in zip(rows, [360, *[170] * (_SHOWN - 1)], strict=False):
+            split, i, image_id = table.loc[place, ["split", "row", "image_id"]]
+            score = "" if lesson.scores is None else f": {lesson.scores[place]:.2f}"
+            image = self.places.parts[split][int(i)]["image"]
+            figures.append(picture(image, f"{split} {image_id}{score}", size, opens=("image", split, i)))
+        self.pictures.value = (
+            f"<b>Is this: {text(self.name.value)}?</b> {yes} yes, {no} no so far; {len(rows):,} left, {source}."
+            f"<div class='flow'>{''.join(figures)}</div><small>{text(learned)}</small>"
+        )
+
+    def _save(self):
+        if self.lesson.attribute is None:
+            raise BadInput("Nothing is learned yet: there is no attribute to save.")
+        taught = self.model.with_attributes(self.lesson.attribute)
+        path = self.folder / re.sub(r"[^\w-]+", "-", self.lesson.attribute.name)
+        taught.save_pretrained(path)
+        self.say(f"Saved: parlib.load({str(path)!r}) answers {len(taught.names)} attributes, the new one last.")
