@@ -71,6 +71,17 @@ def test_the_same_records_give_the_same_report(made, tmp_path):
     assert first == second
 
 
+@pytest.mark.parametrize(
+    "text", ["<b>x</b>", "![x](http://a/b.png)", "[x](http://a/b)", "<http://a/b>", "# x\n\n{{ 7*7 }}"]
+)
+def test_what_a_record_says_stays_text(tmp_path, text):
+    made = [record(text, 1, text, encoder=text), record("VLM-PAR head", 1, text, encoder=text)]
+    made[0]["data"]["benchmark"] = made[0]["hardware"]["cpu"] = text
+    page = write_report(made, tmp_path / "out")[1].read_text(encoding="utf-8")
+    assert "<b>" not in page and "<a " not in page and 'src="http' not in page and "<h1>x" not in page
+    assert {path.parent for path in tmp_path.rglob("*.*")} == {tmp_path / "out"}
+
+
 def test_no_record_is_an_error(tmp_path):
     with pytest.raises(BadInput, match="no records to report on"):
         write_report([], tmp_path)

@@ -38,7 +38,7 @@ def write_report(
     pictures: dict[str, bytes] = {}
 
     def figure(name, made):
-        file = io.BytesIO()
+        name, file = re.sub(r"[^\w-]", "-", name), io.BytesIO()
         made.savefig(file, format="png", dpi=110)
         pictures[f"{name}.png"] = file.getvalue()
         return f"![{name}]({name}.png)"
@@ -104,7 +104,7 @@ def _printed_numbers(records):
 def _judged(number, part, figure):
     """The verdicts on one kind of data with one encoder."""
     data, encoder = part[["data", "encoder"]].iloc[0]
-    caption = f"{encoder} on {_KINDS.get(data, data)}. Intervals {100 * LEVEL:.2f} %."
+    caption = f"Encoder {encoder} on {_KINDS.get(data, data)}. Intervals {100 * LEVEL:.2f} %."
     shown = part[["statement", "verdict"]].copy()
     numbers = part[["difference", "low", "high"]].to_numpy()
     shown["difference"] = [f"{d:+.2f} [{low:+.2f}, {high:+.2f}]" if d == d else "" for d, low, high in numbers]
@@ -126,7 +126,7 @@ def _benchmark(records, name, figure):
         try:
             table = tables.attribute_table(used, name) if used else pd.DataFrame()
         except BadInput as error:
-            figures.append(f"No table of attributes: {error}")
+            figures.append(f"No table of attributes: {markdown_cell(error)}")
             continue
         if "lead" in table:
             figures.append(figure(f"attributes-{name}-{kind}", strengths(table)))
