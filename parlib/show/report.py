@@ -20,6 +20,7 @@ from parlib.measure.metrics import PROTOCOLS
 from parlib.measure.published import VLM_PAR_CLAIM
 from parlib.measure.records import has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
+from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
 from parlib.show.figures.measure import calibration, claims, strengths
 
 _KINDS, _READINGS = read_yaml(ASSETS / "report.yaml", "words of the report").values()
@@ -60,6 +61,8 @@ def write_report(
         measures=pd.DataFrame(measures).set_index("measure"),
         side_by_side=tables.literature_table(own_words),
         benchmarks=[_benchmark(plain, name, figure) for name in dict.fromkeys(r["data"]["benchmark"] for r in plain)],
+        subgroups=_subgroups(own_words),
+        subgroup_note=SUBGROUP_NOTE,
         crossed={method: _crossed(of_one) for method, of_one in _by_method(crossed).items()},
         missing=judged[judged["verdict"] == "not run"][["data", "encoder", "missing"]].rename_axis("claim"),
         plan=plan,
@@ -133,6 +136,21 @@ def _benchmark(records, name, figure):
             reliability = calibration(used, "Reliability of the probabilities")
             figures.append(figure(f"calibration-{name}-{kind}", reliability))
     return {"name": name, "table": tables.benchmark_table(of_it, name), "figures": figures}
+
+
+def _subgroups(records):
+    """Title -> table of subgroups, of one head (the recommended one where it has scores) and one seed per benchmark."""
+    heads = [r for r in records if r["setting"].get("head") and has_scores(r)]
+    heads.sort(key=lambda r: (r["setting"]["head"].get("preset") != "recommended", r["setting"].get("seed") or 0))
+    first = {(r["data"]["benchmark"], kind_of(r), r["data"].get("partition")): r for r in reversed(heads)}
+    found = {}
+    for (benchmark, kind, partition), record in sorted(first.items(), key=str):
+        where = f"{benchmark}{f', partition {partition}' if partition else ''}, {kind} images"
+        how = f"{record['setting']['head'].get('preset')}, seed {record['setting'].get('seed')}"
+        table = readable(subgroups(record))
+        if len(table):
+            found[f"{where}: {record['method']} ({how})"] = table
+    return found
 
 
 def _crossed(records):

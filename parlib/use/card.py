@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from huggingface_hub import ModelCard, ModelCardData
 
 from parlib.files import markdown_cell
+from parlib.measure.records import has_scores
+from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
+from parlib.measure.tables import render
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
@@ -37,6 +40,7 @@ def card(model: "Model") -> ModelCard:
         ),
         template_path=str(_TEMPLATE),
         cell=markdown_cell,
+        subgroup_note=SUBGROUP_NOTE,
         model=model,
         setting=setting,
         benchmark=trained_on.get("benchmark", "unknown data"),
@@ -62,6 +66,7 @@ def _evaluation(record, trained_on):
     return {
         "words": f"{tree}; percent, {record['protocol']}; 95 % intervals over another draw of {record['drawn']}.",
         "rows": [(name, _percent(value), " to ".join(map(_percent, ends or ()))) for name, value, ends in rows],
+        "subgroups": render(readable(subgroups(record)), "markdown") if has_scores(record) else "",
         "undefined": record.get("undefined_attributes") or (),
         "digest": record["sha256"][:12],
     }
