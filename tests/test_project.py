@@ -125,11 +125,12 @@ def test_the_package_is_thin():
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
     plan = {"cli_paper": 148, "learn/plan": 292, "learn/costs": 255, "learn/methods": 227}
-    claims = {"measure/claims": 226, "show/report": 160, "learn/unseen": 88}
+    claims = {"measure/claims": 226, "show/report": 178, "learn/unseen": 88}
     speed = {"encode/precision": 149, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
     clips = {"cli_predict": 97, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 107}
+    groups = {"measure/subgroups": 115}
     teach = {"show/explorers/teach": 134, "show/explorers/link": 70, "show/explorers/button": 61, "use/teach": 64}
     linked = {
         "show/explorers/attribute": 202,
@@ -138,11 +139,11 @@ def test_the_package_is_thin():
         "show/explorers/panel": 159,
         "show/explorers/threshold": 145,
     }  # 673 before
-    named = plan | claims | speed | explore | wrong | clips | teach | linked
+    named = plan | claims | speed | explore | wrong | clips | groups | teach | linked
     later = {f"parlib/{name}.py": bound for name, bound in named.items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
     assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 673
-    assert sum(count > 1 for count in lines.values()) <= 85
+    assert sum(count > 1 for count in lines.values()) <= 86
 
 
 def test_the_readme_fits_on_a_few_screens():

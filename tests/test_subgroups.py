@@ -43,6 +43,7 @@ def test_a_group_that_is_served_worse_is_found_and_no_other():
     assert shown.loc["Female", "holds"] == "yes" and shown.loc["Female", "mA"].startswith(f"{100 * row['value']:.1f} [")
 
 
+@pytest.mark.long
 def test_of_equal_groups_hardly_any_gap_holds():
     """The share of tables with any gap that holds is that of a test at 5 %: at most 4 of 25."""
     false = sum(subgroups(record(seed, 90), resamples=100)["holds"].any() for seed in range(25))
