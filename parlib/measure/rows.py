@@ -81,20 +81,12 @@ def _shared(record):
         "protocol": record["protocol"],
     }
     chosen = {name: value for name, value in setting.items() if name not in _OUTCOMES}
-    flat = dict(_flat({**needed, **chosen, **about}))
+    nested = pd.json_normalize({**needed, **chosen, **about}).iloc[0]  # {"head": {"width": 64}} is "head.width": 64
+    flat = {name: "none" if value is None else str(value) for name, value in nested.items()}
     for part, name, default in (("head", "head.words", "own"), ("trained_on", "trained_on.split", "train")):
         if setting.get(part):
             flat.setdefault(name, default)  # what a record leaves out
     return flat
-
-
-def _flat(nested, prefix=""):
-    """{"head": {"width": 64}} -> ("head.width", "64")."""
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", "none" if value is None else str(value)
 
 
 def _marked(words, columns, first=None):
