@@ -47,13 +47,13 @@ def costs():
     where, found = measured["hardware"], measured["result"]
     gpu = where["gpu"] or "GPU: not measured"
     machine = f"{where['processor']}, load {where['load_1min']:.1f}; {gpu}"
-    title = f"what it costs: one seed, {found['training']['epochs']} epochs ({machine})"
+    title = f"what it costs: one seed, {found['training']['epochs']} epochs, peak memory ({machine})"
     rows = {}
     for name, cost in found["benchmarks"].items():
         features = cost["features"]
         row = {"features, once": f"{features['hours']:.1f} h, {features['disk'] / 1e9:.0f} GB on disk"}
         for head, of in cost["heads"].items():
-            row[f"{head} head"] = f"{of['hours']:.1f} h"
+            row[f"{head} head"] = f"{of['hours']:.1f} h, {of['memory'] / 1e9:.1f} GB"
         rows[f"{name}, {sum(cost['images'].values()):,} images"] = row
     return pd.DataFrame(rows).T.rename_axis(title).to_markdown(disable_numparse=True)
 

@@ -199,10 +199,12 @@ class Trial:
         fixed = time.perf_counter() - started  # prompts are encoded, weights drawn
         optimiser = torch.optim.AdamW(module.parameters())
         half = in_bf16(options, self.encoder.device)
-        kept: list[int] = []  # bytes of each tensor that waits for the backward pass
+        weights = {p.untyped_storage().data_ptr(): p.nbytes for p in module.parameters()}
+        kept: dict[int, int] = {}  # storage -> bytes of what waits for the backward pass
 
         def keep(tensor):
-            kept.append(tensor.nbytes)
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         def step(images):
@@ -221,10 +223,10 @@ class Trial:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             step(2)  # also warms up
         train, scored = (_per_image(work, options.batch_size) for work in (step, score))
-        weights = sum(p.nbytes for p in module.parameters())
         again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
-        memory = 4 * weights + (sum(kept) // 2 + again) * options.batch_size
-        return Cost(fixed, train, scored, memory, disk=5 * weights)  # the head, for a while its checkpoint of 4
+        activations = sum(size for storage, size in kept.items() if storage not in weights) // 2 + again
+        memory = 4 * sum(weights.values()) + activations * options.batch_size
+        return Cost(fixed, train, scored, memory, disk=5 * sum(weights.values()))  # the head, for a while its checkpoint of 4
 
 
 def _noise(images, attributes, encoder):
