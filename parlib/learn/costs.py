@@ -226,7 +226,8 @@ class Trial:
         again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
         activations = sum(size for storage, size in kept.items() if storage not in weights) // 2 + again
         memory = 4 * sum(weights.values()) + activations * options.batch_size
-        return Cost(fixed, train, scored, memory, disk=5 * sum(weights.values()))  # the head, for a while its checkpoint of 4
+        disk = 5 * sum(weights.values())  # the head, and for a while its checkpoint of four times the size
+        return Cost(fixed, train, scored, memory, disk)
 
 
 def _noise(images, attributes, encoder):
