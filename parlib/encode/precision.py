@@ -4,6 +4,7 @@ import copy
 import json
 import platform
 import time
+import timeit
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,11 +117,7 @@ def _examples(encoder):
 
 def _rate(encoder, inputs):
     """Images per second, the best of three times."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        encoder.encode_images(inputs).pooled.cpu()  # waits for a GPU
-        seconds.append(time.perf_counter() - start)
+    seconds = timeit.repeat(lambda: encoder.encode_images(inputs).pooled.cpu(), number=1, repeat=3)  # waits for a GPU
     return len(inputs["pixel_values"]) / min(seconds)
 
 
