@@ -33,7 +33,9 @@ def predict(
     category: Annotated[str | None, Option(help="class of the boxes to take (default: words for people)")] = None,
     language: Annotated[str | None, Option(help="of the prompts: en, zh, es, it, fr, ar; or joined by commas")] = None,
     threshold: Annotated[float | None, Option(help="one for all attributes (default: each one's own)")] = None,
-    format: Annotated[str | None, Option(help="json, csv or parquet (default: by --out's suffix, or json)")] = None,
+    format: Annotated[
+        str | None, Option(help="json, csv, parquet, fiftyone (default: --out's suffix, or json)")
+    ] = None,
     out: Annotated[Path | None, Option(help="file, must not exist; a stopped job resumes (default: print)")] = None,
     annotate: Annotated[Path | None, Option(metavar="FOLDER", help="draw pictures or clip with answers there")] = None,
     encoder: ModelEncoder = None,

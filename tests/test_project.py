@@ -129,8 +129,8 @@ def test_the_package_is_thin():
     speed = {"encode/precision": 146, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
-    clips = {"cli_predict": 97, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 107}
-    groups = {"measure/subgroups": 115}
+    clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 107}
+    groups = {"measure/subgroups": 115, "use/exchange": 107}
     teach = {"show/explorers/teach": 134, "show/explorers/link": 70, "show/explorers/button": 61, "use/teach": 64}
     linked = {
         "show/explorers/attribute": 202,
@@ -143,7 +143,7 @@ def test_the_package_is_thin():
     later = {f"parlib/{name}.py": bound for name, bound in named.items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
     assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 673
-    assert sum(count > 1 for count in lines.values()) <= 86
+    assert sum(count > 1 for count in lines.values()) <= 87
 
 
 def test_the_readme_fits_on_a_few_screens():

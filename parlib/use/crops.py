@@ -171,7 +171,7 @@ def crops_of(
     for frame, its_boxes in sorted(inside.items()) if tracked else inside.items():  # a clip is decoded in order
         name, source = images[frame]
         try:
-            size = _size(source)
+            size = size_of(source)
         except BadInput:
             out.append(Crop(name, source, None, its_boxes[0].identity))
             continue
@@ -219,7 +219,7 @@ def spelling(name: str) -> str:
     return posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/"))
 
 
-def _size(source):
+def size_of(source: Picture) -> tuple[int, int]:
     """(width, height) of an upright picture, from its header alone."""
     if isinstance(source, Image.Image):
         return upright_rgb(source, "picture").size

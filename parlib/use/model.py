@@ -152,6 +152,12 @@ class Model(ModelHubMixin):
         job = Job(self, crops, attributes, threshold, workers, progress)
         return pd.concat([job.table(people) for people in job.people()], ignore_index=True)
 
+    def classify(self, images: Images, top_k: int | None = None, **options: Any) -> list[Any]:
+        """As a pipeline of transformers: [{"label", "score"}, ...], see `parlib.use.exchange.classify`."""
+        from parlib.use.exchange import classify
+
+        return classify(self, images, top_k, **options)
+
     def with_attributes(self, *attributes: NewAttribute) -> "Model":
         """The same model with more attributes."""
         width = self.encoder.width

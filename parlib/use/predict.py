@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from parlib.use.model import Model
 
 PART = 512  # crops that are computed, written and kept together
-FORMATS = ("json", "csv", "parquet")
+FORMATS = ("json", "csv", "parquet", "fiftyone")
 _CORNERS = ("x", "y", "width", "height")
 _TYPES = {
     **{"attribute": "str", "probability": float, "decision": "boolean", "threshold": float, "calibrated": "boolean"},
@@ -246,7 +246,7 @@ def write_predictions(
     if format not in FORMATS or (format == "parquet" and not out):
         raise BadInput(f"format {format!r} cannot be written here; known: {', '.join(FORMATS)} (parquet needs --out)")
     if not out:
-        return write_people(watch(job.people()), sys.stdout.buffer, format, job.table)
+        return write_people(watch(job.people()), sys.stdout.buffer, format, job)
     out = Path(out)
     if out.exists():
         raise BadInput(f"{out} exists already: give another --out, or remove it; nothing is overwritten")
@@ -256,7 +256,7 @@ def write_predictions(
         with only_one(out, folder / "lock"):
             sweep(folder)
             with open(folder / "whole", "wb") as file:
-                counts = write_people(watch(job.people(folder)), file, format, job.table)
+                counts = write_people(watch(job.people(folder)), file, format, job)
                 file.flush()
                 os.fsync(file.fileno())
             (folder / "whole").replace(out)
@@ -270,9 +270,13 @@ def write_predictions(
 
 
 def write_people(
-    parts: Iterable[list[Person]], file: IO[bytes], format: str, table: Callable[[list[Person]], pd.DataFrame]
+    parts: Iterable[list[Person]], file: IO[bytes], format: str, job: Job
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write parts of a `Job` and its `table` to a binary file as they come: (people answered, [(image, error)])."""
+    """Write the people of a `Job` to a binary file as they come: (people answered, [(image, error)])."""
+    if format == "fiftyone":
+        from parlib.use.exchange import write_fiftyone
+
+        return write_fiftyone(parts, file, job)
     answered, unreadable, writer = 0, [], None
     for number, people in enumerate(parts):
         unreadable += [(p.get("image") or f"person {p['person']}", p["error"]) for p in people if "error" in p]
@@ -281,7 +285,7 @@ def write_people(
             objects = ",\n".join(json_text(person, indent=None) for person in people)
             file.write((("[\n" if number == 0 else ",\n") + objects).encode())
             continue
-        rows = table(people)
+        rows = job.table(people)
         if format == "csv":
             texts = rows.select_dtypes("str").columns
             rows[texts] = rows[texts].map(plain_cell, na_action="ignore")

@@ -1,0 +1,107 @@
+"""Answers in the forms of other programs: `datasets.Dataset`, FiftyOne's JSON, and lists as pipelines give them."""
+
+import itertools
+import os
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+import datasets
+from PIL import Image
+
+from parlib.data.images import RGBImage
+from parlib.errors import BadInput
+from parlib.files import json_text
+from parlib.use.crops import Images, size_of
+
+if TYPE_CHECKING:
+    from parlib.use.model import Model
+    from parlib.use.predict import Job, Person
+
+
+def to_dataset(job: "Job") -> datasets.Dataset:
+    """The answers of a `Job`, one row per person, with the schema in the features.
+
+    Columns: `image`, the picture or full frame, decoded when it is asked for; `image_id`; `box`, [left, top, width,
+    height] in pixels, or None; `scores`, attribute -> probability; `labels`, attribute -> 1 or 0, -1 where the image
+    could not be read; `error`. With people of several crops `person` takes the place of image, image_id and box.
+    """
+    names, rows = job.schema.names, []
+    crops = iter(job.crops)
+    for person in itertools.chain.from_iterable(job.people()):
+        answers = person.get("attributes") or {}
+        row: dict[str, Any] = {"scores": {name: answers[name]["probability"] if answers else None for name in names}}
+        row |= {"labels": {name: int(answers[name]["decision"]) if answers else -1 for name in names}}
+        row["error"] = person.get("error")
+        if job.together:
+            row["person"] = person["person"]
+        else:
+            source = next(crops).source
+            picture = source if isinstance(source, Image.Image) else os.fspath(source)
+            row |= {"image": None if answers == {} else picture, "image_id": person["image"], "box": person.get("box")}
+        rows.append(row)
+    text = datasets.Value("string")
+    place = {"image": RGBImage(), "image_id": text, "box": datasets.List(datasets.Value("float32"))}
+    features = {"person": text} if job.together else place
+    features |= {"scores": {name: datasets.Value("float32") for name in names}}
+    features |= {"labels": {name: datasets.Value("int8") for name in names}, "error": text}
+    return datasets.Dataset.from_list(rows, features=datasets.Features(features))
+
+
+def write_fiftyone(parts: Iterable[list["Person"]], file: IO[bytes], job: "Job") -> tuple[int, list[tuple[str, str]]]:
+    """Write the answers about image files as a `labels.json` of FiftyOne, as they come.
+
+    Whole pictures: the layout of its FiftyOneImageClassificationDataset, a list of `label` and `confidence` for the
+    attributes decided yes. Boxes: that of its FiftyOneImageDetectionDataset, label `person`, `bounding_box` in
+    fractions of the frame, the probabilities as `attributes`. Images are named by their absolute paths, so importing
+    takes `labels_path` alone. An image that cannot be read is null.
+
+    Returns:
+        (people answered, [(image, error)] of what could not be read).
+
+    Raises:
+        BadInput: people of several crops, or pictures that are no files.
+    """
+    if job.together or any(isinstance(crop.source, Image.Image) for crop in job.crops):
+        raise BadInput("FiftyOne's labels are of image files: not of pictures in memory, nor one for several images")
+    answered, unreadable, start = 0, [], b'{"labels": {\n'
+    people = itertools.chain.from_iterable(parts)
+    for path, pairs in itertools.groupby(
+        zip(job.crops, people, strict=True), lambda pair: os.path.abspath(str(pair[0].source))
+    ):
+        targets: Any = []
+        for crop, person in pairs:
+            answers = person.get("attributes") or {}
+            answered += bool(answers)
+            if "error" in person:
+                unreadable.append((person["image"], person["error"]))
+            elif crop.box:
+                width, height = size_of(crop.source)
+                left, top, right, bottom = crop.box.within(width, height)
+                shape = [left / width, top / height, (right - left) / width, (bottom - top) / height]
+                scores = {name: answer["probability"] for name, answer in answers.items()}
+                targets.append({"label": "person", "bounding_box": shape, "attributes": scores})
+            else:
+                yes = {name: answer["probability"] for name, answer in answers.items() if answer["decision"]}
+                targets += [{"label": name, "confidence": p} for name, p in yes.items()]
+            targets = None if "error" in person else targets
+        file.write(start + f"{json_text(path, None)}: {json_text(targets, None)}".encode())
+        start = b",\n"
+    file.write(b"\n}}\n")
+    return answered, unreadable
+
+
+def classify(model: "Model", images: Images, top_k: int | None = None, **options: Any) -> list[Any]:
+    """Answers as a pipeline of transformers gives them: for each person [{"label", "score"}], best first.
+
+    A score is the attribute's own probability; they do not add up to 1. Of one picture without boxes it is that list
+    itself. `options` are those of a call of the model. BadInput where an image could not be read.
+    """
+    table, out = model(images, progress=False, **options), []
+    if table["error"].notna().any():
+        raise BadInput(table["error"].dropna().iloc[0])
+    place = [name for name in ("image", "x", "y", "width", "height") if name in table]
+    for _, rows in table.groupby(place, sort=False):
+        ranked = rows.sort_values("probability", ascending=False, kind="stable")[:top_k]
+        out.append([{"label": row.attribute, "score": row.probability} for row in ranked.itertuples()])
+    is_one = isinstance(images, Image.Image) or (isinstance(images, str | os.PathLike) and os.path.isfile(images))
+    return out[0] if is_one and "x" not in table else out
