@@ -1,8 +1,10 @@
 """The map in process: what it shows, selects, finds and leaves out."""
 
+import importlib.util
 import io
 import sys
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from parlib.data import labels_of, load_benchmark
 from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
 from parlib.errors import BadInput
-from parlib.schema import schema
+from parlib.schema import Schema, schema
 from parlib.show.explorers import MapExplorer
 from parlib.show.explorers.map import layout_of
 
@@ -160,3 +162,38 @@ def test_what_is_left_out_is_counted_and_what_cannot_be_shown_refused(parts, sto
     monkeypatch.setitem(sys.modules, "jscatter", None)
     with pytest.raises(BadInput, match="the map needs jupyter-scatter"):
         MapExplorer(parts, PA100K, stores)
+
+
+def test_umap_is_taken_where_it_is_installed_and_asked_for_where_not(monkeypatch):
+    features = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    if importlib.util.find_spec("umap"):
+        place, name = layout_of(features)
+        assert name == "UMAP" and place.shape == (40, 2) and np.isfinite(place).all()
+        assert (layout_of(features)[0] == place).all(), "the same map every time"
+        assert layout_of(features[:3])[1].startswith("the two principal components"), "too few for UMAP"
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(BadInput, match="needs UMAP: pip install umap-learn, or take layout 'pca'"):
+        layout_of(features, "umap")
+
+
+def test_several_benchmarks_are_coloured_apart_and_need_one_schema(parts, stores):
+    several = {"pa100k/test": parts["test"], "peta/test": parts["val"]}
+    places = MapExplorer(several, PA100K, {"pa100k/test": stores["test"], "peta/test": stores["val"]}, layout="pca")
+    places.colour.value = "benchmark"
+    assert list(places.scatter.color_data) == ["pa100k"] * 24 + ["peta"] * 24
+    with pytest.raises(BadInput, match="labels of val are not the 26 attributes of pa100k: give `labels`"):
+        MapExplorer(parts, PA100K, stores, {split: np.zeros((24, 35), np.int8) for split in parts}, layout="pca")
+
+
+def test_of_a_million_points_a_hundred_thousand_are_drawn_and_that_is_said():
+    names = [f"{i}.jpg" for i in range(1_000_000)]
+    part = datasets.Dataset.from_dict({"image_id": names, "labels": np.zeros((len(names), 1), np.int8)})
+    store = type(
+        "Store", (), {"pooled": torch.rand(len(names), 4), "folder": "features", "__len__": lambda self: len(names)}
+    )()
+    one = Schema.from_dict({"name": "own", "attributes": [{"name": "bag", "prompt": "a person with a bag"}]})
+    with pytest.warns(UserWarning, match="leaves out: 900,000 of 1,000,000 images, drawn at random, to keep 100,000"):
+        places = MapExplorer(
+            {"train": part}, one, {"train": store}, {"train": np.zeros((len(names), 1), int)}, layout="pca"
+        )
+    assert len(places.table) == 100_000 and "900,000 of 1,000,000 images" in places.caption.value

@@ -72,9 +72,10 @@ def serve(
     Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
     """
     try:
+        import ipykernel  # noqa: F401 (runs the page; voila does not bring it)
         from voila.app import Voila  # type: ignore[import-untyped]
     except ImportError:
-        raise BadInput("explore needs voila: pip install 'parlib[explore]'") from None
+        raise BadInput("explore needs voila and ipykernel: pip install 'parlib[explore]'") from None
     if run:
         model, root, release = _opened(run, folder)
         if release is None:
