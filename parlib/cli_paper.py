@@ -113,6 +113,7 @@ def table(
     """Print records beside the published numbers, or all pairs of benchmarks; or check records."""
     from parlib.measure import tables
     from parlib.measure.records import findings, read_records
+    from parlib.measure.rows import by_method
 
     found = read_records(*(records or []))
     if check:
@@ -122,10 +123,17 @@ def table(
         if any(wrong):
             raise typer.Exit(1)
         return
-    names = columns.split(",") if columns else None
     if cross_domain:
-        made, note = tables.cross_domain_table(found), tables.CROSS_NOTE
-    elif benchmark == "all":
+        crossed = [record for record in found if (record["setting"].get("trained_on") or {}).get("view")]
+        if not crossed:
+            raise BadInput(
+                "no record here is of training on shared attributes: `parlib reproduce` makes them in cross/"
+            )
+        for method, of_one in by_method(crossed).items():
+            print(tables.render(tables.cross_domain_table(of_one), format, f"{method}. {tables.CROSS_NOTE}"))
+        return
+    names = columns.split(",") if columns else None
+    if benchmark == "all":
         shown: dict[str, Any] = {"columns": names} if names else {}
         made = tables.literature_table(found, protocol=protocol, **shown)
         note = tables.LITERATURE_NOTE

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -407,3 +408,14 @@ def test_check_says_whether_a_record_stands_up(tmp_path, capsys):
     (tmp_path / "bad" / "r.npz").unlink()
     assert main(["table", "--check", str(tmp_path / "bad")]) == 1
     assert "no scores of a record at" in capsys.readouterr().out
+
+
+def test_every_method_has_a_table_of_domains_also_one_without_a_seed(capsys):
+    assert main(["table", str(Path(__file__).parents[1] / "records" / "cross"), "--cross-domain"]) == 0
+    assert [line.split(". ")[0] for line in capsys.readouterr().out.splitlines() if ". Percentage" in line] == [
+        "VLM-PAR head compact",
+        "linear probe",
+        "prompt-query head recommended",
+    ]
+    assert main(["table", str(Path(__file__).parents[1] / "records" / "words"), "--cross-domain"]) == 2
+    assert "`parlib reproduce` makes them in cross/" in capsys.readouterr().err

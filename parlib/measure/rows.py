@@ -102,3 +102,12 @@ def _marked(words, columns, first=None):
             notes.insert(0, first[i])
         texts.append(f"{word} ({', '.join(dict.fromkeys(notes))})" if notes else word)
     return texts
+
+
+def by_method(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Method, with the preset of a head -> its records."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        preset = (record["setting"].get("head") or {}).get("preset")
+        found.setdefault(" ".join(filter(None, (record["method"], preset))), []).append(record)
+    return found

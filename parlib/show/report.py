@@ -19,7 +19,7 @@ from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.metrics import PROTOCOLS
 from parlib.measure.published import VLM_PAR_CLAIM
 from parlib.measure.records import has_scores, read_scores
-from parlib.measure.rows import grouped, kind_of
+from parlib.measure.rows import by_method, grouped, kind_of
 from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
 from parlib.show.figures.measure import calibration, claims, strengths
 
@@ -63,7 +63,7 @@ def write_report(
         benchmarks=[_benchmark(plain, name, figure) for name in dict.fromkeys(r["data"]["benchmark"] for r in plain)],
         subgroups=_subgroups(own_words),
         subgroup_note=SUBGROUP_NOTE,
-        crossed={method: _crossed(of_one) for method, of_one in _by_method(crossed).items()},
+        crossed={method: _crossed(of_one) for method, of_one in by_method(crossed).items()},
         missing=judged[judged["verdict"] == "not run"][["data", "encoder", "missing"]].rename_axis("claim"),
         plan=plan,
         made_on=dict.fromkeys(json_text(r[part], None) for part in ("made_with", "hardware") for r in records),
@@ -168,11 +168,3 @@ def _is_plain(record):
     trained = record["setting"].get("trained_on") or {}
     whole = record["data"].get("partition") in (None, "0") and trained.get("split", "train") == "train"
     return whole and _has_own_words(record)
-
-
-def _by_method(records):
-    found: dict[str, list] = {}
-    for record in records:
-        preset = (record["setting"].get("head") or {}).get("preset")
-        found.setdefault(" ".join(filter(None, (record["method"], preset))), []).append(record)
-    return found
