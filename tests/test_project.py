@@ -124,7 +124,7 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 148, "learn/plan": 292, "learn/costs": 258, "learn/methods": 227}
+    plan = {"cli_paper": 156, "learn/plan": 292, "learn/costs": 258, "learn/methods": 227}
     claims = {"measure/claims": 226, "show/report": 170, "learn/unseen": 88}
     speed = {"encode/precision": 146, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
