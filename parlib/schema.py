@@ -4,7 +4,7 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -18,7 +18,9 @@ _LAYOUT = (
     "expected name, attributes: [{name, meaning, group, prompt, codes}], exclusive: [{name, members, exactly_one}], "
     "codes: {yes, no, unknown}"
 )
-SCHEMAS = ("pa100k", "peta", "peta105", "market1501", "upar-lite")
+_VIEWS = ("upar", "upar-lite")
+_VIEWED = ("pa100k", "peta", "peta105", "market1501", "rapv2", "rapv2all", "upar")  # have these views
+SCHEMAS = (*_VIEWED, "rapv1", "rapv2zs", "upar-lite")
 Codes = Mapping[str, Any]  # yes, no, unknown -> what means it in a table: one value or a list of them
 
 
@@ -179,16 +181,17 @@ class Schema:
         return self.attributes[self.index(name)].codes or self.codes or {}
 
     def view(self, name: str) -> View:
-        """`"upar-lite"` for the three benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
-        known = [*self.questions, *(["upar-lite"] if self.name in SCHEMAS[:-1] else [])]
+        """`"upar"` or `"upar-lite"` for the benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
+        known = [*self.questions, *(_VIEWS if self.name in _VIEWED else ())]
         if name not in known:
             raise BadInput(f"{self.name} has no view {name!r}; it has {', '.join(known) or 'none'}")
         columns = []
-        if name == "upar-lite":
-            for item in read_yaml(_FOLDER / "upar-lite.yaml", "schema")["attributes"]:
-                terms = item["from"].get(self.name.removesuffix("105"), ())
+        if name in _VIEWS:
+            for item in read_yaml(_FOLDER / f"{name}.yaml", "schema")["attributes"]:
+                found = (terms for release, terms in item["from"].items() if self.name.startswith(release))
+                terms = [item["name"]] if name == self.name else next(found, [])
                 columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))
-            return View(name, self, tuple(columns), schema("upar-lite"))
+            return View(name, self, tuple(columns), schema(name))
         # A set that is one question stands where its first member was.
         sets = {group.members[0]: group for group in self.exclusive if group.name in self.questions[name]}
         others = {member for group in sets.values() for member in group.members[1:]}
@@ -233,16 +236,16 @@ class Schema:
 
 @cache
 def schema(name: str) -> Schema:
-    """The schema of a benchmark: `pa100k` (26), `peta` (35), `peta105`, `market1501` (30), `upar-lite` (25)."""
+    """The schema of a benchmark, of a longer or shorter list of its attributes, or of a view: one of `SCHEMAS`."""
     if name not in SCHEMAS:
         raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")
-    if name != "peta":
-        return Schema.from_yaml(_FOLDER / f"{name}.yaml")
-    full = schema("peta105")
-    part = full.subset("peta", full.names[:35])
-    # Head, upper, lower, feet, carrying, age, gender: the order of many published PETA label files.
-    group = (10, 18, 19, 30, 15, 7, 9, 11, 14, 21, 26, 29, 32, 33, 34, 6, 8, 12, 25, 27, 31, 13, 23, 24, 28)
-    return Schema("peta", part.attributes, part.exclusive, {"group": (*group, 4, 5, 17, 20, 22, 0, 1, 2, 3, 16)})
+    about = read_yaml(_FOLDER / f"{name}.yaml", "schema")
+    if "of" not in about:
+        return Schema.from_dict(about, where=name)
+    full = schema(about["of"])
+    kept = [one for one in full.names[: about["first"]] if one not in about.get("without", ())]
+    orders = {order: tuple(columns) for order, columns in about.get("permutations", {}).items()}
+    return replace(full.subset(about["name"], kept), permutations=orders)
 
 
 def _only(item, known, where):
@@ -260,7 +263,7 @@ def _name(value, where):
 
 def _attribute(item, where):
     item = item if isinstance(item, Mapping) else {"name": item}
-    # `from` is the table of upar-lite, read by `Schema.view`.
+    # `from` is the table of a view, read by `Schema.view`.
     _only(item, ("name", "meaning", "group", "prompt", "codes", "from"), where)
     name, texts = _name(item.get("name"), where), {k: item[k] for k in ("meaning", "group", "prompt") if item.get(k)}
     if not all(isinstance(text, str) for text in texts.values()):

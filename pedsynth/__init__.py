@@ -32,12 +32,13 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
     about 4 in market1501.
 
     Args:
-        benchmark: `pa100k`, `peta` or `market1501`.
+        benchmark: `pa100k`, `peta`, `market1501`, `rapv1` or `rapv2`.
         out: folder to make; it must not exist with other content.
         train, val, test: images per split, at least 1. For peta they hold for each of its five partitions, for
-            market1501 for the splits that its loader makes (train at least 3).
+            market1501 for the splits that its loader makes (train at least 3). The loader of rapv1
+            deals val out of train and val together.
         seed: of people, clothes, poses and cameras.
-        domain: the benchmark whose people and cameras are imitated, or `mixed`; default `benchmark`.
+        domain: the benchmark whose people and cameras are imitated, or `mixed`; default `benchmark`, of RAP `mixed`.
         workers: number of processes; default one per core.
 
     Returns:
@@ -46,7 +47,8 @@ def synthesize(benchmark, out, train, val, test, seed=0, domain=None, workers=No
     Raises:
         BadInput: unknown benchmark or domain, a size that is too small, or an `out` with other content.
     """
-    out, domain, sizes = Path(out), domain or benchmark, {"train": train, "val": val, "test": test}
+    out, sizes = Path(out), {"train": train, "val": val, "test": test}
+    domain = domain or {"rapv1": "mixed", "rapv2": "mixed"}.get(benchmark, benchmark)
     if benchmark not in LAYOUTS:
         raise BadInput(f"cannot render benchmark {benchmark!r}; known: {', '.join(LAYOUTS)}")
     if domain not in DOMAINS:

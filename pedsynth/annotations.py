@@ -63,7 +63,37 @@ def _market1501(plan, root):
     save_mat(root / "market_attribute.mat", {"market_attribute": halves})
 
 
-_WRITERS = {"pa100k": _pa100k, "peta": _peta, "market1501": _market1501}
+def _rap(plan, root):
+    """Fields in the order of the release, as far as its README and public loaders tell it."""
+    is_first = plan.benchmark == "rapv1"
+    who, count = [shot.who for shot in plan.shots], len(plan.shots)
+    known = schema("rapv1" if is_first else "rapv2all").names
+    table = plan.table("rapv1" if is_first else "rapv2all")[who].astype(np.uint8)
+    known = [*known, *(f"extra-{i}" for i in range((92 if is_first else 152) - len(known)))]
+    table = np.hstack([table, np.zeros((count, len(known) - table.shape[1]), np.uint8)])
+    table[::20, 0] = 2  # uncertain
+    names, parts = _cells(shot.path.split("/")[1] for shot in plan.shots), np.empty((5, 1), object)
+    for number, partition in enumerate(plan.partitions):
+        rows = {split: images[None].astype(np.uint32) for split, images in partition.items()}
+        both = {"train": np.sort(np.hstack([rows["train"], rows["val"]])), "test": rows["test"]}
+        parts[number, 0] = both if is_first else {f"{split}_index": rows[split] for split in ("train", "test", "val")}
+    if is_first:
+        content = {"partion": parts, "label": table, "attribute_chinese": _cells(known), "attribute_eng": _cells(known)}
+        content |= {
+            "attribute_exp": _cells(known[:51]),
+            "imagesname": names,
+            "position": np.ones((count, 16), np.int32),
+        }
+    else:
+        selected = np.arange(1, 55, dtype=np.uint8)[None]
+        people = np.where(np.arange(count) % 4 == 3, -1, np.array(who) + 1).astype(np.int32)[:, None]
+        content = {"name": names, "data": table, "attribute": _cells(known), "selected_attribute": selected}
+        content |= {"partition_attribute": parts.T, "person_identity": people}
+    (root / "RAP_annotation").mkdir(exist_ok=True)
+    save_mat(root / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": content})
+
+
+_WRITERS = {"pa100k": _pa100k, "peta": _peta, "market1501": _market1501, "rapv1": _rap, "rapv2": _rap}
 
 
 def _cells(texts):

@@ -8,7 +8,8 @@ from pedsynth.person import COLOURS, MARKET_LOWER, MARKET_UPPER
 def labels(person, benchmark="pa100k"):
     """Attribute name -> 0 or 1, in the release's own order: 26 of `pa100k`, 35 of `peta`, 30 of `market1501`.
 
-    `peta105` gives all 105 columns of the release; columns about which a `Person` holds nothing are 0.
+    `peta105` gives all 105 columns of the release, `rapv1` 51, `rapv2` 54, `rapv2all` 111; columns about which a
+    `Person` holds nothing are 0.
     """
     if benchmark not in READERS:
         raise BadInput(f"no rendered labels for {benchmark!r}; known: {', '.join(READERS)}")
@@ -122,4 +123,63 @@ def _market1501(p):
     }
 
 
-READERS = {"pa100k": _pa100k, "peta": _peta, "peta105": _peta, "market1501": _market1501}
+def _rapv1(p):
+    return {
+        "Female": p.female,
+        "AgeLess16": p.age in ("child", "teenager"),
+        "Age17-30": p.age == "young adult",
+        "Age31-45": p.age == "adult",
+        "hs-LongHair": p.long_hair,
+        "hs-Hat": p.hat,
+        "hs-Glasses": p.glasses == "glasses",
+        "hs-Muffler": p.muffler,
+        "ub-Shirt": p.upper == "shirt",
+        "ub-Sweater": p.upper == "sweater",
+        "ub-TShirt": p.upper == "tshirt",
+        "ub-Cotton": p.upper == "coat",
+        "ub-Jacket": p.upper == "jacket",
+        "ub-SuitUp": p.upper == "suit",
+        "ub-ShortSleeve": not p.long_sleeve,
+        "lb-LongTrousers": p.lower == "trousers",
+        "lb-Skirt": p.lower == "skirt",
+        "lb-ShortSkirt": p.lower == "short skirt",
+        "lb-Dress": p.lower == "dress",
+        "lb-Jeans": p.lower == "jeans",
+        "shoes-Leather": p.footwear == "leather shoes",
+        "shoes-Sport": p.footwear == "sneakers",
+        "shoes-Boots": p.footwear == "boots",
+        "shoes-Casual": p.footwear == "shoes",
+        "attach-Backpack": "backpack" in p.bags,
+        "attach-SingleShoulderBag": bool(p.bags & {"shoulder bag", "messenger bag"}),
+        "attach-HandBag": "handbag" in p.bags,
+        "attach-PlasticBag": "plastic bag" in p.bags,
+        "attach-Other": "other" in p.bags,
+        "action-Holding": "held in front" in p.bags,
+    }
+
+
+# RAPv2 writes some names otherwise.
+_RENAMED = {"Female": "Femal", "shoes-Sport": "shoes-Sports", "attach-SingleShoulderBag": "attachment-ShoulderBag"}
+
+
+def _rapv2(p):
+    both = {_RENAMED.get(name, name.replace("attach-", "attachment-")): value for name, value in _rapv1(p).items()}
+    colours = {
+        f"{'up' if (part, colour) == ('ub', 'red') else part}-Color{colour.title()}": worn == colour
+        for part, worn in (("ub", p.upper_colour), ("lb", p.lower_colour))
+        for colour in COLOURS
+    }
+    return both | {
+        "Age46-60": p.age == "middle-aged",
+        "AgeBiger60": p.age == "old",
+        "hs-Sunglasses": p.glasses == "sunglasses",
+        "lb-Shorts": p.lower == "shorts",
+        "shoes-Sandals": p.footwear == "sandals",
+        **colours,
+    }
+
+
+READERS = {
+    **{"pa100k": _pa100k, "peta": _peta, "peta105": _peta, "market1501": _market1501},
+    **{"rapv1": _rapv1, "rapv2": _rapv2, "rapv2all": _rapv2},
+}

@@ -15,7 +15,7 @@ from pedsynth.labels import READERS, labels
 from pedsynth.population import camera_shares, people_by_images, sample_person, sample_view
 
 # benchmark -> smallest number of images per split, if not 1
-LAYOUTS = {"pa100k": {}, "peta": {}, "market1501": {"train": 3}}
+LAYOUTS = {"pa100k": {}, "peta": {}, "market1501": {"train": 3}, "rapv1": {}, "rapv2": {}}
 SPLITS = ("train", "val", "test")
 MARKET_PEOPLE = {"trainval": 751, "test": 750}  # identities of the release
 MARKET_VAL_PEOPLE = 100  # that its loader takes from the training half as val
@@ -48,7 +48,8 @@ class Plan:
     def __init__(self, benchmark, sizes, domain, seed):
         self.benchmark, self.sizes, self.domain, self.seed = benchmark, sizes, domain, seed
         self.people, self.shots, self.decks, self.nobody = [], [], {}, set()
-        {"pa100k": self._pa100k, "peta": self._peta, "market1501": self._market1501}[benchmark]()
+        layouts = {"pa100k": self._pa100k, "peta": self._peta, "market1501": self._market1501}
+        layouts.get(benchmark, self._rap)()
         self._ensure_positives()
 
     def rng(self, *purpose):
@@ -93,6 +94,13 @@ class Plan:
                     row += 1
                     self.shots.append(Shot(f"images/{row:05d}.png", who, None, subset))
                     self.rows.append((row, who + 1, subset + 1, within))
+        self._random_partitions(total)
+        for split, images in self.partitions[0].items():
+            for image in images:
+                self.shots[image - 1].split = split
+
+    def _random_partitions(self, total):
+        """Five, each split -> image numbers from 1."""
         self.partitions = []
         for number in range(5):
             order, start, part = self.rng(4, number).permutation(total) + 1, 0, {}
@@ -100,6 +108,18 @@ class Plan:
                 part[split] = np.sort(order[start : start + self.sizes[split]])
                 start += self.sizes[split]
             self.partitions.append(part)
+
+    def _rap(self):
+        """Images of people in turn, two of each and of every third one more; names as in the release."""
+        total = sum(self.sizes.values())
+        while len(self.shots) < total:
+            who = self._add("train", len(self.people))
+            for _ in range(min(2 + (who % 3 == 2), total - len(self.shots))):
+                number = len(self.shots)
+                place = f"CAM{number % 25 + 1:02d}-2014-02-{number % 28 + 1:02d}"
+                path = f"RAP_dataset/{place}-20140215124716-20140215125330-tarid{who}-frame{number}-line1.png"
+                self.shots.append(Shot(path, who, None, number % 25))
+        self._random_partitions(total)
         for split, images in self.partitions[0].items():
             for image in images:
                 self.shots[image - 1].split = split
@@ -155,8 +175,10 @@ class Plan:
             images = np.bincount([shot.who for shot in self.shots if shot.split == split], minlength=len(self.people))
             free = [who for who, home in enumerate(homes) if home == {split}]
             names, rng, table = schema(self.benchmark).names, self.rng(number, 1_000_000_007), self.table()
+            blank = [i for i, name in enumerate(names) if name not in READERS[self.benchmark](self.people[0])]
             while free:
                 positives = images @ table
+                positives[blank] = _MINIMUM
                 short = [column for column in np.argsort(positives) if positives[column] < _MINIMUM]
                 if not short:
                     break
@@ -180,8 +202,10 @@ class Plan:
     def facts(self):
         """Facts about the tree for `rendered.json`."""
         about: dict[str, Any] = {"identities": len({shot.who for shot in self.shots if shot.split})}
-        if self.benchmark == "peta":
-            known = READERS["peta105"](self.people[0])
-            about["never_1"] = [name for name in schema("peta105").names if name not in known]
-            about["never_1_because"] = "not drawn; the 35 attributes in use are all drawn"
+        columns = {"peta": "peta105", "rapv1": "rapv1", "rapv2": "rapv2all"}.get(self.benchmark)
+        if columns:
+            known = READERS[columns](self.people[0])
+            about["never_1"] = [name for name in schema(columns).names if name not in known]
+            used = len(set(schema(self.benchmark).names) & set(about["never_1"]))
+            about["never_1_because"] = f"not drawn; {used or 'none'} of them among the attributes in use"
         return about

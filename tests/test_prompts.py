@@ -11,7 +11,7 @@ from parlib.files import read_yaml
 from parlib.schema import Attribute, Schema, schema
 
 PROMPTS = Path(parlib.__file__).parent / "encode" / "prompts"
-BENCHMARKS = {"pa100k": 26, "peta": 35, "market1501": 30}
+BENCHMARKS = {"pa100k": 26, "peta": 35, "market1501": 30, "rapv1": 51, "rapv2": 54, "upar": 40}
 
 
 def test_six_languages():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from parlib.errors import BadInput
 from parlib.schema import SCHEMAS, Schema, schema
 
-SIZES = {"pa100k": 26, "peta": 35, "peta105": 105, "market1501": 30, "upar-lite": 25}
-GROUPS = {"head", "upper", "lower", "feet", "carrying", "age", "view", "gender", "colour"}
+SIZES = {"pa100k": 26, "peta": 35, "peta105": 105, "market1501": 30, "upar-lite": 25, "upar": 40}
+SIZES |= {"rapv1": 51, "rapv2": 54, "rapv2zs": 53, "rapv2all": 111}
+GROUPS = {"head", "upper", "lower", "feet", "carrying", "age", "view", "gender", "colour", "body", "role", "action"}
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -51,7 +52,7 @@ def test_peta_35_are_the_first_of_105():
 def test_unknown_names_are_answered():
     with pytest.raises(BadInput, match="did you mean Hat"):
         schema("pa100k").index("hatt")
-    with pytest.raises(BadInput, match="pa100k, peta"):
+    with pytest.raises(BadInput, match=r"pa100k, peta.*rapv1"):
         schema("rap")
     with pytest.raises(BadInput, match="12"):
         schema("market1501").view("13")
@@ -99,17 +100,45 @@ def test_upar_lite_table():
         schema("upar-lite").view("upar-lite")
 
 
+def test_upar_is_read_from_what_a_benchmark_carries():
+    def one(name, *on):
+        source = schema(name)
+        row = np.zeros((1, len(source)), np.int8)
+        row[0, [source.index(a) for a in on]] = 1
+        view = source.view("upar")
+        return dict(zip(view.target.names, view(row)[0].tolist(), strict=True))
+
+    carried = {name: sum(bool(c.terms) for c in schema(name).view("upar").columns) for name in SIZES if name[0] in "pm"}
+    assert carried == {"pa100k": 13, "peta": 12, "peta105": 37, "market1501": 30}
+    assert [len(schema(name).view("upar").columns) for name in ("rapv2", "rapv2zs", "rapv2all")] == [40] * 3
+    assert one("rapv2all", "up-ColorRed")["UpperBody-Color-Red"] == 1 and one("rapv2")["UpperBody-Color-Red"] == -1
+    assert one("rapv2", "Age17-30")["Age-Adult"] == one("market1501", "teenager")["Age-Young"] == 1
+    assert one("rapv2", "lb-Dress")["LowerBody-Length-Short"] == -1
+    glasses = one("pa100k", "Glasses"), one("pa100k")
+    assert [one["Accessory-Glasses-Sun"] for one in glasses] == [-1, 0]
+    labels = np.eye(40, dtype=np.int8)
+    assert (schema("upar").view("upar")(labels) == labels).all()  # UPAR's own annotations
+    with pytest.raises(BadInput, match=r"rapv1 has no view 'upar'; it has none"):
+        schema("rapv1").view("upar")
+
+
+@pytest.mark.real
+def test_upar_has_the_columns_of_the_challenge(real_data):
+    header = (real_data / "lists" / "upar_header_sample.csv").read_text().splitlines()[0]
+    assert schema("upar").names == header.split(",")[1:]
+
+
 @pytest.mark.long
 @settings(deadline=None)  # a busy machine is no finding
 @given(st.data())
 def test_views_never_invent_an_answer(data):
     """A row of unknowns stays unknown, and any row gives values in range, in every view."""
-    name = data.draw(st.sampled_from(["pa100k", "peta", "peta105", "market1501"]))
+    name = data.draw(st.sampled_from(["pa100k", "peta", "peta105", "market1501", "rapv2", "rapv2all"]))
     source = schema(name)
     row = np.array(
         [data.draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=len(source), max_size=len(source)))], np.int8
     )
-    for view in [source.view("upar-lite"), *(source.view(v) for v in source.questions)]:
+    for view in [source.view("upar"), *(source.view(v) for v in source.questions)]:
         assert (view(np.full_like(row, -1)) == -1).all()
         for column, value in zip(view.columns, view(row)[0], strict=True):
             assert -1 <= value <= (len(column.terms) if column.question else 1)

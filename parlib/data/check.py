@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from parlib.data import folder, market1501, pa100k, peta
+from parlib.data import folder, market1501, pa100k, peta, rap
 from parlib.data.formats import TABLES, holds, some
 from parlib.data.images import MAX_SIDE, open_image
 from parlib.data.release import read_release
@@ -22,7 +22,7 @@ class Report:
     """What `check` found."""
 
     root: str
-    kind: str | None = None  # `pa100k`, `peta`, `market1501` or `folder`; None where the tree is none of them
+    kind: str | None = None  # one of `BENCHMARKS`; None where the tree is none of them
     source: str | None = None
     splits: dict[str, dict] = field(default_factory=dict)  # split -> counts and label findings
     problems: list[str] = field(default_factory=list)  # what `load_benchmark` refuses, one line each
@@ -64,12 +64,13 @@ def check(
         **options: of `load_benchmark`.
     """
     root = Path(root)
-    report = Report(str(root), kind or recognise(root))
+    report = Report(str(root), kind)
     try:
+        report.kind = kind or recognise(root)
         if report.kind is None:
             raise BadInput(
-                "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, or a table of labels "
-                f"({', '.join(TABLES)}); found {holds(root)}"
+                "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, RAP_annotation.mat, "
+                f"or a table of labels ({', '.join(TABLES)}); found {holds(root)}"
             )
         release = read_release(report.kind, root, images=images, **options)
     except BadInput as error:
@@ -96,16 +97,19 @@ def recognise(root: Path) -> str | None:
     What lies at `root` itself goes before anyone's own table there, and this before what lies further down.
     """
     if root.suffix == ".mat" and root.is_file():
+        if root.name == rap.ANNOTATIONS:
+            return rap.version_of(root)
         known = {market1501.ANNOTATIONS: "market1501", "PETA.mat": "peta"}
         return known.get(root.name, "pa100k" if "annotation" in root.name else None)
     if root.is_file():
         return "folder" if root.suffix.lower() in TABLES else None
-    readers = {"market1501": market1501, "peta": peta, "pa100k": pa100k}
+    readers = {"market1501": market1501, "peta": peta, "rap": rap, "pa100k": pa100k}
     here = [name for name, reader in readers.items() if reader.find(root, 0)]
-    if here or folder.find(root):
-        return here[0] if here else "folder"
-    below = [name for name, reader in readers.items() if reader.find(root, 2)]
-    return below[0] if len(below) == 1 else None
+    below = [] if here or folder.find(root) else [name for name, reader in readers.items() if reader.find(root, 2)]
+    if len(below) != 1 and not here:
+        return "folder" if folder.find(root) else None
+    (found, *_) = here or below
+    return rap.version_of(rap.find(root, 2)) if found == "rap" else found
 
 
 def _labels(listing, schema):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from parlib.data.formats import TABLES, header, holds, read_table, some
 from parlib.data.labels import to_labels
-from parlib.data.partition import SPLITS, deal, rows_by_split, split_of_file
+from parlib.data.partition import SPLITS, disjoint, rows_by_split, split_of_file
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.files import read_yaml, reading
@@ -173,7 +173,9 @@ def _splits(frame, roles, source, root, listing, notes):
         return {split: range(len(frame))}
     kind = "identity" if listing.identity else "image name"
     notes.append(f"Split 70/10/20 by the hash of {kind}: {source.name} has no split column.")
-    return deal(listing.identity or listing.names)
+    keys = listing.identity or listing.names
+    sizes = {"train": max(1, round(0.7 * len(keys))), "val": max(1, round(0.1 * len(keys))), "test": 0}
+    return disjoint(keys, sizes, seed=0)
 
 
 def _texts(column):

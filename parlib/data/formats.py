@@ -31,6 +31,14 @@ def holds(folder):
     return ", ".join([*([some(names, 8)] if names else []), *pictures]) or "an empty folder"
 
 
+def located(root, find, what):
+    """`root` where it is a file, or the annotation file that a reader's `find` finds below it; BadInput for none."""
+    source = Path(root) if Path(root).is_file() else find(root)
+    if source is None:
+        raise BadInput(f"{root}: no {what}, found {holds(root)}")
+    return source
+
+
 def some(names, most=6):
     """The first of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -50,7 +58,7 @@ def column_order(names, schema, where):
     other = [f"{names[i]} as {name}" for name, i in zip(schema.names, order, strict=True) if names[i] != name]
     notes = [f"Attributes read by another spelling: {', '.join(other)}."] if other else []
     if extra:
-        notes.append(f"Attributes left out, not among the {len(schema)} of {schema.name}: {', '.join(extra)}.")
+        notes.append(f"Attributes left out, not among the {len(schema)} of {schema.name}: {some(extra)}.")
     return order, notes
 
 
@@ -116,6 +124,8 @@ def _delimited(text):
     lines = text.lstrip("\n").split("\n")
     if _LISTED.fullmatch(lines[0].strip()):
         return _listed(lines)
+    if lines[0].strip() and all(line.strip().isdigit() for line in lines if line.strip()):  # numbers of pictures
+        return ["image"], [[line.strip()] for line in lines if line.strip()]
     counted = lines[0].strip().isdigit() and len(lines) > 1  # CelebA: the number of rows, then attributes alone
     line = lines[counted].removeprefix("#").strip(" ")
     separator = max(",;\t", key=line.count)
@@ -163,6 +173,14 @@ def member(container, key, where):
             f"{where}: looked for {key!r}, found {', '.join(have) or 'no fields at all'}; is it another file?"
         )
     return container[key]
+
+
+def labelled(values, names, attributes, where):
+    """A matrix of labels of a MATLAB file as a table; BadInput where it does not fit its names of images."""
+    if np.shape(values) != (len(names), len(attributes)):
+        expected = f"{len(names)} rows, one per image name, and {len(attributes)} columns"
+        raise BadInput(f"{where}: labels are {np.shape(values)}, expected {expected}; fetch it again")
+    return pd.DataFrame(values, columns=attributes)
 
 
 def texts(cells):

@@ -25,19 +25,8 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
 # What the pictures in a folder may be called; those that cannot be read are answered with the reason.
 SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".jpe",
-    ".png",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".avif",
-    ".heic",
-    ".heif",
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
 )
 
 

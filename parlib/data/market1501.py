@@ -79,19 +79,17 @@ def _half(struct, where):
     if not ids or len(set(ids)) != len(ids) or "" in ids:
         raise BadInput(f"{where}: image_index has no, empty or repeated identities; take an intact copy")
     ages = next(group.members for group in schema("market1501").exclusive if group.name == "age")
-    columns, coded = [], {}
-    for name in schema("market1501").names:
-        # `age` is 1..4; every other field is 1 for no and 2 for yes.
-        field, yes, codes = ("age", ages.index(name) + 1, len(ages)) if name in ages else (name, 2, 2)
-        if field not in coded:
-            values = coded[field] = np.ravel(member(struct, field, where))
-            if len(values) != len(ids):
-                count = f"{field} has {len(values)} values for {len(ids)} identities"
-                raise BadInput(f"{where}: {count}; take an intact copy")
-            for person, value in zip(ids, values.tolist(), strict=True):
-                if value not in range(1, codes + 1):
-                    raise BadInput(f"{where}: {field} of identity {person} is {value}, expected 1..{codes}")
-        columns.append(coded[field] == yes)
+    # `age` is 1..4; every other field is 1 for no and 2 for yes.
+    fields = {name: "age" if name in ages else name for name in schema("market1501").names}
+    values = {field: np.ravel(member(struct, field, where)) for field in fields.values()}
+    for field, column in values.items():
+        if len(column) != len(ids):
+            raise BadInput(f"{where}: {field} has {len(column)} values for {len(ids)} identities; take an intact copy")
+        codes = len(ages) if field == "age" else 2
+        for person, value in zip(ids, column.tolist(), strict=True):
+            if value not in range(1, codes + 1):
+                raise BadInput(f"{where}: {field} of identity {person} is {value}, expected 1..{codes}")
+    columns = [values[field] == (ages.index(name) + 1 if name in ages else 2) for name, field in fields.items()]
     return dict(zip(ids, np.stack(columns, axis=1).astype(np.int8), strict=True))
 
 

@@ -1,11 +1,6 @@
 """PA-100K: 26 binary attributes, 80,000 / 10,000 / 10,000 images; the official `annotation.mat` or three CSV files."""
 
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-
-from parlib.data.formats import column_order, folded, header, holds, member, read_mat, read_table, texts
+from parlib.data.formats import column_order, folded, header, labelled, located, member, read_mat, read_table, texts
 from parlib.data.images import folders_below
 from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
@@ -26,11 +21,7 @@ def read(root, images=True):
     order, an attribute more or other capitals read right. Codes other than 1 and 0 stand in a `schema.yaml` in the
     root, such as `codes: {yes: 1, no: -1}`.
     """
-    source = Path(root) if Path(root).is_file() else find(root)
-    if source is None:
-        raise BadInput(
-            f"{root}: no PA-100K: looked for annotation.mat or train.csv with its labels, found {holds(root)}"
-        )
+    source = located(root, find, "PA-100K: looked for annotation.mat or train.csv with its labels")
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder
     coded = _coded(base / "schema.yaml")
@@ -40,7 +31,6 @@ def read(root, images=True):
         order, spellings = column_order(list(table), coded, where)
         splits[split] = Listing(names, to_labels(table.iloc[:, order], coded.names, where, coded, notes))
         notes += spellings
-    # In the order of preference: beside the folder of annotations, or in it.
     folders = (*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base))
     return Release("pa100k", base, source, schema("pa100k"), splits, folders, EXPECTED, list(dict.fromkeys(notes)))
 
@@ -50,7 +40,7 @@ def find(root, depth=1):
     known = {folded(name) for name in schema("pa100k").names}
     for base in folders_below(root, min(depth, 1)):
         for folder in (base, base / "annotation", base / "annotations"):
-            found = sorted(folder.glob("*annotation*.mat"))
+            found = sorted(path for path in folder.glob("*annotation*.mat") if path.name[:3] != "RAP")
             if found:
                 return found[0]
             # Anyone's table may be called train.csv.
@@ -74,12 +64,8 @@ def _of_mat(path):
     attributes = texts(member(mat, "attributes", path))
     for split in SPLITS:
         names = texts(member(mat, f"{split}_images_name", path))
-        values = np.asarray(member(mat, f"{split}_label", path))
         where = f"{path}, {split}_label"
-        if values.shape != (len(names), len(attributes)):
-            expected = f"{len(names)} rows, one per image name, and {len(attributes)} columns"
-            raise BadInput(f"{where}: labels are {values.shape}, expected {expected}; fetch it again")
-        yield split, names, pd.DataFrame(values, columns=attributes), where
+        yield split, names, labelled(member(mat, f"{split}_label", path), names, attributes, where), where
 
 
 def _of_csv(first):

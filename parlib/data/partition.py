@@ -3,8 +3,11 @@
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
-from parlib.data.formats import TABLES, read_table
+import numpy as np
+
+from parlib.data.formats import TABLES, member, read_table
 from parlib.errors import BadInput
 from parlib.files import digest, read_json
 
@@ -13,14 +16,14 @@ SPLITS = {
     **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"},
     **{"test": "test", "testing": "test", "trainval": "trainval"},
 }
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 _LAYOUTS = (
     "expected JSON {split: [image, ...]}, CSV image,split, or a list of images in a file whose name has train, val or "
     "test in it"
 )
 _PICKLE = (
-    "import json, pickle; part = pickle.load(open('{name}', 'rb'))['partition']; json.dump({{split: [int(row) + 1 for "
-    "row in part[split]] for split in ('train', 'val', 'test')}}, open('index.json', 'w'))"
+    "import json, pickle; part = pickle.load(open('{name}', 'rb')); part = part.get('partition', part); "
+    "json.dump({{split: [int(row) + 1 for row in part.get(split, part.get(split + '_idx'))] for split in ('train', "
+    "'val', 'test')}}, open('index.json', 'w'))"
 )
 
 
@@ -46,11 +49,6 @@ def disjoint(keys, sizes, seed):
             current, *later = later
         out[current] += rows[key]
     return {split: sorted(found) for split, found in out.items()}
-
-
-def deal(keys):
-    """Rows of a table without splits -> `disjoint` splits of 70/10/20 %."""
-    return disjoint(keys, {split: max(1, round(share * len(keys))) for split, share in SHARES.items()}, seed=0)
 
 
 def fold(name, keys):
@@ -97,28 +95,70 @@ def rows_by_split(words, source):
     return rows
 
 
-def index_hash(names):
-    """SHA-256 over split -> image names, whatever their order: equal hashes are equal splits."""
-    return digest({split: sorted(images) for split, images in names.items()})
+def choose(partition, whole, official, fields, sizes, source):
+    """A partition of the rows `whole` (a `Listing`) of a benchmark that has several.
+
+    Args:
+        partition: the number of an official one; `identity-disjoint-seedN`, ours, which deals out whole people by hash
+            into the official `sizes`; or the path of a published index (`read_index`).
+        official: the official ones, MATLAB structs of row numbers from 1; `fields`: split -> its field.
+
+    Returns (split -> row numbers, their official sizes, note, name). Without a val, one in six of the rows in train (or
+    else of those not in test) is val, by the hash of their names.
+    """
+    text, total = str(partition), len(whole.names)
+    if text.isdigit():
+        if int(text) >= len(official):
+            raise BadInput(f"{source}: no partition {text}; there are 0..{len(official) - 1}")
+        indices: dict[str, Any] = {}
+        for split, field in fields.items():
+            rows = np.ravel(member(official[int(text)], field, f"{source}, partition {text}")).astype(int)
+            if len(rows) and not 1 <= rows.min() <= rows.max() <= total:
+                raise BadInput(f"{source}: partition {text} {split} names images outside 1..{total}")
+            indices[split] = rows - 1
+        note = f"Official random partition {text}: people of its test images are in trainval."
+    elif Path(text).suffix or Path(text).is_dir():
+        indices, note = read_index(text, whole.names), f"Partition read from {Path(text).name}."
+    elif (ours := re.fullmatch(r"identity-disjoint-seed(\d+)", text)) and whole.identity:
+        parts = {split: round(total * sizes[split] / sizes["all"]) for split in ("train", "val", "test")}
+        indices, note = disjoint(whole.identity, parts, int(ours[1])), f"Partition {text}, made by parlib by hash."
+    else:
+        by_person = ", identity-disjoint-seed0" if whole.identity else ""
+        raise BadInput(f"{source}: no partition {partition!r}; there are 0..4{by_person}, or the path of an index")
+    if "val" not in indices and "test" in indices:
+        rest = set(range(total)).difference(indices["test"])
+        others = sorted(indices.get("train", indices.get("trainval", rest)))
+        dealt = disjoint([whole.names[i] for i in others], {"val": round(len(others) / 6), "train": 0}, 0)
+        indices = {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | {"test": indices["test"]}
+        note += " It has no val: of the images to train on, one in six is val, by hash."
+    if text.isdigit():
+        return indices, sizes, note, text
+    hashed = digest({split: sorted(whole.names[i] for i in rows) for split, rows in indices.items()})
+    return indices, {}, f"{note} Index SHA-256 {hashed}.", Path(text).name
 
 
 def read_index(path, names):
     """A published index (PETA_ZS, RAP_ZS, your own) as rows of a benchmark: split -> row numbers into `names`.
 
     It is JSON `{"train": [...], ...}`, CSV `image,split`, or a list of pictures (with labels or without) that the name
-    of its file calls train, val or test. Images are named by file name, with folders before it or without, or by
-    number, counted from 1 in the order of `names`.
+    of its file calls train, val or test, or a folder of such lists. Images are named by file name, with folders before
+    it or without, or by number, counted from 1 in the order of `names`.
 
     Raises:
         BadInput: a pickle (it can run code), another layout, an image that `names` does not have.
     """
     path = Path(path)
-    if path.is_file() and path.read_bytes()[:1] == b"\x80":
-        raise BadInput(
-            f"{path}: pickle files can run code, so they are not read; if you trust this one, convert it with: python "
-            f'-c "{_PICKLE.format(name=path.name)}"'
-        )
-    pairs = list(_of_json(path) if path.suffix == ".json" else _of_table(path))
+    files = sorted(one for one in path.iterdir() if split_of_file(one, path)) if path.is_dir() else [path]
+    pairs: list[tuple[str, str]] = []
+    for one in files:
+        if one.is_file() and one.read_bytes()[:1] == b"\x80":
+            raise BadInput(
+                f"{one}: pickle files can run code, so they are not read; if you trust this one, convert it with: "
+                f'python -c "{_PICKLE.format(name=one.name)}"'
+            )
+        pairs += _of_json(one) if one.suffix == ".json" else _of_table(one)
+    if not pairs:
+        raise BadInput(f"{path}: {_LAYOUTS}")
     place = {str(row + 1): row for row in range(len(names))} | {name: row for row, name in enumerate(names)}
     rows, lost = [], []
     for _, image in pairs:

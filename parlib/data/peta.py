@@ -7,17 +7,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from parlib.data.formats import column_order, holds, member, read_mat, some, texts
+from parlib.data.formats import column_order, located, member, read_mat, some, texts
 from parlib.data.images import SUFFIXES, files_in, folders_below
 from parlib.data.labels import to_labels
-from parlib.data.partition import disjoint, index_hash, read_index
+from parlib.data.partition import choose
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.files import reading
 from parlib.schema import schema
 
 EXPECTED = {"train": 9_500, "val": 1_900, "test": 7_600, "trainval": 11_400, "all": 19_000}
-SPLITS = ("train", "val", "test")
+_FIELDS = {"train": "train", "val": "val", "test": "test"}  # of a partition in PETA.mat
 # In the order of PETA.mat, where column 3 of `data` numbers them from 1.
 SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
 WITHOUT_PARTITION = "identity-disjoint-seed0"
@@ -34,17 +34,14 @@ def read(root, images=True, partition=None, attributes="35"):
     - `PETA.mat` beside the ten folders: its rows are their files in the order of names, and person numbers must agree.
 
     Args:
-        partition: 0..4, the official random ones of `PETA.mat`; `"identity-disjoint-seedN"`, ours (not PETA_ZS): whole
-            people are dealt out by hash into the official sizes; or the path of a published index (`read_index`). Where
-            it has test alone, one in six of the other images, by the hash of their names, is val. None is 0 where there
-            is a `PETA.mat`, and `"identity-disjoint-seed0"` without.
+        partition: 0..4, the official random ones of `PETA.mat`; `"identity-disjoint-seedN"`, ours (not PETA_ZS); or the
+            path of a published index: see `partition.choose`. None is 0 where there is a `PETA.mat`, and
+            `"identity-disjoint-seed0"` without.
         attributes: `"35"`, those of the literature, or `"105"`.
     """
     if str(attributes) not in ("35", "105"):
         raise BadInput(f"peta has no attribute list {attributes!r}; there are '35' and '105'")
-    source = Path(root) if Path(root).is_file() else find(root)
-    if source is None:
-        raise BadInput(f"{root}: no PETA: looked for PETA.mat, or folders as CUHK with Label.txt, found {holds(root)}")
+    source = located(root, find, "PETA: looked for PETA.mat, or folders as CUHK with Label.txt")
     base = source.parent if source.is_file() else source
     if source == base:
         whole, official, notes = _of_archives(base)
@@ -54,13 +51,12 @@ def read(root, images=True, partition=None, attributes="35"):
     whole.labels = np.ascontiguousarray(whole.labels[:, : len(chosen)])  # the 35 are the first of the 105
     if partition is None:
         partition = WITHOUT_PARTITION if official is None else 0
-    indices, note = _partition(partition, whole, official, source)
+    _must_fit(partition, whole.names, official, source)
+    indices, expected, note, name = choose(partition, whole, official, _FIELDS, EXPECTED, source)
+    if name.startswith("identity-disjoint"):
+        note = f"It is not PETA_ZS, and people can recur inside CUHK, where every image is a person of its own. {note}"
     splits = {split: whole.rows(index) for split, index in indices.items()}
-    expected = EXPECTED if str(partition).isdigit() else {}
-    if not expected:
-        note += f" Index SHA-256 {index_hash({split: part.names for split, part in splits.items()})}."
-    about = (("images", "."), expected, [note, *notes], Path(str(partition)).name)
-    return Release("peta", base, source, chosen, splits, *about)
+    return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes], name)
 
 
 def find(root, depth=1):
@@ -162,49 +158,19 @@ def _label_file(path, known):
     return people
 
 
-def _partition(partition, whole, official, source):
-    """(split -> row numbers, what it is) of a partition."""
-    text, total = str(partition), len(whole.names)
-    if ours := re.fullmatch(r"identity-disjoint-seed(\d+)", text):
-        sizes = {split: round(total * EXPECTED[split] / EXPECTED["all"]) for split in SPLITS}
-        note = f"Partition {text}, made by parlib: it is not PETA_ZS. CUHK numbers every image as a person of its own, "
-        return disjoint(whole.identity, sizes, int(ours[1])), f"{note}so people can still recur inside CUHK."
-    if Path(text).suffix:
-        return _index(Path(text), whole.names)
-    if not text.isdigit():
-        known = f"0..4, {WITHOUT_PARTITION!r}, or the path of an index"
-        raise BadInput(f"peta has no partition {partition!r}; there are {known}")
-    if official is None:
+def _must_fit(partition, names, official, source):
+    """BadInput for an official partition without PETA.mat, or the original's file names in a renumbered tree."""
+    path = Path(str(partition))
+    if str(partition).isdigit() and official is None:
         raise BadInput(
             f"{source}: the official partitions are in PETA.mat, which is missing; put it next to the ten folders, or "
             f"use partition={WITHOUT_PARTITION!r} or a list of test images"
         )
-    if int(text) >= len(official):
-        raise BadInput(f"{source}: no partition {text}; there are 0..{len(official) - 1}")
-    indices = {}
-    for split in SPLITS:
-        images = np.ravel(member(official[int(text)], split, f"{source}, partition {text}")).astype(int)
-        if len(images) and not 1 <= images.min() <= images.max() <= total:
-            raise BadInput(f"{source}: partition {text} {split} names images outside 1..{total}")
-        indices[split] = images - 1
-    return indices, f"Official random partition {text}: people of its test images are in trainval."
-
-
-def _index(path, names):
-    """A published index; if only test is listed, all other images are trainval."""
-    is_repacked = bool(names) and "/" not in names[0]
-    if is_repacked and path.is_file() and re.search(rb"\bCUHK[/\\\\]", path.read_bytes()):
+    if names and "/" not in names[0] and path.is_file() and re.search(rb"\bCUHK[/\\]", path.read_bytes()):
         raise BadInput(
             f"{path} lists file names of the release, but this tree has only renumbered images ({names[0]} ...); put "
             "the ten folders next to PETA.mat and remove images/"
         )
-    indices, note = read_index(path, names), f"Partition read from {path.name}."
-    if set(indices) == {"test"}:
-        others = sorted(set(range(len(names))).difference(indices["test"]))
-        dealt = disjoint([names[i] for i in others], {"val": round(len(others) / 6), "train": 0}, 0)
-        indices = {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | indices
-        note += " It names test images alone: the others are trainval, and val is one in six of them, by hash."
-    return indices, note
 
 
 def leak(release):

@@ -22,7 +22,8 @@ from parlib.data.partition import fold
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
-BENCHMARKS = ("pa100k", "peta", "market1501", "folder")
+BENCHMARKS = ("pa100k", "peta", "market1501", "rapv1", "rapv2", "folder")
+IN_PLAN = BENCHMARKS[:3]  # rendered by default, and audited
 
 
 @dataclass
@@ -66,10 +67,7 @@ class Release:
 
     @property
     def kind(self) -> str:
-        """What the tree is, for records: `rendered`, `own`, `official` (the release's number of rows) or `other`.
-
-        Corrected labels are not official ones.
-        """
+        """What the tree is, for records: `rendered`, `own`, `official` (its number of rows, uncorrected) or `other`."""
         if (self.root / "rendered.json").is_file():
             return "rendered"
         if self.name == "folder":
@@ -181,13 +179,13 @@ def load_benchmark(
     """One split of a benchmark.
 
     Args:
-        name: `pa100k`, `peta`, `market1501` or `folder` (your own images).
+        name: one of `BENCHMARKS`; `folder` is your own images.
         root: the folder the release was unpacked into.
         split: `train`, `val`, `trainval`, `test` or `all`; `folder` alone may leave it out, which means `all`.
         images: False reads the annotation file alone.
         corrections: a table of people's decisions on labels to apply; see `parlib.data.corrections`.
-        **options: of the benchmark's `read`: `partition` and `attributes` for peta, `seed` for market1501,
-            `table` and `schema` for folder; and of each `partition="fold0of5-seed0"`, see `read_release`.
+        **options: of the benchmark's `read`, such as `partition` and `attributes` for peta and RAP, `table` and
+            `schema` for folder; and of each `partition="fold0of5-seed0"`, see `read_release`.
 
     Returns:
         `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
@@ -208,11 +206,10 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
 
     For Market-1501 a row is a person: the images of a person are known from file names alone.
     """
-    if name not in BENCHMARKS[:-1]:
-        raise BadInput(f"unknown benchmark {name!r} for an audit; known: {', '.join(BENCHMARKS[:-1])}")
-    each: list[dict[str, Any]]
-    each = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
-    releases = [read_release(name, root, images=False, **options) for options in each]
+    if name not in IN_PLAN:
+        raise BadInput(f"unknown benchmark {name!r} for an audit; known: {', '.join(IN_PLAN)}")
+    options: list[Any] = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
+    releases = [read_release(name, root, images=False, **one) for one in options]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
     order = [*halves[0][0], *halves[0][1]]
     whole = releases[0].listing("trainval") + releases[0].listing("test")
@@ -220,12 +217,8 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     whole = whole.rows([row_of[image] for image in order])
     place = {image: row for row, image in enumerate(order)}
     partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
-    arrays: dict[str, Any] = {
-        "benchmark": name,
-        "labels": whole.labels,
-        "partitions": partitions,
-        "identities": whole.identity,
-    }
+    arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": partitions}
+    arrays["identities"] = whole.identity
     if name == "market1501":  # here names are identities, in the order of the annotation file
         arrays["image_index"] = dict(zip(("train", "test"), halves[0], strict=True))
     return arrays
@@ -252,10 +245,11 @@ def read_release(
         splits = {split: whole.rows(rows) for split, rows in fold(partition, whole.identity or whole.names).items()}
         note = f"Partition {partition}, made by parlib by hash, {'by person' if whole.identity else 'image by image'}."
         return replace(release, splits=splits, notes=[*release.notes, note], partition=partition)
-    read = import_module(f"parlib.data.{name}").read
-    known = [option for option in inspect.signature(read).parameters if option not in ("root", "images")]
+    fixed = {"version": name} if name.startswith("rap") else {}
+    read = import_module(f"parlib.data.{'rap' if fixed else name}").read
+    known = [one for one in inspect.signature(read).parameters if one not in ("root", "images", *fixed)]
     for option in options:
         if option not in known:
             raise BadInput(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
-    release = read(root, images=images, **options)
+    release = read(root, images=images, **fixed, **options)
     return correct(release, corrections) if corrections else release

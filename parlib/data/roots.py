@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from parlib.data.release import BENCHMARKS
+from parlib.data.release import BENCHMARKS, IN_PLAN
 from parlib.profile import Profile
 
 
@@ -21,7 +21,7 @@ def benchmark_root(profile: Profile) -> Path:
 def benchmark_roots(profile: Profile) -> dict[str, Path]:
     """Benchmark -> root of each that a `Profile` has: all three rendered, the real ones present, or the one sample."""
     if profile.data is None:
-        return {name: benchmark_root(replace(profile, benchmark=name)) for name in BENCHMARKS if name != "folder"}
+        return {name: benchmark_root(replace(profile, benchmark=name)) for name in IN_PLAN}
     if profile.name == "paper":
         return {path.name: path for path in sorted(profile.data.iterdir()) if path.name in BENCHMARKS}
     return {profile.benchmark: benchmark_root(profile)}

@@ -17,7 +17,8 @@ from typing import Any
 
 from torch import nn
 
-from parlib.data import BENCHMARKS, benchmark_root, benchmark_roots, read_release
+from parlib.data import benchmark_root, benchmark_roots, read_release
+from parlib.data.release import IN_PLAN
 from parlib.encode.encoder import Encoder, load_encoder
 from parlib.errors import BadInput
 from parlib.files import Busy, digest, json_text, one_line, only_one
@@ -107,7 +108,7 @@ def plan(
     Raises:
         BadInput: a benchmark that the profile has not, an unknown method, a file that holds no such class.
     """
-    there = _benchmarks(profile)
+    there = list(IN_PLAN if profile.data is None else benchmark_roots(profile))
     unknown = set(benchmarks or ()) - set(there)
     if unknown:
         raise BadInput(f"no benchmark {', '.join(sorted(unknown))} in this profile; it has {', '.join(there)}")
@@ -261,12 +262,6 @@ def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
         name: prepare(other, split, encoder, profile.cache, view=cell.view, store=rows[split])
         for name, split in wanted.items()
     }
-
-
-def _benchmarks(profile):
-    if profile.data is None:
-        return [name for name in BENCHMARKS if name != "folder"]
-    return list(benchmark_roots(profile))
 
 
 def _lock(profile, name):
