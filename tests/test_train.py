@@ -16,7 +16,7 @@ from parlib.cli import main
 from parlib.data import read_release
 from parlib.learn.inputs import prepare, two_sided
 from parlib.learn.methods import new_head
-from parlib.learn.run import evaluate_run, read_run, train_run
+from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions, calibrate, logits_of, with_mirrored
 
 PA100K = schema("pa100k")
@@ -367,15 +367,3 @@ def test_a_run_holds_its_encoders_identity_and_evaluate_refuses_another(setting,
     path.write_text(json.dumps(run))
     with pytest.raises(BadInput, match=r"run .*/run was made with another encoder: different preprocessing"):
         evaluate_run(tmp_path / "run")
-
-
-def test_a_run_from_before_arguments_and_identity_is_read_and_scored(setting, rendered, tmp_path):
-    options = TrainOptions(epochs=1, threads=1)
-    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], options, **SMALL)
-    path = tmp_path / "run" / "run.json"
-    run = json.loads(path.read_text())
-    run["asked"] = run.pop("arguments")
-    del run["setting"]["identity"]
-    path.write_text(json.dumps(run))
-    assert read_run(tmp_path / "run")[0]["arguments"]["benchmark"] == "pa100k"
-    assert evaluate_run(tmp_path / "run")["method"] == "VLM-PAR head"

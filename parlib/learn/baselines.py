@@ -174,8 +174,5 @@ class EfficientProbe(nn.Module):
         return self.classifier(torch.einsum("bmn,bnmd->bmd", weights, values).flatten(1))  # (B, A)
 
 
-PROBES: dict[str, type[nn.Module]] = {
-    "MLP probe": MLPProbe,
-    "MAP probe": MAPProbe,
-    "efficient probe": EfficientProbe,
-}
+PROBES: dict[str, type[nn.Module]]
+PROBES = {"MLP probe": MLPProbe, "MAP probe": MAPProbe, "efficient probe": EfficientProbe}

@@ -138,9 +138,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):
         """The mixin's own passes over weights that do not fit."""
-        weights = load_file(model_file, map_location)
-        weights.setdefault("calibrated", torch.ones_like(model.calibrated))  # older files: all were
-        model.load_state_dict(weights)
+        model.load_state_dict(load_file(model_file, map_location))
         return model.eval()
 
     @classmethod

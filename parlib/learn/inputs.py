@@ -80,9 +80,8 @@ class Rows(FeatureStore):
         self.places = [place[name] for name in names]
         first = self.stores[0]
         self.manifest = {**first.manifest, "items": len(self.places)}
-        self.folder = first.folder.with_name(
-            f"{first.folder.name}-{digest(self.places)[:12]}"
-        )  # a name; no such folder
+        name = f"{first.folder.name}-{digest(self.places)[:12]}"
+        self.folder = first.folder.with_name(name)  # there is no such folder
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
         """As of a store."""

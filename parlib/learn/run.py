@@ -139,12 +139,10 @@ def read_run(folder: str | os.PathLike) -> tuple[dict[str, Any], VLMPARHead]:
     path = Path(folder) / "run.json"
     run = read_json(path, "run")
     with reading(path, "run", _REMEDY):
-        run["arguments"] = run.get("arguments") or run.pop("asked", {})  # its name before format 2
-        setting = run["setting"]
-        setting.setdefault("identity", {part: setting[part] for part in ("weights", "layer") if part in setting})
+        _, identity = run["arguments"], run["setting"]["identity"]
     with reading(folder, "model", _REMEDY), contextlib.redirect_stdout(None):  # the mixin of the head prints a line
         head = VLMPARHead.from_pretrained(str(folder))
-    head.encoder_identity = setting["identity"]
+    head.encoder_identity = identity
     return run, head
 
 
@@ -166,7 +164,8 @@ def evaluate_run(
     arguments, setting = saved["arguments"], saved["setting"]
     with reading(run / "run.json", "run", _REMEDY):
         trained_on, view = setting["trained_on"]["benchmark"], setting["trained_on"].get("view")
-        mirrored, threads = setting["training"].get("mirrored", False), setting["training"]["threads"]
+        training, rates = setting["training"], saved["train_positive_rates"]
+        mirrored, threads = training["mirrored"], training["threads"]
     benchmark = benchmark or trained_on
     if benchmark != trained_on and not (view and root):
         raise BadInput(
@@ -188,7 +187,6 @@ def evaluate_run(
     part = prepare(release, split, encoder, cache or kept, view=view, mirrored=mirrored)
     torch.set_num_threads(threads)
     scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
-    rates = saved.get("train_positive_rates")  # older runs have none
     record = score(head.method, setting, rates, part, scores, head.thresholds.cpu().numpy())
     name = f"{split}-corrected" if release.corrections else split  # beside the record on the labels as released
     write_record(record, run / (f"{name}.json" if benchmark == trained_on else f"{benchmark}-{name}.json"))
@@ -198,16 +196,14 @@ def evaluate_run(
 def score(
     method: str,
     setting: dict[str, Any],
-    rates: Sequence[float | None] | np.ndarray | None,  # (A,) positive rates in train, None or nan where all unknown
+    rates: Sequence[float | None] | np.ndarray,  # (A,) positive rates in train, None or nan where all unknown
     part: Split,
     scores: np.ndarray,
     thresholds: np.ndarray,
 ) -> dict[str, Any]:
     """The record of a method's `scores` (n, A) on a split; what was unknown in all of train is not scored."""
-    about, labels = part.about, part.labels
-    if rates is not None:
-        known = np.array(rates, float)  # None becomes nan
-        about, labels = {**about, "train_positive_rates": known}, np.where(np.isnan(known), -1, labels)
+    known = np.array(rates, float)  # None becomes nan
+    about, labels = {**part.about, "train_positive_rates": known}, np.where(np.isnan(known), -1, part.labels)
     return make_record(method, setting, about, labels, scores, thresholds, part.schema.names, part.identity)
 
 

@@ -246,9 +246,7 @@ def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -
     for record in records:
         trained = record["setting"].get("trained_on") or {}
         if trained.get("view") and record["data"]["split"] == "test":
-            seed = record["setting"].get(
-                "seed", record["data"].get("labels_sha256")
-            )  # else by images
+            seed = record["setting"].get("seed", record["data"].get("labels_sha256"))  # else by images
             pair = (trained["benchmark"], record["data"]["benchmark"], seed)
             if pair in found:
                 several = f"two records are trained on {pair[0]} and tested on {pair[1]} with seed {pair[2]}"
