@@ -124,7 +124,7 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 156, "learn/plan": 292, "learn/costs": 258, "learn/methods": 227}
+    plan = {"cli_paper": 156, "learn/plan": 287, "learn/costs": 258, "learn/methods": 227}
     claims = {"measure/claims": 226, "show/report": 170, "learn/unseen": 88}
     speed = {"encode/precision": 146, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
@@ -139,7 +139,7 @@ def test_the_package_is_thin():
         "show/explorers/panel": 159,
         "show/explorers/threshold": 145,
     }  # 673 before
-    field = {"data/rap": 85}
+    field = {"data/rap": 84}
     named = plan | claims | speed | explore | wrong | clips | groups | teach | linked | field
     later = {f"parlib/{name}.py": bound for name, bound in named.items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
