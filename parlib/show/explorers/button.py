@@ -47,15 +47,13 @@ def chips(
     Values and ticks are in [0, 1]. Attributes that exclude each other stand together, as do those of a group.
     """
     sets = {name: f"{group.name}, one of" for group in schema.exclusive for name in group.members}
-    heads = [sets.get(attribute.name, attribute.group) for attribute in schema.attributes]
-    parts = []
-    for a, name in enumerate(schema.names):
-        if not a or heads[a] != heads[a - 1]:
-            parts.append(f"</section><section><small>{text(heads[a])}</small>")
+    sections: dict[str, list[str]] = {}
+    for a, attribute in enumerate(schema.attributes):
         style = f"--value: {100 * values[a]:.1f}%; --tick: {100 * ticks[a]:.1f}%; --colour: {colours[a]}"
         left, right = map(text, words[a])
-        parts.append(
-            f'<button data-open="{kind}\t{text(name)}" style="{style}" aria-pressed="{str(bool(pressed[a])).lower()}">'
-            f"<span>{left}</span><span>{right}</span></button>"
+        sections.setdefault(sets.get(attribute.name, attribute.group), []).append(
+            f'<button data-open="{kind}\t{text(attribute.name)}" style="{style}" '
+            f'aria-pressed="{str(bool(pressed[a])).lower()}"><span>{left}</span><span>{right}</span></button>'
         )
-    return f"<div class='chips'>{''.join(parts).removeprefix('</section>')}</section></div>"
+    parts = (f"<section><small>{text(head)}</small>{''.join(chips)}</section>" for head, chips in sections.items())
+    return f"<div class='chips'>{''.join(parts)}</div>"

@@ -45,7 +45,7 @@ class DatasetExplorer(Explorer):
         self.page = control(widgets.BoundedIntText, "Page", min=1, max=1)
         self.counts, self.together, self.pictures = (widgets.HTML() for _ in range(3))
         self.counts.layout = {"flex": "0 1 410px", "min_width": "300px"}
-        self.pictures.layout = {"flex": "1 1 400px", "min_width": "0"}
+        self.pictures.layout = {"flex": "1 1 280px", "min_width": "0"}
         filters = row(self.split, self.identity, self.page, *steps(self.page))
         super().__init__(filters, row(self.counts, self.pictures), self.together)
         self.links["filter"] = self._press

@@ -112,6 +112,8 @@ class TeachExplorer(Explorer):
             where = "test" if self.held_out.any() else "the images not marked"
             learned += f" Average precision on {where}, by its labels of {self.compare.value}: {100 * found:.1f} %."
         source = "least certain first" if min(yes, no) >= LEAST else "the answer that is missing first"
+        if lesson.attribute is None:
+            source = "in random order"
         if len(self._selected()):
             source = "those selected on the map first"
         figures = []
