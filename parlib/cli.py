@@ -27,14 +27,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Benchmark = Annotated[str, Option(help="pa100k, peta, peta105, market1501, or folder: images of your own")]
+Benchmark = Annotated[str, Option(help="pa100k, peta, market1501, rapv1, rapv2, upar, or folder: your own images")]
 Root = Annotated[Path, Option(help="folder of the benchmark's tree")]
 Encoder = Annotated[str, Option(help="nano, a local folder or a hub id")]
 Revision = Annotated[str | None, Option(help="commit of a hub encoder")]
 Cache = Annotated[Path | None, Option(help="folder for features (default: $PARLIB_CACHE or ~/.cache/parlib)")]
 View = Annotated[str | None, Option(help="shared attributes, such as upar-lite, to compare benchmarks")]
 Table = Annotated[str | None, Option(metavar="FILE", help="labels of --benchmark folder (default: its only table)")]
-Partition = Annotated[str | None, Option(help="fold0of5-seed0; of PETA 0..4, identity-disjoint-seed0 or an index file")]
+Partition = Annotated[str | None, Option(help="fold0of5-seed0; PETA, RAP: 0..4 or an index file; UPAR: leave-PETA-out")]
 Corrections = Annotated[str | None, Option(metavar="CSV", help="people's decisions on labels, applied and recorded")]
 SchemaFile = Annotated[str | None, Option("--schema", metavar="YAML", help="of --benchmark folder")]
 OfProfile = Option(help="default: the profile's")
@@ -73,7 +73,7 @@ def _cache(cache):
 
 @app.command()
 def synth(
-    benchmark: Annotated[str, Argument(help="pa100k, peta or market1501")],
+    benchmark: Annotated[str, Argument(help="pa100k, peta, market1501, rapv1 or rapv2")],
     out: Annotated[Path, Argument(help="new folder")],
     train: Annotated[int, Option(help="images of train")] = 3000,
     val: Annotated[int, Option(help="images of val")] = 600,

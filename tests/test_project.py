@@ -139,12 +139,12 @@ def test_the_package_is_thin():
         "show/explorers/panel": 159,
         "show/explorers/threshold": 145,
     }  # 673 before
-    field = {"data/rap": 84}
+    field = {"data/rap": 84, "data/upar": 53}
     named = plan | claims | speed | explore | wrong | clips | groups | teach | linked | field
     later = {f"parlib/{name}.py": bound for name, bound in named.items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
     assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 673
-    assert sum(count > 1 for count in lines.values()) <= 88
+    assert sum(count > 1 for count in lines.values()) <= 89
 
 
 def test_the_readme_fits_on_a_few_screens():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from parlib.data import folder, market1501, pa100k, peta, rap
+from parlib.data import folder, market1501, pa100k, peta, rap, upar
 from parlib.data.formats import TABLES, holds, some
 from parlib.data.images import MAX_SIDE, open_image
 from parlib.data.release import read_release
@@ -103,7 +103,7 @@ def recognise(root: Path) -> str | None:
         return known.get(root.name, "pa100k" if "annotation" in root.name else None)
     if root.is_file():
         return "folder" if root.suffix.lower() in TABLES else None
-    readers = {"market1501": market1501, "peta": peta, "rap": rap, "pa100k": pa100k}
+    readers = {"market1501": market1501, "peta": peta, "rap": rap, "pa100k": pa100k, "upar": upar}
     here = [name for name, reader in readers.items() if reader.find(root, 0)]
     below = [] if here or folder.find(root) else [name for name, reader in readers.items() if reader.find(root, 2)]
     if len(below) != 1 and not here:

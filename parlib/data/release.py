@@ -22,7 +22,7 @@ from parlib.data.partition import fold
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
-BENCHMARKS = ("pa100k", "peta", "market1501", "rapv1", "rapv2", "folder")
+BENCHMARKS = ("pa100k", "peta", "market1501", "rapv1", "rapv2", "upar", "folder")
 IN_PLAN = BENCHMARKS[:3]  # rendered by default, and audited
 
 
@@ -72,7 +72,7 @@ class Release:
             return "rendered"
         if self.name == "folder":
             return "own"
-        return "other" if self.corrections or self.size_note(list(self.splits)) else "official"
+        return "other" if self.corrections or self.name == "upar" or self.size_note(list(self.splits)) else "official"
 
     def listing(self, split: str) -> Listing:
         """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
