@@ -464,7 +464,7 @@ def test_notebook_1_runs_in_jupyterlab(new_page, lab):
 def test_notebook_6_runs_in_jupyterlab_and_answers(new_page, lab, tmp_path):
     page = run_all(new_page(), lab, "06_explore", "6 · Explore")
     page.get_by_text("eight explorers answer: True").wait_for(timeout=NOTEBOOK)
-    one, data, prompts, threshold, errors, places, wrong, teach = page.locator(".par").all()
+    data, places, errors, one, prompts, threshold, wrong, teach = page.locator(".par").all()
     appears(one, "Backpack: attention", press, one, "Backpack")
     appears(one, "Zero-shot score", enter, one, "Any phrase", "a man in a red coat")
     Image.new("RGB", (60, 160), "red").save(tmp_path / "mine.png")
