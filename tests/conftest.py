@@ -57,3 +57,28 @@ def rendered_peta(tmp_path_factory):
 def rendered_market(tmp_path_factory):
     """A small rendered Market-1501: 40 / 24 / 24 images that are read, and two each of junk and distractors."""
     return _rendered(tmp_path_factory, "market1501")
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    """The shipped encoder."""
+    from parlib.encode.encoder import load_encoder
+
+    return load_encoder("nano")
+
+
+@pytest.fixture(scope="session")
+def parts(rendered):
+    """Val and test of the rendered PA-100K, with images."""
+    from parlib.data import load_benchmark
+
+    return {split: load_benchmark("pa100k", rendered, split) for split in ("val", "test")}
+
+
+@pytest.fixture(scope="session")
+def stores(parts, encoder, tmp_path_factory):
+    """Features of `parts`."""
+    from parlib.encode.extract import extract
+
+    place = tmp_path_factory.mktemp("features")
+    return {split: extract(part, encoder, place, split, progress=False) for split, part in parts.items()}

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from parlib.data import labels_of, load_benchmark
-from parlib.encode.encoder import load_encoder
 from parlib.encode.extract import extract
 from parlib.errors import BadInput
 from parlib.schema import Schema, schema
@@ -18,22 +17,6 @@ from parlib.show.explorers import MapExplorer
 from parlib.show.explorers.map import layout_of
 
 PA100K = schema("pa100k")
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return load_encoder("nano")
-
-
-@pytest.fixture(scope="module")
-def parts(rendered):
-    return {split: load_benchmark("pa100k", rendered, split) for split in ("val", "test")}
-
-
-@pytest.fixture(scope="module")
-def stores(parts, encoder, tmp_path_factory):
-    place = tmp_path_factory.mktemp("features")
-    return {split: extract(part, encoder, place, split, progress=False) for split, part in parts.items()}
 
 
 @pytest.fixture

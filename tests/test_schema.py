@@ -1,5 +1,6 @@
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -79,16 +80,18 @@ def test_market_views():
         twelve(labels[:, :5])
 
 
+def carried_by(view, name, *on):
+    """What a view makes of one row of a benchmark that has only the named attributes."""
+    source = schema(name)
+    row = np.zeros((1, len(source)), np.int8)
+    row[0, [source.index(a) for a in on]] = 1
+    made = source.view(view)
+    return dict(zip(made.target.names, made(row)[0].tolist(), strict=True))
+
+
 def test_upar_lite_table():
     """Each mapping checked on one row that has only the named attribute."""
-
-    def one(name, *on):
-        source = schema(name)
-        row = np.zeros((1, len(source)), np.int8)
-        row[0, [source.index(a) for a in on]] = 1
-        view = source.view("upar-lite")
-        return dict(zip(view.target.names, view(row)[0].tolist(), strict=True))
-
+    one = partial(carried_by, "upar-lite")
     assert one("pa100k", "Female")["female"] == one("market1501", "gender")["female"] == 1
     assert one("peta", "personalMale")["female"] == 0 and one("peta")["female"] == 1
     assert one("pa100k")["hair_long"] == -1 and one("peta")["upper_red"] == -1  # not labelled there
@@ -101,13 +104,7 @@ def test_upar_lite_table():
 
 
 def test_upar_is_read_from_what_a_benchmark_carries():
-    def one(name, *on):
-        source = schema(name)
-        row = np.zeros((1, len(source)), np.int8)
-        row[0, [source.index(a) for a in on]] = 1
-        view = source.view("upar")
-        return dict(zip(view.target.names, view(row)[0].tolist(), strict=True))
-
+    one = partial(carried_by, "upar")
     carried = {name: sum(bool(c.terms) for c in schema(name).view("upar").columns) for name in SIZES if name[0] in "pm"}
     assert carried == {"pa100k": 13, "peta": 12, "peta105": 37, "market1501": 30}
     assert [len(schema(name).view("upar").columns) for name in ("rapv2", "rapv2zs", "rapv2all")] == [40] * 3

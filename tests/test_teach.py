@@ -7,31 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from parlib.data import labels_of, load_benchmark
-from parlib.encode.encoder import load_encoder
-from parlib.encode.extract import extract
+from parlib.data import labels_of
 from parlib.schema import schema
 from parlib.show.explorers import AttributeExplorer, DatasetExplorer, ErrorExplorer, MapExplorer, TeachExplorer, link
 from parlib.use.model import load
 from parlib.use.teach import Lesson
 
 PA100K = schema("pa100k")
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return load_encoder("nano")
-
-
-@pytest.fixture(scope="module")
-def parts(rendered):
-    return {split: load_benchmark("pa100k", rendered, split) for split in ("val", "test")}
-
-
-@pytest.fixture(scope="module")
-def stores(parts, encoder, tmp_path_factory):
-    place = tmp_path_factory.mktemp("features")
-    return {split: extract(part, encoder, place, split, progress=False) for split, part in parts.items()}
 
 
 @pytest.fixture

@@ -116,7 +116,8 @@ def choose(partition, whole, official, fields, sizes, source):
             if len(rows) and not 1 <= rows.min() <= rows.max() <= total:
                 raise BadInput(f"{source}: partition {text} {split} names images outside 1..{total}")
             indices[split] = rows - 1
-        note = f"Official random partition {text}: people of its test images are in trainval."
+        who = "people of its test images are in trainval" if whole.identity else "people in test may be in trainval too"
+        note = f"Official random partition {text}: {who}."
     elif Path(text).suffix or Path(text).is_dir():
         indices, note = read_index(text, whole.names), f"Partition read from {Path(text).name}."
     elif (ours := re.fullmatch(r"identity-disjoint-seed(\d+)", text)) and whole.identity:
