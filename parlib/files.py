@@ -34,6 +34,7 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # a full disk may be noticed only here
         partial.replace(path)
+        sweep(path.parent, path.name)
     except OSError as error:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
@@ -45,9 +46,9 @@ def partial_of(path: str | os.PathLike) -> Path:
     return Path(path).with_name(f".{Path(path).name}.{platform.node()}.{os.getpid()}")
 
 
-def sweep(folder: str | os.PathLike) -> None:
-    """Remove the half-written files and folders that killed processes of this machine left in `folder`."""
-    for left in Path(folder).glob(f".*.{glob.escape(platform.node())}.*"):
+def sweep(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Remove what killed processes of this machine left half-written in `folder`: all of it, or that of file `name`."""
+    for left in Path(folder).glob(f".{glob.escape(name) if name else '*'}.{glob.escape(platform.node())}.*"):
         pid = left.suffix[1:]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             if left.is_dir() and not left.is_symlink():

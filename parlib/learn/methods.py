@@ -17,14 +17,14 @@ from parlib.encode.encoder import Encoder
 from parlib.encode.prompts import load_prompts
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
-from parlib.files import digest, one_line, read_yaml
+from parlib.files import ASSETS, digest, one_line, read_yaml
 from parlib.learn.baselines import PROBES, constant, knn, linear_probe, zero_shot
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Split, encoder_setting
 from parlib.learn.train import TrainOptions, calibrate, fit, predict
 from parlib.schema import Schema
 
-_REGISTRY = Path(__file__).parents[1] / "assets" / "methods.yaml"
+_REGISTRY = ASSETS / "methods.yaml"
 Callback = Callable[[int, int, int, Any], object]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from parlib.files import markdown_cell
+from parlib.files import ASSETS, markdown_cell
 from parlib.measure.records import has_scores
 from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
 from parlib.measure.tables import render
@@ -15,7 +15,6 @@ from parlib.measure.tables import render
 if TYPE_CHECKING:
     from parlib.use.model import Model
 
-_TEMPLATE = Path(__file__).parents[1] / "assets" / "card.md"
 _LICENCES = {
     "rendered": "rendered here; no third party's picture took part",
     "official": "the benchmark's, for research under its authors' terms; no picture of it is in this folder",
@@ -38,7 +37,7 @@ def card(model: "Model") -> ModelCard:
             tags=["pedestrian-attribute-recognition", "siglip"],
             base_model=encoder if at_hub else None,
         ),
-        template_path=str(_TEMPLATE),
+        template_path=str(ASSETS / "card.md"),
         cell=markdown_cell,
         subgroup_note=SUBGROUP_NOTE,
         model=model,

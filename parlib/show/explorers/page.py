@@ -14,7 +14,7 @@ from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
 from parlib.data.release import BENCHMARKS, Release
 from parlib.errors import BadInput
-from parlib.files import json_text
+from parlib.files import ASSETS, json_text
 from parlib.learn.inputs import Split, prepare
 from parlib.learn.plan import encoder_of, trained_head
 from parlib.learn.train import predict
@@ -32,7 +32,7 @@ from parlib.show.explorers.threshold import ThresholdExplorer
 from parlib.use.crops import find_images
 from parlib.use.model import Model, load
 
-_PAGE = Path(__file__).parents[2] / "assets" / "explore.py"
+_PAGE = ASSETS / "explore.py"
 
 
 def tabs(profile: Profile) -> widgets.Tab:
