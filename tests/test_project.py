@@ -129,7 +129,7 @@ def test_the_package_is_thin():
     speed = {"encode/precision": 146, "encode/identity": 36, "memory": 37}
     explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
-    clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 107}
+    clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 108}
     groups = {"measure/subgroups": 115, "use/exchange": 107}
     teach = {"show/explorers/teach": 136, "show/explorers/link": 70, "show/explorers/button": 59, "use/teach": 64}
     linked = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from parlib.errors import BadInput
-from parlib.files import partial_of, write_atomic
+from parlib.files import partial_of, sweep, write_atomic
 from parlib.show.annotate import HEIGHT, annotated, free_path
 from parlib.show.figures.style import COLOURS
 from parlib.use.clips import Frame
@@ -72,6 +72,7 @@ def _write_clip(clip, crops, everybody, path):
     partial = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         with av.open(partial, "w", format="mp4") as container:
             rate = Fraction(clip.rate).limit_denominator(60000)
             stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)

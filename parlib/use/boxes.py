@@ -153,7 +153,7 @@ def _folded(name):
 
 def _table(path, tracked):
     """Boxes of a table: columns of `Box`, and score (NaN where there is none), category ("" for none), crowd."""
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with reading(path, "boxes"), open(path, encoding="utf-8", errors="replace") as file:
         line = file.readline(1000).strip()
     if _BARE.fullmatch(line) and tracked and "," in line:
         with reading(path, "MOT text", "write lines of frame,id,left,top,width,height,score"):

@@ -1,6 +1,7 @@
 """Small versions of the long commands, as functions for a fork server; a fault can happen at any moment."""
 
 import ctypes
+import functools
 import hashlib
 import json
 import random
@@ -17,9 +18,12 @@ from parlib.encode.extract import extract
 from parlib.errors import BadInput
 from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
+from parlib.show.clip import annotate_people
 from parlib.use import predict as predicting
+from parlib.use.clips import Clip
 from parlib.use.crops import gather
 from parlib.use.model import load
+from parlib.use.people import gather_people
 from parlib.use.predict import Job, write_predictions
 from pedsynth import synthesize
 
@@ -52,8 +56,24 @@ def prediction(root, place):
         write_predictions(Job(load(), crops, workers=0, progress=False), Path(place) / "out.csv")
 
 
-JOBS = {"render": render, "extract": extraction, "train": training, "predict": prediction}
-SHOWN = {"render": "parlib synth", "extract": "parlib extract", "train": "parlib train", "predict": "parlib predict"}
+def clip(root, place):
+    """One row per person of the clip beside the tree, crops in parts of 16, in `place/out.csv`; and the clip drawn."""
+    predicting.PART = 16
+    if not (Path(place) / "out.csv").exists():
+        crops = gather_people(Path(root).parent / "walk.mp4", Path(root).parent / "walk.csv")
+        job = Job(load(), crops, ["Hat", "Female"], workers=0, progress=False)
+        watch = functools.partial(annotate_people, crops=crops, folder=Path(place) / "seen")
+        write_predictions(job, Path(place) / "out.csv", watch=watch)
+
+
+JOBS = {"render": render, "extract": extraction, "train": training, "predict": prediction, "clip": clip}
+SHOWN = {
+    "render": "parlib synth",
+    "extract": "parlib extract",
+    "train": "parlib train",
+    "predict": "parlib predict",
+    "clip": "parlib predict of a clip",
+}
 
 
 def run(name, root, place, message, how=None):
@@ -75,9 +95,12 @@ def run(name, root, place, message, how=None):
 
 
 def bytes_of(place):
-    """Every file below, hidden ones too: path -> SHA-256."""
+    """Every file below, hidden ones too: path -> SHA-256; of a clip, its frames (x264's bytes differ between runs)."""
     files = sorted(path for path in Path(place).rglob("*") if path.is_file())
-    return {str(f.relative_to(place)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    return {
+        str(f.relative_to(place)): Clip(f).count if f.suffix == ".mp4" else hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in files
+    }
 
 
 def _on_a_small_disk(name, root, place, message):

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from jobs import JOBS, SHOWN, bytes_of
 from PIL import Image
+from test_video import write
 
 from parlib.encode.store import FeatureStore, check_store
 from parlib.errors import BadInput
@@ -62,9 +63,20 @@ def start():
 
 @pytest.fixture(scope="module")
 def tree(rendered, tmp_path_factory):
-    """A copy of the rendered tree that faults may change and restore."""
+    """A copy of the rendered tree that faults may change and restore; beside it a clip of two people and their tracks."""
     root = tmp_path_factory.mktemp("tree") / "pa100k"
-    return shutil.copytree(rendered, root)
+    shutil.copytree(rendered, root)
+    people = [Image.open(path).resize((60, 120)) for path in sorted(root.glob("data/*.jpg"))[:2]]
+    frames, rows = [], ["frame,id,x,y,width,height"]
+    for n in range(24):
+        frames.append(Image.new("RGB", (320, 160), "grey"))
+        for i, person in enumerate(people):
+            left = 4 * n + 120 * i
+            frames[-1].paste(person, (left, 20))
+            rows.append(f"{n},{i + 1},{left},20,60,120")
+    write(root.parent / "walk.mp4", frames)
+    (root.parent / "walk.csv").write_text("\n".join(rows) + "\n")
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +202,11 @@ FAULTS = [
     ("predict", half, "stopped", ".out.csv.*.parts/part-000000.json", r"part-000000\.json cannot be read .*remove it"),
     ("predict", unreadable, "stopped", ".out.csv.*.parts/part-000000.json", r"part-000000\.json .*Permission denied"),
     ("predict", closed, "started", ".", r"cannot be written: Permission denied"),
+    ("clip", half, "stopped", ".out.csv.*.parts/part-000000.json", r"part-000000\.json cannot be read .*remove it"),
+    ("clip", unreadable, "tree", "../walk.mp4", r"walk.mp4.*Permission denied"),
+    ("clip", unreadable, "tree", "../walk.csv", r"walk.csv.*Permission denied"),
+    ("clip", half, "tree", "../walk.mp4", r"walk.mp4 is no clip that can be read"),
+    ("clip", closed, "started", ".", r"cannot be written: Permission denied"),
     ("render", closed, "started", ".", r"cannot be written: Permission denied"),
 ]
 
