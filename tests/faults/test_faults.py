@@ -63,7 +63,7 @@ def start():
 
 @pytest.fixture(scope="module")
 def tree(rendered, tmp_path_factory):
-    """A copy of the rendered tree that faults may change and restore; beside it a clip of two people and their tracks."""
+    """A copy of the rendered tree that faults may change and restore; beside it a clip of two people, and tracks."""
     root = tmp_path_factory.mktemp("tree") / "pa100k"
     shutil.copytree(rendered, root)
     people = [Image.open(path).resize((60, 120)) for path in sorted(root.glob("data/*.jpg"))[:2]]
