@@ -105,7 +105,7 @@ def test_a_control_that_needs_patches_says_so_of_a_store_without(parts, rendered
     train, val = (prepare(release, s, encoder, tmp_path, layout="pooled", progress=False) for s in ("train", "val"))
     with pytest.raises(BadInput, match=r"the mean of the patches needs patch tokens.*extract them again with"):
         linear_probe(train, [val.store], patches=True)
-    for name in ("MAP probe", "efficient probe"):
+    for name in ("attentive probe", "efficient probe"):
         probe = PROBES[name](load_prompts("pa100k"), encoder.width)
         with pytest.raises(BadInput, match="Probe needs patch tokens"):
             fit(probe, train, val)

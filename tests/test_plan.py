@@ -68,7 +68,7 @@ def test_the_paper_stands_in_every_profile(small):
     cells = plan(small)
     rows = {(one.benchmark, one.partition, one.method.key) for one in cells if not one.view}
     for benchmark, partition in (("pa100k", None), ("peta", None), ("peta", planning.DISJOINT), ("market1501", None)):
-        for key in ("constant", "zero-shot", "linear", "map", "paper", "compact", "recommended"):
+        for key in ("constant", "zero-shot", "linear", "attentive", "paper", "compact", "recommended"):
             assert (benchmark, partition, key) in rows
     crossed = [one for one in cells if one.view]
     assert {one.method.key for one in crossed} == set(planning.CROSSED)

@@ -213,11 +213,11 @@ def must_be_close(found, mA=0.1, tuned_mA=0.5):
 
 def test_scores_and_decisions_in_bf16_are_those_of_fp32(tmp_path):
     root = synthesize("pa100k", tmp_path / "tree", train=300, val=150, test=400, progress=False)
-    must_be_close(closeness(read_release("pa100k", root), tmp_path, "test", find_methods(["linear", "map"])))
+    must_be_close(closeness(read_release("pa100k", root), tmp_path, "test", find_methods(["linear", "attentive"])))
 
 
 @pytest.mark.long
 @pytest.mark.real
 def test_scores_and_decisions_in_bf16_are_those_of_fp32_on_real_images(real_data, tmp_path):
     release = read_release("pa100k", real_data / "pa100k-sample")
-    must_be_close(closeness(release, tmp_path, "train", find_methods(["linear", "map", "recommended"])))
+    must_be_close(closeness(release, tmp_path, "train", find_methods(["linear", "attentive", "recommended"])))

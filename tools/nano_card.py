@@ -69,7 +69,7 @@ val's label rates. The choice was made on these; test had no part in it.
 _READ_OUTS = {
     "linear_probe": "linear probe on pooled features",
     "linear_probe_patches": "linear probe on the mean of the patches",
-    "map_probe": "MAP probe on the patches",
+    "map_probe": "attentive probe on the patches",
 }
 
 

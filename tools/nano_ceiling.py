@@ -2,7 +2,7 @@
 
     python tools/nano_ceiling.py     # adds the scores to the encoder's measured.json and writes its card again
 
-The image tower from the same start and a MAP probe on its patches are trained together on the labels that the three
+The image tower from the same start and an attentive probe on its patches are trained together on the labels that the three
 benchmarks give the people of pretraining, with the same optimisers, steps and augmentation. Nothing of it is shipped.
 """
 
@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from parlib.files import json_text, read_json, write_atomic
-from parlib.learn.baselines import MAPProbe
+from parlib.learn.baselines import AttentiveProbe
 from parlib.schema import schema
 from pedsynth.nano import architecture
 from pedsynth.nano.renders import PRETRAIN_SEED, pretraining_labels, rendered
@@ -27,14 +27,14 @@ from pedsynth.nano.training import augment, optimizers, to_pixels, update
 
 
 class Network(torch.nn.Module):
-    """nano's image tower and one MAP probe for all attributes of all benchmarks."""
+    """nano's image tower and one attentive probe for all attributes of all benchmarks."""
 
     def __init__(self, renders, names, seed):
         super().__init__()
         model = architecture.make_model(1, seed)
         model.set_attn_implementation("eager")
         architecture.start_from_patches(model, to_pixels(renders.images[:: max(1, len(renders) // 1000)]))
-        self.tower, self.probe = model.vision_model, MAPProbe(names, architecture.WIDTH)
+        self.tower, self.probe = model.vision_model, AttentiveProbe(names, architecture.WIDTH)
 
     def forward(self, pixels):
         """(B, 3, 96, 96) -> logits (B, A)."""

@@ -4,7 +4,7 @@ import torch
 
 from parlib.encode.prompts import load_prompts
 from parlib.encode.store import InMemory
-from parlib.learn.baselines import MAPProbe, linear_probe
+from parlib.learn.baselines import AttentiveProbe, linear_probe
 from parlib.learn.train import TrainOptions, fit, predict
 from parlib.measure.metrics import evaluate, tune_thresholds
 from parlib.schema import schema
@@ -39,7 +39,7 @@ def measure(model, tokenizer, trees):
 
     Returns:
         dict for JSON: by benchmark the mA and mAP of zero-shot in each language, of the linear probe on the pooled
-        feature and on the mean of the patches, and of the MAP probe; the first two for each attribute too. All at
+        feature and on the mean of the patches, and of the attentive probe; the first two for each attribute too. All at
         thresholds tuned on val, in percent.
     """
     model.eval()
@@ -59,7 +59,7 @@ def _measure(model, tokenizer, benchmark, splits):
         if language == "en":
             out["per_attribute"]["zero_shot"] = _table(result, names)
     torch.manual_seed(0)
-    probe = MAPProbe(names, architecture.WIDTH)
+    probe = AttentiveProbe(names, architecture.WIDTH)
     fit(probe, (seen["train"], labels["train"]), (seen["val"], labels["val"]), _PROBE)
     each = {
         "linear_probe": _linear(seen, labels["train"]),

@@ -17,7 +17,7 @@ COLUMNS = {
     "real crops": ("sample", "pa100k"),
 }
 METHODS = (
-    *("constant predictor", "zero-shot", "k-NN", "linear probe", "linear probe (patches)", "MLP probe", "MAP probe"),
+    *("constant predictor", "zero-shot", "k-NN", "linear probe", "linear probe (patches)", "MLP probe", "attentive probe"),
     *("efficient probe", "VLM-PAR head (paper)", "VLM-PAR head (compact)", "prompt-query head (recommended)"),
 )
 BEFORE = """\

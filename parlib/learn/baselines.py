@@ -126,7 +126,7 @@ class MLPProbe(nn.Module):
         return self.layers(pooled)
 
 
-class MAPProbe(nn.Module):
+class AttentiveProbe(nn.Module):
     """Attention pooling with one learned query per attribute and no text: shows what prompts as queries add."""
 
     reads_patches = True
@@ -175,4 +175,4 @@ class EfficientProbe(nn.Module):
 
 
 PROBES: dict[str, type[nn.Module]]
-PROBES = {"MLP probe": MLPProbe, "MAP probe": MAPProbe, "efficient probe": EfficientProbe}
+PROBES = {"MLP probe": MLPProbe, "attentive probe": AttentiveProbe, "efficient probe": EfficientProbe}

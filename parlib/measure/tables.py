@@ -20,7 +20,7 @@ from parlib.measure.rows import grouped, kind_of
 # The rows of a complete table, by growing effort.
 OUR_METHODS = (
     *("constant predictor", "zero-shot pair", "zero-shot", "k-NN", "linear probe", "linear probe (patches)"),
-    *("MLP probe", "MAP probe", "efficient probe", "VLM-PAR head", "prompt-query head"),
+    *("MLP probe", "attentive probe", "efficient probe", "VLM-PAR head", "prompt-query head"),
 )
 HEAD = OUR_METHODS[-1]  # the recommended one
 REFERENCE = "linear probe"  # the ablation's
