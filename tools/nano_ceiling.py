@@ -2,8 +2,9 @@
 
     python tools/nano_ceiling.py     # adds the scores to the encoder's measured.json and writes its card again
 
-The image tower from the same start and an attentive probe on its patches are trained together on the labels that the three
-benchmarks give the people of pretraining, with the same optimisers, steps and augmentation. Nothing of it is shipped.
+The image tower from the same start and an attentive probe on its patches are trained together on the labels that the
+three benchmarks give the people of pretraining, with the same optimisers, steps and augmentation. Nothing of it is
+shipped.
 """
 
 import argparse

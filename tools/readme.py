@@ -17,13 +17,14 @@ COLUMNS = {
     "real crops": ("sample", "pa100k"),
 }
 METHODS = (
-    *("constant predictor", "zero-shot", "k-NN", "linear probe", "linear probe (patches)", "MLP probe", "attentive probe"),
-    *("efficient probe", "VLM-PAR head (paper)", "VLM-PAR head (compact)", "prompt-query head (recommended)"),
+    *("constant predictor", "zero-shot", "k-NN", "linear probe", "linear probe (patches)", "MLP probe"),
+    *("attentive probe", "efficient probe", "VLM-PAR head (paper)", "VLM-PAR head (compact)"),
+    "prompt-query head (recommended)",
 )
 BEFORE = """\
-Percent, tuned mA / mAP, nano encoder, mean ± standard deviation over {seeds} seeds (one where there is no ±), from
-`records/` (made by `make records`). A seed draws the rendered people and the head's weights; on the real crops
-(1,400 / 199 / 200 of PA-100K's *training* part, not disjoint by person) the weights only. **No cell is a PA-100K, PETA
+Percent, tuned mA (mean of TPR and TNR, thresholds from val) / mAP (mean average precision), nano encoder, mean ±
+standard deviation of {seeds} seeds (no ± where equal). A seed draws rendered people and weights of the head, on real
+crops (1,400 / 199 / 200 of PA-100K's *training* part, people not kept apart) weights only. **No figure is a PA-100K, PETA
 or Market-1501 result.** "VLM-PAR head (paper)" is the head as described (patches query words), trained for {epochs}
 epochs, the others for {others}; in the "prompt-query head" prompts query patches. PETA is its partition 0.
 """
@@ -46,7 +47,7 @@ def costs():
     measured = json.loads((ROOT / "benchmarks" / "results" / "costs.json").read_text(encoding="utf-8"))
     where, found = measured["hardware"], measured["result"]
     gpu = where["gpu"] or "GPU: not measured"
-    machine = f"{where['processor']}, load {where['load_1min']:.1f}; {gpu}"
+    machine = f"{where['processor'].replace(' x ', ' cores of ')}, load {where['load_1min']:.1f}; {gpu}"
     title = f"what it costs: one seed, {found['training']['epochs']} epochs, peak memory ({machine})"
     rows = {}
     for name, cost in found["benchmarks"].items():
@@ -73,7 +74,8 @@ def _is_own(record):
 
 def _cell(records, method, folder, benchmark):
     runs = _runs(records[folder], method, benchmark)
-    return " / ".join([spread(run["tuned"]["mA"] for run in runs), spread(run["scores"]["mAP"] for run in runs)])
+    values = [run["tuned"]["mA"] for run in runs], [run["scores"]["mAP"] for run in runs]
+    return " / ".join(spread(each if len(set(each)) > 1 else each[:1]) for each in values)
 
 
 def with_results(text):

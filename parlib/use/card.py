@@ -63,7 +63,7 @@ def _evaluation(record, trained_on):
     rows += [("mA at thresholds tuned on val", tuned.get("mA"), tuned.get("interval"))]
     tree = f"{data['benchmark']}, {data['kind']} tree, {data['split']}, {data['images']:,} images{crossed}"
     return {
-        "words": f"{tree}; percent, {record['protocol']}; 95 % intervals over another draw of {record['drawn']}.",
+        "words": f"{tree}; {record['protocol']}, in percent; 95 % intervals over another draw of {record['drawn']}.",
         "rows": [(name, _percent(value), " to ".join(map(_percent, ends or ()))) for name, value, ends in rows],
         "subgroups": render(readable(subgroups(record)), "markdown") if has_scores(record) else "",
         "undefined": record.get("undefined_attributes") or (),
