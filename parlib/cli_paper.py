@@ -131,6 +131,9 @@ def table(
             )
         for method, of_one in by_method(crossed).items():
             print(tables.render(tables.cross_domain_table(of_one), format, f"{method}. {tables.CROSS_NOTE}"))
+            by_attribute = tables.left_out_table(of_one)
+            if len(by_attribute.columns):
+                print(tables.render(by_attribute, format, f"{method}. {tables.LEFT_OUT_NOTE}"))
         return
     names = columns.split(",") if columns else None
     if benchmark == "all":

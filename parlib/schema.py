@@ -18,9 +18,8 @@ _LAYOUT = (
     "expected name, attributes: [{name, meaning, group, prompt, codes}], exclusive: [{name, members, exactly_one}], "
     "codes: {yes, no, unknown}"
 )
-_VIEWS = ("upar", "upar-lite")
-_VIEWED = ("pa100k", "peta", "peta105", "market1501", "rapv2", "rapv2all", "upar")  # have these views
-SCHEMAS = (*_VIEWED, "rapv1", "rapv2zs", "upar-lite")
+_VIEWED = ("pa100k", "peta", "peta105", "market1501", "rapv2", "rapv2all", "upar")  # have the view `upar`
+SCHEMAS = (*_VIEWED, "rapv1", "rapv2zs")
 Codes = Mapping[str, Any]  # yes, no, unknown -> what means it in a table: one value or a list of them
 
 
@@ -181,13 +180,13 @@ class Schema:
         return self.attributes[self.index(name)].codes or self.codes or {}
 
     def view(self, name: str) -> View:
-        """`"upar"` or `"upar-lite"` for the benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
-        known = [*self.questions, *(_VIEWS if self.name in _VIEWED else ())]
+        """`"upar"` for the benchmarks; `"12"`, `"27"`, `"30"` for market1501."""
+        known = [*self.questions, *(("upar",) if self.name in _VIEWED else ())]
         if name not in known:
             raise BadInput(f"{self.name} has no view {name!r}; it has {', '.join(known) or 'none'}")
         columns = []
-        if name in _VIEWS:
-            for item in read_yaml(_FOLDER / f"{name}.yaml", "schema")["attributes"]:
+        if name == "upar":
+            for item in read_yaml(_FOLDER / "upar.yaml", "schema")["attributes"]:
                 found = (terms for release, terms in item["from"].items() if self.name.startswith(release))
                 terms = [item["name"]] if name == self.name else next(found, [])
                 columns.append(Column(item["name"], tuple(t for t in terms if t.lstrip("!?") in self.names)))

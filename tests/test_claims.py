@@ -8,6 +8,7 @@ from parlib.measure import claims, records
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.published import published
 from parlib.measure.records import make_record, write_record
+from parlib.measure.tables import ALL_OTHERS
 
 NAMES = schema("pa100k").names
 RNG = np.random.default_rng(0)
@@ -175,16 +176,32 @@ def test_label_pairs_gain_nothing_where_labels_are_independent():
 
 def test_loss_across_domains_is_compared_on_the_same_images():
     def crossed(method, skill, trained_on, head=None):
-        return record(method, skilled(skill, 5), head, 0 if head else None, trained_on=trained_on, view="upar-lite")
+        return record(method, skilled(skill, 5), head, 0 if head else None, trained_on=trained_on, view="upar")
 
     strong = {"VLM-PAR head": (2.0, 1.8), "linear probe": (2.0, 0.2)}
     made = []
     for (method, skills), option in zip(strong.items(), ({"preset": "compact"}, None), strict=True):
         made += [crossed(method, s, t, option) for s, t in zip(skills, ("pa100k", "peta"), strict=True)]
-    row = verdicts(made).loc["f"]
+    assert verdicts(made).loc["f2", "verdict"] == "not run", "one benchmark is not all others"
+    row = verdicts(made).loc["f1"]
     mA = [100 * one["tuned"]["mA"] for one in made]
     assert row["difference"] == pytest.approx((mA[1] - mA[0]) - (mA[3] - mA[2]), abs=1e-4)
     assert row["low"] > 0 and row["head"] == "VLM-PAR head, compact" and "market1501" in row["missing"]
+
+
+def test_loss_on_a_domain_left_out_is_of_heads_trained_on_all_others():
+    def left_out(method, home, away, head=None):
+        made = (("pa100k", home), (ALL_OTHERS, away), ("peta", 0.01))  # the last of f1 alone
+        seed = 0 if head else None
+        return [record(method, skilled(s, 5), head, seed, trained_on=t, view="upar") for t, s in made]
+
+    made = [*left_out("VLM-PAR head", 2.0, 1.8, {"preset": "compact"}), *left_out("linear probe", 2.0, 0.2)]
+    row, mA = verdicts(made).loc["f2"], [100 * one["tuned"]["mA"] for one in made]
+    assert row["difference"] == pytest.approx((mA[1] - mA[0]) - (mA[4] - mA[3]), abs=1e-4) and row["low"] > 0
+    assert row["missing"] == "linear probe on peta, linear probe on market1501"
+    assert row["verdict"] == "undecided", "two of three benchmarks are missing"
+    assert abs(verdicts(made).loc["f1", "difference"]) < row["difference"]
+    assert verdicts([made[0], *made[2:]]).loc["f2", "verdict"] == "not run"
 
 
 def test_words_are_compared_with_those_of_the_same_head():

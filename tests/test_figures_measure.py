@@ -13,9 +13,9 @@ LABELS, SCORES = RNG.integers(0, 2, (60, 3)), RNG.random((60, 3))
 
 
 def record(method=HEAD, trained=None, benchmark="pa100k", scores=SCORES, labels=LABELS, **setting):
-    trained_on = {"benchmark": trained, "view": trained and "upar-lite"}
+    trained_on = {"benchmark": trained, "view": trained and "upar"}
     setting = {"encoder": "nano", "seed": 0, "trained_on": trained_on, **setting}
-    data = {"benchmark": benchmark, "kind": "rendered", "split": "test"} | ({"view": "upar-lite"} if trained else {})
+    data = {"benchmark": benchmark, "kind": "rendered", "split": "test"} | ({"view": "upar"} if trained else {})
     return make_record(method, setting, data, labels, scores, None, list("abc"))
 
 

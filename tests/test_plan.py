@@ -16,10 +16,11 @@ from parlib.cli import main
 from parlib.files import only_one
 from parlib.learn import plan as planning
 from parlib.learn.costs import costs, must_fit, plan_table, plan_text
+from parlib.learn.inputs import two_sided
 from parlib.learn.methods import build, find_methods, methods, own_method
 from parlib.learn.plan import Cell, plan, run, run_cell, score_method, splits, trained_head
 from parlib.measure.records import read_records
-from parlib.measure.tables import ablation_table
+from parlib.measure.tables import ablation_table, left_out_table
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 40, "val": 24, "test": 24}
@@ -51,6 +52,10 @@ def cell(key="linear", benchmark="pa100k", **options):
     return Cell(benchmark, find_methods([key])[0], 0, **options)
 
 
+def trained_on(record):
+    return record["setting"]["trained_on"]
+
+
 def test_a_file_of_fields_changes_any_profile(tmp_path, monkeypatch):
     file = tmp_path / "fields.yaml"
     monkeypatch.setenv("PARLIB_FIELDS", str(file))
@@ -70,9 +75,15 @@ def test_the_paper_stands_in_every_profile(small):
     for benchmark, partition in (("pa100k", None), ("peta", None), ("peta", planning.DISJOINT), ("market1501", None)):
         for key in ("constant", "zero-shot", "linear", "attentive", "paper", "compact", "recommended"):
             assert (benchmark, partition, key) in rows
-    crossed = [one for one in cells if one.view]
-    assert {one.method.key for one in crossed} == set(planning.CROSSED)
+    crossed, left_out = ([one for one in cells if one.view and bool(one.others) == out] for out in (False, True))
+    assert {one.method.key for one in crossed} == {one.method.key for one in left_out} == set(planning.CROSSED)
     assert all(one.tests == ("pa100k", "peta", "market1501") for one in crossed)
+    assert {(one.benchmark, one.others) for one in left_out} == {
+        ("pa100k", ("peta", "market1501")),
+        ("peta", ("pa100k", "market1501")),
+        ("market1501", ("pa100k", "peta")),
+    }
+    assert not [one for one in plan(small, ["pa100k", "peta"]) if one.others], "of two, all others are the other"
     names = [one.name for one in cells]
     assert len(set(names)) == len(names)
 
@@ -185,6 +196,61 @@ def test_another_partition_encodes_no_image_again(small):
     assert other["train"].about["items_sha256"] != own["train"].about["items_sha256"]
 
 
+def test_a_domain_that_is_left_out_is_learned_from_the_others_alone(small):
+    left_out = cell(benchmark="peta", view="upar", others=("pa100k", "market1501"))
+    one_by_one = {name: splits(cell(benchmark=name, view="upar"), small) for name in ("pa100k", "peta", "market1501")}
+    stores = sorted((small.cache / "features").glob("*"))
+    parts = splits(left_out, small)
+    assert sorted((small.cache / "features").glob("*")) == stores, "no image is encoded again"
+    for split in ("train", "val"):
+        others = [one_by_one[name][split] for name in left_out.others]
+        for have, want in (
+            (parts[split].store.pooled, [part.store.pooled for part in others]),
+            (parts[split].store[:].tokens, [part.store[:].tokens for part in others]),
+            (torch.tensor(parts[split].labels), [torch.tensor(part.labels) for part in others]),
+        ):
+            assert torch.equal(have, torch.cat(want))
+        assert parts[split].about["domains"] == ["pa100k", "market1501"]
+    own = {tuple(row.tolist()) for part in one_by_one["peta"].values() for row in part.store.pooled}
+    learned = {tuple(row.tolist()) for split in ("train", "val") for row in parts[split].store.pooled}
+    assert not own & learned and len(learned) == 2 * (SIZES["train"] + SIZES["val"])
+    assert parts["test"].about == one_by_one["peta"]["test"].about
+
+
+def test_what_a_domain_does_not_carry_is_masked_where_it_is_learned_and_where_it_is_tested(small):
+    carried = {
+        name: {column.name for column in parlib.schema(schema).view("upar").columns if column.terms}
+        for name, schema in (("pa100k", "pa100k"), ("peta", "peta105"), ("market1501", "market1501"))
+    }
+    left_out = cell(benchmark="peta", view="upar", others=("pa100k", "market1501"))
+    names, train = parlib.schema("upar").names, splits(left_out, small)["train"].labels
+    for name, rows in (("pa100k", train[: SIZES["train"]]), ("market1501", train[SIZES["train"] :])):
+        assert {names[i] for i in np.flatnonzero((rows >= 0).any(0))} == carried[name]
+    assert run([left_out, cell(benchmark="peta", view="upar", tests=("peta",))], small, lambda line: None) == []
+    home, away = sorted(read_records(small.runs / "records" / "cross"), key=lambda r: "domains" in trained_on(r))
+    assert trained_on(home)["benchmark"] == away["data"]["benchmark"] == "peta"
+    assert trained_on(away)["domains"] == ["pa100k", "market1501"]
+    assert home["comparable"] == away["comparable"], "the same test images and labels"
+    for record, tested, learned in (
+        (home, carried["peta"], splits(cell(benchmark="peta", view="upar"), small)),
+        (away, carried["peta"] & (carried["pa100k"] | carried["market1501"]), splits(left_out, small)),
+    ):
+        both, _ = two_sided(learned["train"].labels, learned["val"].labels, names, warn=False)
+        scored = {n for n, row in record["per_attribute"].items() if row["known"]}
+        assert scored == tested & set(np.array(names)[both]) and len(scored) > 5
+    table = left_out_table([home, away])["peta"]
+    assert int(table["compared"]) == sum("/" in cell for cell in table) > 5
+    assert table["Accessory-Glasses-Normal"] == "not learned" and table["learned here"].endswith(" of 40")
+
+
+def test_a_head_that_left_a_domain_out_is_evaluated_on_it(small):
+    left_out = cell("compact", "market1501", view="upar", others=("pa100k", "peta"))
+    assert run([left_out], small, lambda line: None) == []
+    (record,) = read_records(small.runs / "records")
+    again = parlib.learn.run.evaluate_run(left_out.run(small))
+    assert again["scores"] == record["scores"] and again["per_attribute"] == record["per_attribute"]
+
+
 def test_trainval_is_train_and_val_and_says_how_the_epoch_was_chosen(small):
     one = cell("mlp", train_on="trainval")
     assert len(splits(one, small)["train"].labels) == 64
@@ -237,6 +303,8 @@ def test_costs_of_benchmarks_that_are_not_here_are_in_proportion_to_their_images
     pa100k, market = (table.loc[f"{name}-constant-seed0"] for name in ("pa100k", "market1501"))
     assert (pa100k["images"], market["images"]) == (30, 60) and market["disk"] == 2 * pa100k["disk"] > 0
     assert table.loc["peta-identity-disjoint-seed0-constant-seed0", "disk"] == 0, "its images are encoded once"
+    left_out = cell("constant", "pa100k", view="upar", others=("peta", "market1501"))
+    assert costs([left_out], away, {"pa100k": ten, "peta": ten, "market1501": twenty})["images"].tolist() == [70]
 
 
 def test_what_a_plan_took_stands_beside_what_was_expected(small):
@@ -324,7 +392,7 @@ def test_the_rehearsal_of_the_papers_profile_ends_well(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "failed: nothing" in done.stdout and "not run" not in done.stdout.split("took, hours")[1]
-    assert "pa100k-trainval-recommended-seed0" in done.stdout and "market1501-upar-lite-linear-seed0" in done.stdout
+    assert "pa100k-trainval-recommended-seed0" in done.stdout and "market1501-upar-linear-seed0" in done.stdout
     assert (tmp_path / "paper" / "report.html").is_file() and (tmp_path / "notebooks" / "06_explore.ipynb").is_file()
     says = {str(record["setting"].get("encoder")) for record in read_records(tmp_path / "paper" / "records")}
     assert says - {"None", "none"} == {str(tmp_path / "encoder")}

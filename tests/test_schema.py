@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parlib.errors import BadInput
 from parlib.schema import SCHEMAS, Schema, schema
 
-SIZES = {"pa100k": 26, "peta": 35, "peta105": 105, "market1501": 30, "upar-lite": 25, "upar": 40}
+SIZES = {"pa100k": 26, "peta": 35, "peta105": 105, "market1501": 30, "upar": 40}
 SIZES |= {"rapv1": 51, "rapv2": 54, "rapv2zs": 53, "rapv2all": 111}
 GROUPS = {"head", "upper", "lower", "feet", "carrying", "age", "view", "gender", "colour", "body", "role", "action"}
 
@@ -87,20 +87,6 @@ def carried_by(view, name, *on):
     row[0, [source.index(a) for a in on]] = 1
     made = source.view(view)
     return dict(zip(made.target.names, made(row)[0].tolist(), strict=True))
-
-
-def test_upar_lite_table():
-    """Each mapping checked on one row that has only the named attribute."""
-    one = partial(carried_by, "upar-lite")
-    assert one("pa100k", "Female")["female"] == one("market1501", "gender")["female"] == 1
-    assert one("peta", "personalMale")["female"] == 0 and one("peta")["female"] == 1
-    assert one("pa100k")["hair_long"] == -1 and one("peta")["upper_red"] == -1  # not labelled there
-    assert one("peta105", "upperBodyGrey")["upper_gray"] == one("market1501", "upgray")["upper_gray"] == 1
-    assert one("pa100k", "ShoulderBag")["bag"] == one("market1501", "handbag")["bag"] == 1
-    assert one("pa100k", "Skirt&Dress")["lower_short"] == -1 and one("pa100k", "Shorts")["lower_short"] == 1
-    assert one("market1501")["lower_skirt"] == 1 and one("market1501", "clothes")["lower_skirt"] == 0
-    with pytest.raises(BadInput, match="no view"):
-        schema("upar-lite").view("upar-lite")
 
 
 def test_upar_is_read_from_what_a_benchmark_carries():

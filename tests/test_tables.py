@@ -14,12 +14,14 @@ from parlib.files import digest, json_text
 from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import make_record, read_records, write_record
 from parlib.measure.tables import (
+    ALL_OTHERS,
     HEAD,
     NOTE,
     ablation_table,
     attribute_table,
     cross_domain_losses,
     cross_domain_table,
+    left_out_table,
     literature_table,
     render,
 )
@@ -95,11 +97,11 @@ def test_records_of_another_benchmark_are_an_error():
 
 
 def test_scores_on_a_shared_view_do_not_enter_a_benchmarks_table():
-    with pytest.warns(UserWarning, match="leaves out records of test in view upar-lite: 1"):
-        table = benchmark_table([record(), record(view="upar-lite")], "pa100k")
+    with pytest.warns(UserWarning, match="leaves out records of test in view upar: 1"):
+        table = benchmark_table([record(), record(view="upar")], "pa100k")
     assert table.loc["VLM-PAR head", "seeds"] == "1"
-    with pytest.raises(BadInput, match="there are pa100k test in view upar-lite"):
-        benchmark_table([record(view="upar-lite")], "pa100k")
+    with pytest.raises(BadInput, match="there are pa100k test in view upar"):
+        benchmark_table([record(view="upar")], "pa100k")
 
 
 def run(seed=0, shift=0.0, method=HEAD, kind="official", tree="t", benchmark="pa100k", **setting):
@@ -276,12 +278,12 @@ def test_records_of_two_encoders_make_no_table():
 NAMES = ("a", "b", "c")
 
 
-def crossed(trained, tested, scores, seed=0, view="upar-lite"):
+def crossed(trained, tested, scores, seed=0, view="upar"):
     each = dict(zip(NAMES, scores, strict=True))
     return {
         "setting": {"seed": seed, "trained_on": {"benchmark": trained, "view": view}},
         "data": {"benchmark": tested, "split": "test"},
-        "per_attribute": {name: {"mA": value} for name, value in each.items()},
+        "per_attribute": {name: {"mA": value, "known": 9 * (value == value)} for name, value in each.items()},
         "tuned": {"per_attribute": {name: value + 0.01 for name, value in each.items()}},
     }
 
@@ -312,6 +314,20 @@ def test_the_table_shows_the_score_away_and_its_difference_from_home():
     assert cross_domain_table(better).loc["y", "x"] == "95.0 (+5.0)"
 
 
+def test_all_others_stand_in_a_row_of_their_own_beside_each_and_by_attribute():
+    left_out = [crossed(ALL_OTHERS, tested, scores) for tested, scores in (("x", (0.8, 0.7, 0)), ("y", (0.6, 0.9, 0)))]
+    left_out[0]["per_attribute"]["c"] = {"mA": np.nan, "known": 0}  # y does not carry it
+    table = cross_domain_table([*CROSSED, *left_out])
+    assert list(table.columns) == ["x", "y"] and list(table.index) == ["x", "y", ALL_OTHERS]
+    assert table.loc[ALL_OTHERS].tolist() == ["75.0 (-10.0)", "75.0 (-5.0)"]
+    by_attribute = left_out_table([*CROSSED, *left_out])
+    assert by_attribute["x"].tolist() == ["3 of 3", "2", "90.0 / 80.0", "80.0 / 70.0", "here alone"]
+    assert by_attribute["y"].tolist() == ["2 of 3", "2", "80.0 / 60.0", "80.0 / 90.0", "not learned"]
+    assert left_out_table(CROSSED).empty
+    with pytest.raises(BadInput, match="trained and tested on y"):
+        left_out_table([CROSSED[0], left_out[1]])
+
+
 def test_seeds_of_a_pair_are_gathered_into_mean_and_spread():
     second = [
         crossed(t["setting"]["trained_on"]["benchmark"], t["data"]["benchmark"], (0.5, 0.5, 0.5), 1) for t in CROSSED
@@ -321,7 +337,7 @@ def test_seeds_of_a_pair_are_gathered_into_mean_and_spread():
 
 
 def test_what_cannot_be_compared_is_an_error():
-    with pytest.raises(BadInput, match="view upar-lite"):
+    with pytest.raises(BadInput, match="view upar"):
         cross_domain_losses([crossed("x", "x", (1, 1, 1), view=None)])
     with pytest.raises(BadInput, match="two records are trained on x and tested on x with seed 0"):
         cross_domain_losses([CROSSED[0], crossed("x", "x", (1, 1, 1))])

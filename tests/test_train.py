@@ -322,11 +322,11 @@ def test_a_run_on_a_view_is_scored_on_another_benchmark(setting, rendered, tmp_p
     train_run("pa100k", rendered, "nano", 0, tmp_path / "own", setting[1], options, **SMALL)
     with pytest.raises(BadInput, match="takes training with a view of shared attributes"):
         evaluate_run(tmp_path / "own", root=rendered, benchmark="peta")
-    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], options, view="upar-lite", **SMALL)
+    train_run("pa100k", rendered, "nano", 0, tmp_path / "run", setting[1], options, view="upar", **SMALL)
     record = evaluate_run(tmp_path / "run")
-    assert record["setting"]["trained_on"] == {"benchmark": "pa100k", "view": "upar-lite"}
-    assert record["data"]["view"] == "upar-lite" and "lower_skirt" in record["per_attribute"]
-    assert record["per_attribute"]["hair_long"]["known"] == 0, "PA-100K does not carry it"
+    assert record["setting"]["trained_on"] == {"benchmark": "pa100k", "view": "upar"}
+    assert record["data"]["view"] == "upar" and "LowerBody-Type-Skirt&Dress" in record["per_attribute"]
+    assert record["per_attribute"]["Hair-Length-Long"]["known"] == 0, "PA-100K does not carry it"
 
 
 def test_several_seeds_in_one_command_make_a_run_each(rendered, setting, tmp_path):

@@ -64,9 +64,11 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
     rows: list[dict[str, Any]] = []
     for cell in cells:
         sizes, done = counted(cell), cell.is_done(profile)
-        train = sizes["train"] + (sizes["val"] if cell.train_on == "trainval" else 0)
+        learned = [counted(replace(cell, benchmark=name)) for name in cell.others or (cell.benchmark,)]
+        train, val = (sum(each[split] for each in learned) for split in ("train", "val"))
+        train += val if cell.train_on == "trainval" else 0
         tests = sum(counted(replace(cell, benchmark=name))["test"] for name in cell.records(profile))
-        row: dict[str, Any] = {"cell": cell.name, "images": train + sizes["val"] + tests, "done": done}
+        row: dict[str, Any] = {"cell": cell.name, "images": train + val + tests, "done": done}
         row |= {"disk": 0, "memory": 0, "hours": 0.0}
         tree = (cell.benchmark, cell.seed if profile.data is None else None)
         if not done and tree not in trees:
@@ -78,7 +80,7 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
             attributes, options = head_schema(schema(cell.benchmark), cell.benchmark, cell.view), cell.options(profile)
             cost = trial.of(cell.method, attributes, options)
             epochs = options.epochs if options else 1
-            seconds = cost.fixed + epochs * (train * cost.train + sizes["val"] * cost.score) + tests * cost.score
+            seconds = cost.fixed + epochs * (train * cost.train + val * cost.score) + tests * cost.score
             row["hours"] += (seconds + trial.record_seconds[0] + tests * trial.record_seconds[1]) / 3600
             row["disk"] += cost.disk
             row["memory"] = trial.encoder_memory + cost.memory
@@ -129,8 +131,7 @@ def sizes_of(cell: Cell, profile: Profile) -> dict[str, int]:
     """Images of train, val and test of a cell's benchmark and partition; of a tree that is not rendered, as planned."""
     if profile.data is None:
         return dict(profile.sizes)
-    options: dict[str, Any] = {"partition": cell.partition} if cell.partition else {}
-    release = read_release(cell.benchmark, benchmark_root(replace(profile, benchmark=cell.benchmark)), **options)
+    release = read_release(cell.benchmark, benchmark_root(replace(profile, benchmark=cell.benchmark)), **cell.files)
     return {split: len(release.listing(split).names) for split in SPLITS}
 
 

@@ -42,7 +42,7 @@ def prepare(
     encoder: Encoder,
     cache: str | os.PathLike,
     dtype: Dtype = "fp16",
-    view: str | None = None,  # the labels in other columns, such as `upar-lite`; -1 where the release has none
+    view: str | None = None,  # the labels in other columns, such as `upar`; -1 where the release has none
     store: FeatureStore | None = None,  # of the same images in the same order, such as `Rows`
     **options: Any,  # of `extract`
 ) -> Split:
@@ -73,14 +73,14 @@ def prepare(
 class Rows(FeatureStore):
     """Images from stores of other splits, by name, so that trainval or another partition encodes none again."""
 
-    def __init__(self, names: Sequence[str], stores: Sequence[tuple[Sequence[str], FeatureStore]]):
+    def __init__(self, names: Sequence[Any], stores: Sequence[tuple[Sequence[Any], FeatureStore]]):
         """`stores` are pairs of image names (n) and the store (n) that holds them; together they hold every image."""
         self.stores, self.mirrored = [store for _, store in stores], False
         place = {name: (i, row) for i, (names, _) in enumerate(stores) for row, name in enumerate(names)}
         self.places = [place[name] for name in names]
         first = self.stores[0]
         self.manifest = {**first.manifest, "items": len(self.places)}
-        name = f"{first.folder.name}-{digest(self.places)[:12]}"
+        name = f"{first.folder.name}-{digest([[store.folder.name for store in self.stores], self.places])[:12]}"
         self.folder = first.folder.with_name(name)  # there is no such folder
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
@@ -103,7 +103,7 @@ def head_schema(schema: Schema, benchmark: str, view: str | None = None) -> Sche
     """
     target = schema.view(view).target if view else schema
     if target is None:
-        raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar-lite or none")
+        raise BadInput(f"view {view!r} asks multi-way questions; a head answers yes or no: give upar or none")
     if not view and benchmark != "folder":
         return target
     attributes = (replace(a, prompt=a.prompt or f"a person, {a.meaning}") for a in target.attributes)

@@ -164,7 +164,7 @@ def run_method(method: Method, task: Task) -> Fitted:
     if method.kind != "zero-shot":
         about = task.train.about
         trained_on = fitted.setting["trained_on"] = {"benchmark": about["benchmark"], "view": about.get("view")}
-        trained_on |= {name: about[name] for name in ("corrections",) if name in about}
+        trained_on |= {name: about[name] for name in ("corrections", "domains") if name in about}
         if about["split"] == "trainval":
             trained_on["split"] = "trainval"
             fitted.setting["selection"] = "epoch and thresholds chosen on val, which is among what was trained on"

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from parlib.data import benchmark_root, benchmark_roots, read_release
@@ -27,12 +28,15 @@ from parlib.learn.inputs import Rows, Split, prepare
 from parlib.learn.methods import Method, Task, find_methods, own_method
 from parlib.learn.run import method_records, read_run, save_run
 from parlib.measure.records import read_records, write_record
+from parlib.measure.tables import ALL_OTHERS
 from parlib.profile import Profile
 from parlib.profile import profile as profile_of
 
-SHARED = "upar-lite"  # the view of attributes that all benchmarks carry
+SHARED = "upar"  # the view whose attributes several benchmarks carry
+DOMAINS = (*IN_PLAN, "rapv2")  # of UPAR, which are crossed in that view
+_LONGEST = {"peta": "105", "rapv2": "111"}  # attribute lists, which answer more of a view than those in use
 DISJOINT = "identity-disjoint-seed0"  # beside PETA's partition 0, whose test people are in train
-CROSSED = ("linear", "compact", "recommended")  # trained on one benchmark and tested on all, claim (f)
+CROSSED = ("linear", "compact", "recommended")  # methods of claims (f1) and (f2), and the best head
 SPLITS = ("train", "val", "test")
 
 
@@ -47,12 +51,14 @@ class Cell:
     partition: str | None = None  # of PETA, or a fold such as `fold0of5-seed0`; None is the release's own
     view: str | None = None  # train on the columns of a view of the schema
     tests: tuple[str, ...] = ()  # benchmarks; () is its own
+    others: tuple[str, ...] = ()  # train and val are those of these benchmarks together instead (leave-one-domain-out)
 
     @property
     def name(self) -> str:
         """The name of its files."""
         on = "trainval" if self.train_on == "trainval" else None
-        parts = (self.benchmark, self.partition, on, self.view, self.method.key, f"seed{self.seed}")
+        where = f"all-but-{self.benchmark}" if self.others else self.benchmark
+        parts = (where, self.partition, on, self.view, self.method.key, f"seed{self.seed}")
         return "-".join(filter(None, parts))
 
     @property
@@ -64,6 +70,13 @@ class Cell:
         """Benchmark tested on -> the file of its record."""
         folder, own = profile.runs / "records" / self.group, self.tests or (self.benchmark,)
         return {test: folder / f"{self.name}{f'-on-{test}' if self.tests else ''}.json" for test in own}
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Options of `read_release`."""
+        attributes = _LONGEST.get(self.benchmark) if self.view else None
+        options = {"partition": self.partition, "attributes": attributes}
+        return {name: value for name, value in options.items() if value}
 
     def run(self, profile: Profile) -> Path:
         """The folder of its trained head."""
@@ -81,7 +94,7 @@ class Cell:
         """Hash of all that is set for it; its record holds it, so that a cell of other settings is not taken for it."""
         options = self.options(profile)
         training = {**options.to_dict(), "threads": None} if options else {}
-        parts = [self.name, self.tests, self.method.kind, self.method.options, training, profile.encoder]
+        parts = [self.name, self.tests + self.others, self.method.kind, self.method.options, training, profile.encoder]
         return digest([*parts, profile.revision, profile.sizes, str(profile.data)])
 
     def is_done(self, profile: Profile) -> bool:
@@ -103,7 +116,8 @@ def plan(
 
     Of every benchmark: the main methods and `own` ones (see `own_method`); of PETA also with the identity-disjoint
     partition. Of PA-100K: heads with other words; in the profile `paper` also heads trained on trainval. Where there
-    are several benchmarks: linear probe and heads trained on one and tested on all.
+    are several `DOMAINS`: linear probe and heads trained on one and tested on all, and, of three or more, trained on
+    all but one and tested on that one.
 
     Raises:
         BadInput: a benchmark that the profile has not, an unknown method, a file that holds no such class.
@@ -115,7 +129,8 @@ def plan(
     there = [name for name in there if name in (benchmarks or there)]
     main = [*(find_methods(methods) if methods else find_methods(group="main")), *map(own_method, own)]
     words = [] if methods else find_methods(group="words")
-    crossed = [one for one in main if one.key in CROSSED or one.group == "own"] if len(there) > 1 else []
+    domains = [name for name in DOMAINS if name in there]
+    crossed = [one for one in main if one.key in CROSSED or one.group == "own"] if len(domains) > 1 else []
     cells = []
     for seed in profile.seeds if seeds is None else seeds:
         for name in there:
@@ -126,7 +141,11 @@ def plan(
                 cells += [Cell(name, one, seed) for one in words]
                 heads = [one for one in main if one.kind == "head" and profile.name == "paper"]
                 cells += [Cell(name, one, seed, "trainval") for one in heads]
-            cells += [Cell(name, one, seed, view=SHARED, tests=tuple(there)) for one in crossed]
+            if name in domains:
+                cells += [Cell(name, one, seed, view=SHARED, tests=tuple(domains)) for one in crossed]
+        for left_out in domains if len(domains) > 2 else ():
+            others = tuple(name for name in domains if name != left_out)
+            cells += [Cell(left_out, one, seed, view=SHARED, others=others) for one in crossed]
     return cells
 
 
@@ -180,8 +199,8 @@ def run_cell(cell: Cell, profile: Profile, callback: Callable | None = None) -> 
         if isinstance(fitted.module, VLMPARHead):
             root = benchmark_root(replace(profile, benchmark=cell.benchmark, seed=cell.seed))
             arguments = {"benchmark": cell.benchmark, "root": str(root), "cache": str(profile.cache), "seed": cell.seed}
-            files = {"partition": cell.partition} if cell.partition else {}
-            arguments |= {"view": cell.view, "files": files, "training": options.to_dict(), "head": cell.method.options}
+            arguments |= {"view": cell.view, "files": cell.files}
+            arguments |= {"training": options.to_dict(), "head": cell.method.options}
             save_run(cell.run(profile), fitted, train, val, arguments, overwrite=True)
         for record, path in zip(records, cell.records(profile).values(), strict=True):
             write_record(record, path)
@@ -243,25 +262,39 @@ _encoder = lru_cache(1)(lambda name, revision, precision: load_encoder(name, rev
 
 
 def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
-    """`train` (or trainval), `val` and `test` of a cell; each image is encoded once, whatever the partition."""
+    """`train` (or trainval), `val` and `test` of a cell; each image is encoded once, whatever the cell trains on."""
+    if cell.others:
+        learned = [splits(replace(cell, benchmark=name, others=()), profile) for name in cell.others]
+        joined = {split: _joined([each[split] for each in learned]) for split in ("train", "val")}
+        return {**joined, "test": splits(replace(cell, others=()), profile)["test"]}
     profile = replace(profile, benchmark=cell.benchmark, seed=cell.seed)
     encoder = encoder_of(profile)
     tree = f"{cell.benchmark}-{profile.seed}"
     with only_one(tree, _lock(profile, tree), wait=True):
         root = benchmark_root(profile)
-        release = read_release(cell.benchmark, root)
+        release = read_release(cell.benchmark, root, **replace(cell, partition=None).files)
         kept = {split: prepare(release, split, encoder, profile.cache, profile.dtype, cell.view) for split in SPLITS}
     if cell.partition is None and cell.train_on == "train":
         return kept
     stores = [(release.listing(split).names, part.store) for split, part in kept.items()]
-    options: dict[str, Any] = {"partition": cell.partition} if cell.partition else {}
-    other = read_release(cell.benchmark, root, **options)
+    other = read_release(cell.benchmark, root, **cell.files)
     wanted = {"train": cell.train_on, "val": "val", "test": "test"}
     rows = {split: Rows(other.listing(split).names, stores) for split in wanted.values()}
     return {
         name: prepare(other, split, encoder, profile.cache, view=cell.view, store=rows[split])
         for name, split in wanted.items()
     }
+
+
+def _joined(parts):
+    """A split of several benchmarks, in the columns of their view; features are read from where they lie."""
+    ends = np.cumsum([len(part.labels) for part in parts])
+    stores = [(range(end - len(part.labels), end), part.store) for end, part in zip(ends, parts, strict=True)]
+    about = {name: parts[0].about[name] for name in ("kind", "split", "view")}
+    about |= {"benchmark": ALL_OTHERS, "domains": [part.about["benchmark"] for part in parts]}
+    about |= {name: digest([part.about[name] for part in parts]) for name in ("items_sha256", "labels_sha256")}
+    store = Rows(range(ends[-1]), stores)
+    return Split(store, np.concatenate([part.labels for part in parts]), about, parts[0].schema)
 
 
 def _lock(profile, name):

@@ -22,7 +22,7 @@ from parlib.errors import BadInput
 from parlib.files import json_text, only_one, read_json, reading, whole_folder, write_atomic
 from parlib.learn.baselines import linear_probe
 from parlib.learn.head import VLMPARHead
-from parlib.learn.inputs import Rows, Split, head_schema, prepare
+from parlib.learn.inputs import Rows, Split, head_schema, prepare, two_sided
 from parlib.learn.methods import Fitted, Method, Task, find_methods, run_method
 from parlib.learn.train import History, TrainOptions, predict
 from parlib.measure.bootstrap import bootstrap
@@ -42,7 +42,7 @@ def train_run(
     options: TrainOptions | None = None,
     revision: str | None = None,
     callback: Callable[[int, int, int, Any], object] | None = None,
-    view: str | None = None,  # train on the columns of a view of the schema, such as `upar-lite`
+    view: str | None = None,  # train on the columns of a view of the schema, such as `upar`
     files: Mapping[str, Any] | None = None,  # options of `read_release`: `table`, `schema`, `partition`
     train_on: str = "train",  # or trainval, as the literature does: val then chooses among what it was trained on
     precision: str = "fp32",  # of the encoder, see `load_encoder`
@@ -128,7 +128,7 @@ def save_run(
     if not overwrite:
         _must_be_free(Path(out))
     run = {"format": 2, "arguments": arguments, "setting": fitted.setting, "val": val.about}
-    run |= {"history": fitted.history.epochs, "train_positive_rates": _rates(train)}
+    run |= {"history": fitted.history.epochs, "train_positive_rates": _rates(train, val)}
     with whole_folder(Path(out)) as folder:
         fitted.module.save_pretrained(folder)
         write_atomic(folder / "run.json", json_text(run) + "\n")
@@ -163,19 +163,19 @@ def evaluate_run(
     saved, head = read_run(run)
     arguments, setting = saved["arguments"], saved["setting"]
     with reading(run / "run.json", "run", _REMEDY):
-        trained_on, view = setting["trained_on"]["benchmark"], setting["trained_on"].get("view")
+        own, view = arguments["benchmark"], setting["trained_on"].get("view")
         training, rates = setting["training"], saved["train_positive_rates"]
         mirrored, threads = training["mirrored"], training["threads"]
-    benchmark = benchmark or trained_on
-    if benchmark != trained_on and not (view and root):
+    benchmark = benchmark or own
+    if benchmark != own and not (view and root):
         raise BadInput(
-            f"{run} was trained on {trained_on}: scoring it on {benchmark} takes training with a view of shared "
-            "attributes (`parlib train --view upar-lite`) and the --root of the other tree"
+            f"{run} is of {own}: scoring it on {benchmark} takes training with a view of shared "
+            "attributes (`parlib train --view upar`) and the --root of the other tree"
         )
     root, kept = root or arguments.get("root"), Path(arguments.get("cache") or "")
     if not root or not (cache or (kept / "features").is_dir()):  # the run may come from another machine
         raise BadInput(f"{run}/run.json names no tree, or no cache with features, that is here: give --root, --cache")
-    if set(files or {}) <= {"corrections"} and benchmark == trained_on:
+    if set(files or {}) <= {"corrections"} and benchmark == own:
         files = {**(arguments.get("files") or {}), **(files or {})}
     release = read_release(benchmark, root, **(files or {}))
     schema = head_schema(release.schema, release.name, view)
@@ -189,19 +189,19 @@ def evaluate_run(
     scores = predict(head.to(encoder.device), part.store, mirrored=mirrored)
     record = score(head.method, setting, rates, part, scores, head.thresholds.cpu().numpy())
     name = f"{split}-corrected" if release.corrections else split  # beside the record on the labels as released
-    write_record(record, run / (f"{name}.json" if benchmark == trained_on else f"{benchmark}-{name}.json"))
+    write_record(record, run / (f"{name}.json" if benchmark == own else f"{benchmark}-{name}.json"))
     return record
 
 
 def score(
     method: str,
     setting: dict[str, Any],
-    rates: Sequence[float | None] | np.ndarray,  # (A,) positive rates in train, None or nan where all unknown
+    rates: Sequence[float | None] | np.ndarray,  # (A,) positive rates in train, None or nan where not to be scored
     part: Split,
     scores: np.ndarray,
     thresholds: np.ndarray,
 ) -> dict[str, Any]:
-    """The record of a method's `scores` (n, A) on a split; what was unknown in all of train is not scored."""
+    """The record of a method's `scores` (n, A) on a split."""
     known = np.array(rates, float)  # None becomes nan
     about, labels = {**part.about, "train_positive_rates": known}, np.where(np.isnan(known), -1, part.labels)
     return make_record(method, setting, about, labels, scores, thresholds, part.schema.names, part.identity)
@@ -222,7 +222,7 @@ def method_records(
     if method.group == "ablation":  # there the row is what was changed
         name = method.name
         fitted.setting["ablation"] = _against_linear(task, tests[0], scores[0], thresholds)
-    made = (name, fitted.setting, _rates(task.train))
+    made = (name, fitted.setting, _rates(task.train, task.val))
     return [score(*made, test, each, thresholds) for test, each in zip(tests, scores, strict=True)], fitted
 
 
@@ -266,9 +266,13 @@ def _against_linear(task, test, scores, thresholds):
     return {"mA": gaps["mA"].to_dict(), "mAP": gaps["mAP"].to_dict(), "impossible": float(broken.mean())}
 
 
-def _rates(train):
-    """Positive rate of each attribute in train (A,), nan where all labels are unknown."""
-    return np.where((train.labels >= 0).any(0), positive_rates(train.labels), np.nan)
+def _rates(train, val):
+    """Positive rate of each attribute in train (A,), nan where all labels are unknown, and in a view, whose attributes
+    are compared between benchmarks, where train or val lacks a yes or a no."""
+    learned = (train.labels >= 0).any(0)
+    if "view" in train.about:
+        learned &= two_sided(train.labels, val.labels, train.schema.names, warn=False)[0]
+    return np.where(learned, positive_rates(train.labels), np.nan)
 
 
 def _must_be_free(out):

@@ -14,6 +14,7 @@ from parlib.measure.bootstrap import persons, resampled, scorer
 from parlib.measure.published import published
 from parlib.measure.records import comparison, has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
+from parlib.measure.tables import ALL_OTHERS
 from parlib.schema import schema
 
 CLAIMS: dict[str, Any] = read_yaml(Path(__file__).parents[1] / "claims.yaml", "claims")
@@ -134,8 +135,8 @@ def _terms(measure, head, heads, others):
     terms = [(1, head["record"])]
     if measure == "published mA":
         return terms if head["data"] == "official" else None
-    if measure == "domains":
-        if head["trained_on"] == head["benchmark"]:
+    if measure in ("domains", "domain left out"):
+        if head["trained_on"] == head["benchmark"] or (head["trained_on"] == ALL_OTHERS) != (measure != "domains"):
             return None
         home = [(-1, like(heads, head["benchmark"])), (1, like(others, head["benchmark"]))]
         terms += [*home, (-1, like(others, head["trained_on"]))]

@@ -24,8 +24,9 @@ OUR_METHODS = (
 )
 HEAD = OUR_METHODS[-1]  # the recommended one
 REFERENCE = "linear probe"  # the ablation's
+ALL_OTHERS = "all others"  # what a head is trained on, of several benchmarks, that is tested on the one left out
 # How each kind of table is to be read.
-NOTE, LITERATURE_NOTE, ABLATION_NOTE, CROSS_NOTE = read_yaml(ASSETS / "notes.yaml", "notes of tables").values()
+NOTE, LITERATURE_NOTE, ABLATION_NOTE, CROSS_NOTE, LEFT_OUT_NOTE = read_yaml(ASSETS / "notes.yaml", "notes").values()
 _BEST = "\ue000{}\ue001"  # around a cell in bold, until `render` knows the format
 _FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
 _BOLD = {"markdown": ("**", "**"), "latex": (r"\textbf{", "}"), "html": ("<b>", "</b>"), "csv": ("", "")}
@@ -88,7 +89,7 @@ def _tested_on(records, benchmark, data=None):
 
 
 def part_of(record: dict[str, Any]) -> str:
-    """What part of a benchmark a record is of, such as `val`, `test in view upar-lite`; tables hold `test`."""
+    """What part of a benchmark a record is of, such as `val`, `test in view upar`; tables hold `test`."""
     if "ablation" in record["setting"]:
         return "the ablation"
     return " in view ".join(filter(None, (record["data"]["split"], record["data"].get("view"))))
@@ -256,7 +257,7 @@ def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -
             else:
                 found[pair] = {name: row[column] for name, row in record["per_attribute"].items()}
     if not found:
-        raise BadInput("no record of a head trained on shared attributes: train with --view upar-lite")
+        raise BadInput("no record of a head trained on shared attributes: train with --view upar")
     rows = []
     for (trained_on, tested_on, seed), away in found.items():
         home = found.get((tested_on, tested_on, seed))
@@ -274,8 +275,32 @@ def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") ->
     for (trained, tested), group in means.groupby(level=[0, 1]):
         score, change = spread(group["away"]), spread(group["change"], sign="+")
         cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} ({change})"
-    order = list(dict.fromkeys(means.index.get_level_values(0)))
-    return pd.DataFrame(cells).reindex(index=order, columns=order).fillna("not run").rename_axis("trained on")
+    order = sorted(means.index.unique(0), key=lambda trained: trained == ALL_OTHERS)  # which is the last row
+    table = pd.DataFrame(cells).reindex(index=order, columns=[name for name in order if name != ALL_OTHERS])
+    return table.fillna("not run").rename_axis("trained on")
+
+
+def left_out_table(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
+    """One row per attribute, one column per benchmark left out, as text; `LEFT_OUT_NOTE` says how to read it.
+
+    Arguments as `cross_domain_losses`; means over seeds. No columns where no head was trained on all others.
+    """
+    losses = cross_domain_losses(records, column)
+    of_others = losses[losses["trained_on"] == ALL_OTHERS].groupby(["tested_on", "attribute"], sort=False)
+    means = 100 * of_others[["home", "away"]].mean()
+    known = {}
+    for record in records:
+        where = record["data"]["benchmark"], record["setting"]["trained_on"]["benchmark"]
+        known[where] = {name: row["known"] for name, row in record["per_attribute"].items()}
+    table: dict[str, dict[str, str]] = {}
+    for tested in means.index.unique(0):
+        here, elsewhere = known[tested, tested], known[tested, ALL_OTHERS]
+        learned = f"{sum(map(bool, here.values()))} of {len(here)}"
+        cells = table[tested] = {"learned here": learned, "compared": str(len(means.loc[tested]))}
+        for name, count in here.items():
+            cells[name] = "undefined" if count and elsewhere[name] else "here alone" if count else "not learned"
+        cells |= {name: f"{row['home']:.1f} / {row['away']:.1f}" for name, row in means.loc[tested].iterrows()}
+    return pd.DataFrame(table).rename_axis("attribute")
 
 
 def render(table: pd.DataFrame, form: Literal["markdown", "latex", "csv", "html"] = "markdown", note: str = "") -> str:

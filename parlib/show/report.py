@@ -154,8 +154,9 @@ def _subgroups(records):
 
 
 def _crossed(records):
+    """The matrix of domains and, where heads were trained on all others, their scores by attribute; or what lacks."""
     try:
-        return tables.cross_domain_table(records, "tuned mA")
+        return tables.cross_domain_table(records, "tuned mA"), tables.left_out_table(records, "tuned mA")
     except BadInput as error:
         return str(error)
 
