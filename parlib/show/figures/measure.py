@@ -58,16 +58,16 @@ def copied_identities(
 
 
 def flavours(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """One set of predictions under several conventions: one row of dots per convention, the dots of a score joined.
+    """One set of predictions under several conventions: one row of dots per convention.
 
     `table`: DataFrame in percent, one row per convention, one column per score.
     """
     made, ax = figure(7, 0.32 * len(table) + 1.6, title, caption)
     table = table[::-1]  # the first row on top
     for name, colour in zip(table, COLOURS, strict=False):
-        ax.plot(table[name], range(len(table)), "o-", color=colour, ms=5, lw=1, label=name)
+        ax.plot(table[name], range(len(table)), "o", color=colour, ms=5, label=name)
         for y, value in enumerate(table[name]):
-            ax.annotate(f"{value:.1f}", (value, y), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+            ax.annotate(f"{value:.1f}", (value, y), (5, 0), textcoords="offset points", fontsize=7, va="center")
     names_on_y(ax, table.index, "%")
     ax.set_ylim(-0.5, len(table) - 0.4)
     ax.legend(**_RIGHT)
@@ -174,7 +174,7 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.6, len(table) - 0.4)
     names = [textwrap.fill(f"({name}) {statement}", 52) for name, statement in table["statement"].items()]
-    names_on_y(ax, names, "against the claim   |   for the claim")
+    names_on_y(ax, names, "against the claim | for the claim (each in its unit, named at the right; logarithmic beyond 1)")
     ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
     ax.set_xticks(ticks, map(str, ticks))
     return made
