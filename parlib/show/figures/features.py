@@ -28,7 +28,7 @@ def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str =
     height = np.tile(np.arange(tokens.shape[1]) // math.isqrt(tokens.shape[1]), len(images))  # row of each patch
     correlation = max(abs(np.corrcoef(component, height)[0, 1]) for component in components.T)
     title = title or (
-        f"Three directions hold {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance of these patch tokens; "
+        f"Three directions hold {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance of these tokens; "
         f"one of them follows height in the picture with |r| = {correlation:.2f}"
     )
     made, axes = pictures(1.05 * len(images), 4.2, title, caption, 2, len(images))

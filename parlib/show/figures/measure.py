@@ -174,7 +174,7 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.6, len(table) - 0.4)
     names = [textwrap.fill(f"({name}) {statement}", 52) for name, statement in table["statement"].items()]
-    names_on_y(ax, names, "against the claim | for the claim (each in its unit, named at the right; logarithmic beyond 1)")
+    names_on_y(ax, names, "against | for the claim (each in its unit, named at the right; logarithmic beyond 1)")
     ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
     ax.set_xticks(ticks, map(str, ticks))
     return made
