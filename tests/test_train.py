@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from parlib import BadInput, fit, load_encoder, predict, schema
 from parlib.cli import main
@@ -55,6 +56,47 @@ def test_training_in_bfloat16_stays_near_training_in_fp32(setting, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     if not torch.cuda.is_available():
         assert np.array_equal(predict(trained(setting, bf16="native")[0], store), full)
+
+
+def test_a_batch_that_memory_does_not_hold_is_trained_on_in_parts_to_the_same_weights(setting, monkeypatch):
+    """Labels are known in unequal numbers, so a part's share of the loss is not that of its images."""
+    encoder, _, parts = setting
+    store, labels = parts["train"].store, parts["train"].labels.copy()
+    labels[::3, 1:] = -1
+    made = {}
+    for memory in (2**31, 1):
+        monkeypatch.setattr("parlib.learn.head.memory_budget", lambda device, memory=memory: memory)
+        made[memory] = new_head(PA100K, encoder, **SMALL, dropout=0.0)
+        assert made[memory].images_at_once(8, encoder.device) == (8 if memory > 1 else 1)
+        history = fit(made[memory], (store, labels), parts["val"], TrainOptions(epochs=2, batch_size=8, threads=1))
+        made[memory].loss = history.epochs[0]["loss"]
+    whole, halves = made.values()
+    assert halves.loss == pytest.approx(whole.loss, rel=1e-4)
+    for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-4)
+    monkeypatch.undo()
+    assert new_head(PA100K, encoder, norm_logits=True, **SMALL).images_at_once(10**9, encoder.device) == 10**9
+
+
+def test_no_step_waits_for_a_gpu(setting):
+    """No operator that brings a number from the device to Python, or whose shape depends on values."""
+    steps, waits = [], []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.overloadpacket._qualified_op_name in ("aten::_local_scalar_dense", "aten::nonzero"):
+                waits.append(len(steps))
+            return function(*args, **(kwargs or {}))
+
+    encoder, _, parts = setting
+    options = TrainOptions(epochs=1, batch_size=8, threads=1)  # an average of weights reads its counter, on the CPU
+    for head in (new_head(PA100K, encoder, preset=preset) for preset in ("paper", "compact", "recommended")):
+        steps.clear(), waits.clear()
+        with Recorder():
+            fit(head, parts["train"], parts["val"], options, callback=lambda epoch, *seen: steps.append(epoch))
+        last = len(steps) - 1  # the callback of the epoch
+        assert last > 3 and last in waits, "the end of an epoch does wait"
+        assert not [step for step in waits if 0 < step < last - 1]
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(setting):

@@ -224,11 +224,11 @@ class Trial:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             step(2)  # also warms up
         train, scored = (_per_image(work, options.batch_size) for work in (step, score))
-        again = getattr(module, "at_once", 0) * getattr(module, "activation_bytes", 0)  # computed in the backward pass
-        activations = sum(size for storage, size in kept.items() if storage not in weights) // 2 + again
-        memory = 4 * sum(weights.values()) + activations * options.batch_size
-        disk = 5 * sum(weights.values())  # the head, and for a while its checkpoint of four times the size
-        return Cost(fixed, train, scored, memory, disk)
+        activations = sum(size for storage, size in kept.items() if storage not in weights) // 2
+        batch, device = options.batch_size, self.encoder.device
+        fitting = module.images_at_once(batch, device) if method.kind == "head" else batch
+        memory = 4 * sum(weights.values()) + activations * fitting
+        return Cost(fixed, train, scored, memory, 5 * sum(weights.values()))  # 5: with its checkpoint
 
 
 def _noise(images, attributes, encoder):

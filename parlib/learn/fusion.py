@@ -62,14 +62,22 @@ class Fusion(nn.Module):
             real = word_mask[:, None]  # (A, 1, T), for every head and patch
         else:
             q = self._split(self.query(self.sentence(words, word_mask))[None])[0]  # (A, D_text) -> (h, A, d)
-            k = self._split(self.key(x))  # (B, N, D) -> (B, h, N, d)
-            scores = q @ k.mT  # (h, A, d) x (B, h, d, N) -> (B, h, A, N)
+            if self._few_prompts(len(words)):  # (q K) x in the place of q (K x)
+                keys = self.key.weight.unflatten(0, (self.heads, -1))  # (D, D) -> (h, d, D)
+                seeking = torch.einsum("had,hde->hae", q, keys).flatten(0, 1)  # (h * A, D)
+                scores = (x @ seeking.T).mT.unflatten(1, q.shape[:2])  # (B, N, h * A) -> (B, h, A, N)
+            else:
+                scores = q @ self._split(self.key(x)).mT  # (h, A, d) x (B, h, d, N) -> (B, h, A, N)
             real = patch_mask[:, None, None]  # (B, 1, 1, N), for every head and attribute
         return (scores / math.sqrt(q.shape[-1])).masked_fill(~real, -math.inf).softmax(-1)  # as scores
 
     def read(self, x: Tensor, patch_mask: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         """What each patch reads from an attribute's words (B, A, N, D), or each prompt from the patches (B, A, D)."""
         weights = self.attend(x, patch_mask, words, word_mask)  # (B, h, A, N, T) or (B, h, A, N)
+        if not self.by_patches and self._few_prompts(len(words)):  # V (weights x) in the place of weights (V x)
+            values = self.value.weight.unflatten(0, (self.heads, -1))  # (D, D) -> (h, d, D)
+            seen = (weights.flatten(1, 2) @ x).unflatten(1, weights.shape[1:3])  # (B, h * A, N) -> (B, h, A, D)
+            return self.out(torch.einsum("bhae,hde->bahd", seen, values).flatten(2) + self.value.bias)  # (B, A, D)
         if not self.by_patches:
             v = self._split(self.value(x))  # (B, N, D) -> (B, h, N, d)
             return self.out((weights @ v).transpose(1, 2).flatten(2))  # (B, h, A, N) x (B, h, N, d) -> (B, A, D)
@@ -83,6 +91,10 @@ class Fusion(nn.Module):
     def sentence(self, words: Tensor, word_mask: Tensor) -> Tensor:
         """The mean of the words that are not padding: (A, T, D_text) -> (A, D_text)."""
         return (words * word_mask[..., None]).sum(1) / word_mask.sum(1, keepdim=True)  # (A, D_text)
+
+    def _few_prompts(self, attributes):
+        """Whether projecting the queries and what they read costs less than half of projecting every patch."""
+        return 2 * self.heads * attributes < self.out.in_features
 
     def _split(self, x):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (?, L, D) -> (?, L, h, d) -> (?, h, L, d)

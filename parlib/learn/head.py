@@ -8,6 +8,7 @@ the shape letters.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,6 @@ from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from parlib.encode.encoder import Encoder, PromptFeatures
@@ -42,9 +42,7 @@ _CHOICES = {
 }
 # What is one per attribute; an `open` head has none of it.
 _NOT_OPEN = {"words": "learned", "shared": False, "norm_logits": True}
-
-
-BATCH = 64  # images for which a head bounds its memory, where nobody says how many come
+BATCH = 64  # images scored at a time
 
 
 class VLMPARHead(nn.Module, PyTorchModelHubMixin):
@@ -81,7 +79,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         pooled_residual: bool = False,  # adds a linear classifier of the layer-normalised pooled feature to the logits
         norm_tokens: bool = False,  # LayerNorm on the input tokens
         norm_logits: bool = False,  # BatchNorm on the logits
-        at_once: int | None = None,  # attributes fused at a time; None: as many as fit in memory, see `bound`
+        at_once: int | None = None,  # attributes fused at a time; None: as many as fit in memory
     ):
         super().__init__()
         self.schema, self.prompts, self.encoder = Schema.from_dict(schema), list(prompts), encoder
@@ -131,9 +129,8 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         self.norm_logits = nn.BatchNorm1d(A) if norm_logits else nn.Identity()
         if words in ("random", "learned"):  # drawn last: the other weights are those of a head with its own words
             self.prompt_tokens.data = F.normalize(torch.randn(A, prompt_length, text_width), dim=-1)
-        self.at_once = (at_once or A) if shared else 1
-        if at_once is None:
-            self.bound(BATCH, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        self.at_once = at_once if shared else 1
+        self.register_load_state_dict_post_hook(lambda head, _: head.__dict__.pop("_used", None) and None)
 
     @classmethod
     def _load_as_safetensor(cls, model, model_file, map_location, strict):
@@ -175,6 +172,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         if self.word_source != "learned":
             self.prompt_tokens.copy_(tokens)
         self.prompt_mask.copy_(mask)
+        self.__dict__.pop("_used", None)
         return self
 
     def for_prompts(self, features: PromptFeatures, schema: Schema, prompts: Sequence[str] | None = None) -> Any:
@@ -205,10 +203,10 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         wide = fusion.feedforward[0].out_features
         return 4 * rows * (3 * fusion.heads * columns + 6 * self.classifier.shape[1] + 3 * wide)
 
-    def bound(self, batch: int, device: torch.device) -> None:
-        """Fuse as many attributes at a time as `memory_budget` of the device allows for a batch of so many images."""
-        fitting = memory_budget(device) // (batch * self.activation_bytes)
-        self.at_once = max(1, min(len(self.names), fitting)) if self.shared else 1
+    def images_at_once(self, batch: int, device: torch.device) -> int:
+        """Images of a batch that are trained on at a time: as many as `memory_budget` allows, all of a BatchNorm."""
+        fitting = memory_budget(device) // (len(self.names) * self.activation_bytes)
+        return batch if isinstance(self.norm_logits, nn.BatchNorm1d) else max(1, min(batch, fitting))
 
     def forward(self, tokens: Tensor, pooled: Tensor | None = None) -> Tensor:
         """Patch tokens (B, N, D_image), pooled features (B, D_image) where an option reads them -> logits (B, A)."""
@@ -218,7 +216,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         if self.pooled_residual is not None:
             seen = self.pooled_residual(pooled)  # (B, A), of an open head (B, D_text)
             if self.open:
-                groups = self._groups(self.fusions[0], *inputs[2:])
+                groups = self._groups(self.fusions[0], tokens.shape[0], *inputs[2:])
                 sentences = torch.cat([fusion.sentence(*group) for fusion, *group in groups])  # (A, D_text)
                 seen = seen @ sentences.T / math.sqrt(seen.shape[1])  # (B, A)
             logits = logits + seen  # (B, A) + (B, A)
@@ -247,24 +245,24 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
 
     def words(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Frozen and learnable prompt tokens (A, T, D_text) and their mask (A, T), without what is padding in all."""
-        used = int(self.prompt_mask.any(0).nonzero().max()) + 1  # positions up to the last one in use
-        frozen = self.norm_text(self.prompt_tokens[:, :used])  # (A, used, D_text)
+        frozen = self.norm_text(self.prompt_tokens[:, : self._used])  # (A, used, D_text)
         learnable = self.learnable.to(dtype).expand(len(frozen), -1, -1)  # an open head's are the same for all
         words = torch.cat([frozen.to(dtype), learnable], 1)  # (A, T, D_text)
-        return words, F.pad(self.prompt_mask[:, :used], (0, self.learnable.shape[1]), value=True)  # and (A, T)
+        return words, F.pad(self.prompt_mask[:, : self._used], (0, self.learnable.shape[1]), value=True)  # and (A, T)
+
+    @cached_property
+    def _used(self):
+        """Positions of the prompts up to the last one in use; read once, as a GPU has to be waited for."""
+        return int(self.prompt_mask.any(0).nonzero().max()) + 1
 
     def _fuse(self, fusions, x, patch_mask, words, word_mask):
         """One direction of attention for all attributes -> (B, A, D)."""
-        groups = self._groups(fusions, words, word_mask)
-        # In training, the activations of a group are computed again in the backward pass instead of kept.
-        if self.shared and len(groups) > 1 and torch.is_grad_enabled():
-            parts = [checkpoint(fusion, x, patch_mask, *group, use_reentrant=False) for fusion, *group in groups]
-        else:
-            parts = [fusion(x, patch_mask, *group) for fusion, *group in groups]
-        return torch.cat(parts, 1)  # (B, A, D)
+        groups = self._groups(fusions, x.shape[0], words, word_mask)
+        return torch.cat([fusion(x, patch_mask, *group) for fusion, *group in groups], 1)  # (B, A, D)
 
-    def _groups(self, fusions, words, word_mask):
-        groups = list(zip(words.split(self.at_once), word_mask.split(self.at_once), strict=True))
+    def _groups(self, fusions, images, words, word_mask):
+        size = self.at_once or max(1, memory_budget(words.device) // (images * self.activation_bytes))
+        groups = list(zip(words.split(size), word_mask.split(size), strict=True))
         return [(fusions[0 if self.shared else i], *group) for i, group in enumerate(groups)]
 
     def within_sets(self, logits: Tensor) -> Tensor:
@@ -284,7 +282,7 @@ class VLMPARHead(nn.Module, PyTorchModelHubMixin):
         attention over patches, sum 1. By patches: each patch's attention on the prompt token that receives most."""
         x, patch_mask, words, word_mask = self.inputs(tokens, pooled)
         fusions = self.fusions[-1] if self.shared else self.fusions[-1][attributes]
-        groups = self._groups(fusions, words[attributes], word_mask[attributes])
+        groups = self._groups(fusions, x.shape[0], words[attributes], word_mask[attributes])
         parts = [fusion.attend(x, patch_mask, *group).mean(1) for fusion, *group in groups]  # (B, A, N) or (B, A, N, T)
         return torch.cat([part if part.ndim == 3 else part.amax(-1) for part in parts], 1)  # (B, A, N)
 

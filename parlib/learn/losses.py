@@ -24,7 +24,7 @@ def bce(logits: Tensor, labels: Tensor, smoothing: float = 0, weight: Tensor | f
     known, truth = labels >= 0, labels.clamp(min=0).to(logits.dtype)  # (B, A)
     target = truth * (1 - smoothing) + smoothing / 2
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")  # (B, A)
-    return (weight * entropy)[known].mean()
+    return torch.where(known, weight * entropy, 0).sum() / known.sum()  # an index would make a GPU wait
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, smoothing: float = 0.05, rate: Rate = None) -> Tensor:
@@ -49,7 +49,7 @@ def asymmetric(
     p_no = (p - margin).clamp(min=0)  # (B, A)
     yes = (1 - p) ** gamma_yes * F.logsigmoid(logits)  # (B, A)
     no = p_no**gamma_no * torch.log1p(-p_no.clamp(max=1 - 1e-6))  # (B, A)
-    return -torch.where(labels > 0, yes, no)[labels >= 0].mean()
+    return -torch.where(labels >= 0, torch.where(labels > 0, yes, no), 0).sum() / (labels >= 0).sum()
 
 
 def adjusted(logits: Tensor, labels: Tensor, rate: Tensor) -> Tensor:

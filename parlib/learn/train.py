@@ -108,9 +108,9 @@ def fit(
     keep_memory()
     device = next(head.parameters()).device
     autocast = in_bf16(options, device)
-    if isinstance(head, VLMPARHead) and options.batch_size > BATCH:
-        head.bound(options.batch_size, device)
+    size = head.images_at_once(options.batch_size, device) if isinstance(head, VLMPARHead) else options.batch_size
     labels = torch.tensor(np.asarray(train_labels))  # (n, A)
+    known = (labels >= 0).sum(1).numpy()  # (n,), counted here, so that no step waits for a GPU
     rate = torch.tensor(positive_rates(train_labels), dtype=torch.float32, device=device)  # (A,)
     stores = [one.resident(device) for one in with_mirrored(store, options.mirrored)]
     val_store = val_store if options.mirrored else val_store.resident(device)
@@ -141,17 +141,18 @@ def fit(
         batches = _batches(labels, options, state.num_processes, seed * 10_000 + epoch)
         losses: list[torch.Tensor] = []  # read at the end of the epoch, so that no step waits for a GPU
         for step, (rows, flip) in enumerate(batches, start=1):
-            tokens, pooled = (part.to(device).float() for part in _features(stores, rows[share], flip[share]))
-            truth = labels[rows[share]]  # (B, A), on the CPU, as what is counted in it
-            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                logits = head(tokens, pooled)  # (B, A)
-            # The mean over the known labels of the whole batch, whichever process holds them.
-            part = (truth >= 0).sum() / (labels[rows] >= 0).sum().clamp(min=1)
-            lost = LOSSES[options.loss](logits.float(), truth.to(device), rate=rate) if part else logits.float().sum()
-            loss = lost * part  # of no known label: 0, so that its gradients are there to be summed
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            losses.append(_sum_over_processes(parameters, loss.detach(), state))
+            loss = torch.zeros((), device=device)
+            for some, flipped in zip(rows[share].split(size), flip[share].split(size), strict=True):
+                tokens, pooled = (part.to(device).float() for part in _features(stores, some, flipped))
+                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                    logits = head(tokens, pooled).float()  # (B, A)
+                # The mean over the known labels of the whole batch, whichever process holds them.
+                part = known[some].sum() / max(1, known[rows].sum())
+                lost = LOSSES[options.loss](logits, labels[some].to(device), rate=rate) if part else logits.sum()
+                (lost * part).backward()  # of no known label: 0, so that its gradients are there to be summed
+                loss += lost.detach() * part
+            losses.append(_sum_over_processes(parameters, loss, state))
             clip_grad_norm_(parameters, options.clip)
             optimiser.step()
             schedule.step()
@@ -206,8 +207,7 @@ def calibrate(head: VLMPARHead, train: Data, val: Data, mirrored: bool = False) 
 def logits_of(
     head: nn.Module, store: FeatureStore, batch_size: int = BATCH, mirrored: bool = False, bf16: bool = False
 ) -> torch.Tensor:
-    """Logits (n, A) float32 of every row of a store; `mirrored` averages over its plain and its mirrored images, `bf16`
-    computes in bfloat16."""
+    """Logits (n, A) float32 of every row of a store, in bfloat16 with `bf16`; `mirrored`: the mean over both sides."""
     head.eval()
     device, stores = next(head.parameters()).device, with_mirrored(store, mirrored)
     _must_hold_patches(head, store)

@@ -100,6 +100,7 @@ class _Fused(nn.Module):
 def _with_constant_words(head):
     """A copy of a head whose words and mask are constants, split beforehand: a Split would keep them from folding."""
     head = copy.deepcopy(head).eval()
+    head.at_once = head.at_once or len(head.names)
     with torch.no_grad():
         parts = [[part.clone() for part in whole.split(head.at_once)] for whole in head.words(torch.float32)]
     constants = [SimpleNamespace(split=lambda size, parts=each: parts) for each in parts]
