@@ -91,6 +91,18 @@ def test_published_rows_stand_by_falling_mA_and_tell_their_source():
     assert printed.loc["DRFormer", "data"] == "official [R], NC 2022" and printed.loc["DRFormer", "backbone"] == "ViT-B"
 
 
+@pytest.mark.parametrize(("benchmark", "index", "values"), [("peta", "PETA_ZS", 2), ("rapv2", "RAP_ZS", 1)])
+def test_rows_printed_for_a_published_list_say_so_and_stay_out_of_the_table_of_papers(benchmark, index, values):
+    table = benchmark_table([], benchmark)
+    printed = table[table["data"].str.startswith("official")]
+    of_list = printed[printed["data"].str.endswith(f", {index}")]
+    assert len(of_list) == values and of_list.loc["Rethinking-of-PAR", "mA"] in ("71.43", "71.76")
+    assert (of_list["caveat"] != "").all() and "identity-disjoint lists" in of_list.loc["Rethinking-of-PAR", "caveat"]
+    assert len(printed) > values and index in NOTE
+    peta = literature_table([])["peta mA"]
+    assert not peta.str.contains("71.43|77.86").any() and peta.str.contains("83.96").any()
+
+
 def test_records_of_another_benchmark_are_an_error():
     with pytest.raises(BadInput, match=r"no record is of peta test; there are pa100k test \(rendered\): 1"):
         benchmark_table([record()], "peta")

@@ -115,7 +115,7 @@ def _published_row(row, protocol):
     mark = "‡" if row["protocol"] == "not stated" else "" if row["protocol"] in same else "†"
     scores = {name: f"{value:.2f}{mark}" for name, value in row["scores"].items()}
     about = {name: row[name] for name in ("method", "backbone", "protocol", "caveat")}
-    return {**about, "data": ", ".join(filter(None, ("official [R]", row["venue"]))), **scores}
+    return {**about, "data": ", ".join(filter(None, ("official [R]", row["venue"], row["list"]))), **scores}
 
 
 def _our_row(group, protocol):
@@ -152,6 +152,7 @@ def literature_table(
     for benchmark in VLM_PAR_CLAIM:
         there = [record for record in records if record["data"]["benchmark"] == benchmark]
         part = benchmark_table(there, benchmark, data, protocol).reset_index()
+        part = part[~part["data"].str.endswith("_ZS")]  # another division of the images
         part["data"] = part["data"].str.replace(r"(?<=\]), .*|, \d.*", "", regex=True)  # no year, no number of images
         keys = ["method", "backbone", "data"]
         part["n"] = part.groupby(keys).cumcount()  # rows that differ in their data alone stay apart

@@ -42,7 +42,7 @@ def card(model: "Model") -> ModelCard:
         subgroup_note=SUBGROUP_NOTE,
         model=model,
         setting=setting,
-        benchmark=trained_on.get("benchmark", "unknown data"),
+        benchmark=" + ".join(trained_on.get("domains") or [trained_on.get("benchmark", "unknown data")]),
         view=trained_on.get("view"),
         kind=model.kind or "unknown",
         encoder=markdown_cell(encoder if at_hub else Path(encoder).name),
