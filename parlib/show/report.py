@@ -69,7 +69,8 @@ def write_report(
         made_on=dict.fromkeys(json_text(r[part], None) for part in ("made_with", "hardware") for r in records),
         notes=vars(tables),
     )
-    page = re.sub(r"(<td[^>]*)>([^<]{60,})</td>", r'\1 class="long">\2</td>', MarkdownIt("js-default").render(text))
+    page = MarkdownIt("js-default").render(text).replace(" ± ", " ±\N{NO-BREAK SPACE}")
+    page = re.sub(r"(<td[^>]*)>([^<]{60,})</td>", r'\1 class="long">\2</td>', page)
     for name, content in pictures.items():
         write_atomic(Path(out) / name, content)
         page = page.replace(f'src="{name}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
