@@ -14,10 +14,10 @@ from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
 from parlib.data.release import BENCHMARKS, Release
 from parlib.errors import BadInput
-from parlib.files import ASSETS, json_text
 from parlib.learn.inputs import Split, prepare
 from parlib.learn.plan import encoder_of, trained_head
 from parlib.learn.train import predict
+from parlib.measure.metrics import evaluate
 from parlib.profile import Profile
 from parlib.profile import profile as make_profile
 from parlib.show.explorers.attribute import AttributeExplorer
@@ -29,18 +29,23 @@ from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.prompt import PromptExplorer
 from parlib.show.explorers.teach import TeachExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer
+from parlib.show.server import application, launch
 from parlib.use.crops import find_images
 from parlib.use.model import Model, load
 
-_PAGE = ASSETS / "explore.py"
+
+def tabs(profile: Profile, later: bool = False) -> widgets.Tab:
+    """The explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none.
+
+    `later`: only the first is made now, the others when a browser shows it.
+    """
+    model, release, prepared = _of_profile(profile)
+    return _tabs(model, release, prepared, None, later)
 
 
-def tabs(profile: Profile) -> widgets.Tab:
-    """The explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none."""
-    return _tabs(*_of_profile(profile))
-
-
-def run_tabs(run: str, folder: str | None = None, cache: str | None = None, beside: str | None = None) -> widgets.Tab:
+def run_tabs(
+    run: str, folder: str | None = None, cache: str | None = None, beside: str | None = None, later: bool = False
+) -> widgets.Tab:
     """The explorers on a trained model and a tree of any benchmark, or a folder of one's own.
 
     Args:
@@ -49,6 +54,7 @@ def run_tabs(run: str, folder: str | None = None, cache: str | None = None, besi
             of the model's, thresholds and errors are not shown, and of images without labels only the first explorer.
         cache: where features are kept; default is that of the training.
         beside: a second model, whose scores of one image are shown beside.
+        later: see `tabs`.
 
     Raises:
         BadInput: no such run or folder, or a folder that cannot be read.
@@ -56,7 +62,7 @@ def run_tabs(run: str, folder: str | None = None, cache: str | None = None, besi
     model, root, release = _opened(run, folder)
     other = load(beside) if beside else None
     if release is not None:
-        return _tabs(*_of_run(model, release, cache), other)
+        return _tabs(*_of_run(model, release, cache), other, later)
     names, paths = zip(*find_images([root]), strict=True)
     features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
     pictures = datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
@@ -71,11 +77,7 @@ def serve(
 
     Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
     """
-    try:
-        import ipykernel  # noqa: F401 (runs the page; voila does not bring it)
-        from voila.app import Voila  # type: ignore[import-untyped]
-    except ImportError:
-        raise BadInput("explore needs voila and ipykernel: pip install 'parlib[explore]'") from None
+    application()
     if run:
         model, root, release = _opened(run, folder)
         if release is None:
@@ -84,17 +86,9 @@ def serve(
             _of_run(model, release, cache)
         if beside:
             load(beside)
-        wanted = {"run": run, "folder": folder, "cache": cache, "beside": beside}
-        places = {key: os.path.abspath(path) if path and os.path.exists(path) else path for key, path in wanted.items()}
-        os.environ["PARLIB_EXPLORE"] = json_text(places)
     else:
         _of_profile(make_profile())
-    # Servers drop messages above 10 MB, so a large picture could not be uploaded to an explorer.
-    settings: dict[str, Any] = {"Voila.tornado_settings": {"websocket_max_message_size": 200_000_000}}
-    settings["VoilaConfiguration.extension_language_mapping"] = {".py": "python"}
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    options += [f"--port={port}", "--Voila.ip=127.0.0.1", *([] if browser else ["--no-browser"])]
-    Voila.launch_instance([str(_PAGE), *options])
+    launch(run, folder, cache, port, browser, beside)
 
 
 def _of_profile(profile):
@@ -137,37 +131,53 @@ def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
     return model, root, read_release(kind, root) if kind else None
 
 
-def _tabs(model: Model, release: Release, prepared: dict[str, Split], other: Model | None = None) -> widgets.Tab:
+def _tabs(
+    model: Model, release: Release, prepared: dict[str, Split], other: Model | None = None, later: bool = False
+) -> widgets.Tab:
     encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
-    val = prepared.get("val", test)
     labels = {split: _columns(head, part) for split, part in prepared.items()}
-    languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
     thresholds, scores = head.thresholds.cpu().numpy(), {name: predict(head, test.store)}
-    explorers: dict[str, Any] = {
-        "One image": AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other),
-        "Data": DatasetExplorer(splits, release.schema),
-        "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages),
-    }
-    if (labels[name] >= 0).any():  # there is an attribute that both the head and these labels have
-        explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)
-        shown = splits[name], labels[name], scores[name], thresholds
-        explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store, name)
-    stores = {split: part.store for split, part in prepared.items()}
-    explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
-    cache = test.store.folder.parents[1]
-    part = prepared.get("train", test)
-    as_released = part.schema.names == release.schema.names and not release.corrections
-    if as_released and (part.labels >= 0).any():
-        split = part.about["split"]
-        file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
-        explorers["Labels"] = LabelExplorer(release, part, splits[split], cache / "corrections" / file)
-    explorers["Teach"] = TeachExplorer(explorers["Map"], model, cache / "taught")
+    one = AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other)
+    page = _tab({"One image": one})
     kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
-    page = _tab(explorers)
-    link(explorers.values(), splits, labels, page)
     page.heading = f"{release.name} ({kind}), split {name}, {head.method}, encoder {encoder.name}"
+    known = (labels[name] >= 0).any()  # there is an attribute that both the head and these labels have
+    if known:
+        page.heading += f": mA {100 * evaluate(labels[name], scores[name], thresholds).mA:.1f}; 50 is chance"
+
+    def others():
+        one.remove_class("first")
+        val = prepared.get("val", test)
+        languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
+        shown = splits["val" if "val" in prepared else name]
+        explorers: dict[str, Any] = {
+            "One image": one,
+            "Data": DatasetExplorer(splits, release.schema),
+            "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages, shown),
+        }
+        if known:
+            explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)
+            shown = splits[name], labels[name], scores[name], thresholds
+            explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store, name)
+        stores = {split: part.store for split, part in prepared.items()}
+        explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
+        cache = test.store.folder.parents[1]
+        part = prepared.get("train", test)
+        as_released = part.schema.names == release.schema.names and not release.corrections
+        if as_released and (part.labels >= 0).any():
+            split = part.about["split"]
+            file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
+            explorers["Labels"] = LabelExplorer(release, part, splits[split], cache / "corrections" / file)
+        explorers["Teach"] = TeachExplorer(explorers["Map"], model, cache / "taught")
+        page.children, page.titles = list(explorers.values()), list(explorers)
+        link(explorers.values(), splits, labels, page)
+
+    if later:
+        one.add_class("first").links["others"] = others  # panel.js asks for them once this one is seen
+    else:
+        others()
     return page
 
 

@@ -12,13 +12,18 @@ box.addEventListener('keydown', e => e.target.matches('input, select, textarea, 
   || e.altKey || box.querySelector(`button[title$="(${CSS.escape(arrows[e.key] ?? e.key)})"]`)?.click());
 // What opens something elsewhere writes its name into a hidden box that Python reads. Drawn anew, it has the focus again.
 let pressed;
+const ask = words => {
+  const hidden = box.querySelector('.opened input');
+  hidden.value = words;
+  hidden.dispatchEvent(new Event('change', {bubbles: true}));
+};
 box.addEventListener('click', e => {
   pressed = e.target.closest('[data-open]')?.dataset.open;
-  if (!pressed) return;
-  const hidden = box.querySelector('.opened input');
-  hidden.value = pressed;
-  hidden.dispatchEvent(new Event('change', {bubbles: true}));
+  if (pressed) ask(pressed);
 });
+// The first explorer of a page asks for the others, once its picture is there.
+const rest = () => box.matches('.first') && box.querySelector('.opened input') && box.querySelector('figure img')
+  && (box.classList.remove('first'), requestAnimationFrame(() => setTimeout(() => ask('others'), 50)));
 const again = () => pressed && document.activeElement === document.body
   && box.querySelector(`[data-open="${CSS.escape(pressed)}"]`)?.focus();
 // Without a font for Chinese all its letters are the same empty box.
@@ -28,5 +33,6 @@ const drawn = letter => {
   return canvas.canvas.toDataURL();
 };
 box.classList.toggle('no-chinese', drawn('女') === drawn('色'));
-for (const act of [hide, name, again]) new MutationObserver(act).observe(box, {childList: true, subtree: true});
+for (const act of [hide, name, again, rest]) new MutationObserver(act).observe(box, {childList: true, subtree: true});
 name();
+rest();
