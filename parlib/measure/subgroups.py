@@ -1,6 +1,6 @@
 """Whom a model is wrong about: scores within groups of images, beside all others, and which gaps hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from parlib.errors import BadInput
 from parlib.measure.bootstrap import persons, resampled, scorer
 from parlib.measure.metrics import AVERAGES, checked
 from parlib.measure.records import read_scores
-from parlib.schema import SCHEMAS, schema
+from parlib.schema import SCHEMAS, Schema, schema
 
 LEAST = 5  # people with a yes, and with a no, that an attribute must have in the group and outside to be compared
 COLUMNS = (
@@ -46,12 +46,30 @@ def subgroups(
     Raises:
         BadInput: the record has no scores beside it, or a group is no part of its images.
     """
-    arrays = read_scores(record)
-    labels, scores = checked(arrays["labels"], arrays["scores"])
-    names, limits = arrays["names"].tolist(), arrays["thresholds"] if len(arrays["thresholds"]) else None
+    arrays, data = read_scores(record), record["data"]
+    about = next((schema(name) for name in (data.get("view"), data["benchmark"]) if name in SCHEMAS), None)
+    limits = arrays["thresholds"] if len(arrays["thresholds"]) else None
     who = arrays["identity"] if record["drawn"] == "identities" else None
+    return compare(
+        arrays["labels"], arrays["scores"], limits, arrays["names"].tolist(), about, groups, who, resamples, seed
+    )
+
+
+def compare(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    limits: np.ndarray | None,
+    names: Sequence[str],
+    about: Schema | None = None,
+    groups: Mapping[str, np.ndarray | None] | None = None,
+    who: Sequence[str] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`subgroups` of labels and scores (N, A) at `limits` (A,), None for 0.5; `who` (N,) is in the images."""
+    labels, scores = checked(labels, scores)
     people, place, rows = persons(who, len(labels)), AVERAGES.index("mA"), {}
-    for name, (members, among) in _groups(record, groups, labels, names).items():
+    for name, (members, among) in _groups(about, groups, labels, list(names)).items():
 
         def enough(column, members=members):
             sides = [(labels[:, column] == yes) & side for yes in (0, 1) for side in (members, ~members)]
@@ -95,11 +113,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return out.assign(holds=["yes" if held else "no" for held in table["holds"]])
 
 
-def _groups(record, groups, labels, names):
+def _groups(about, groups, labels, names):
     """Group -> (its images (N,) bool, names of the attributes that make the grouping and are not compared)."""
-    about = next(
-        (schema(name) for name in (record["data"].get("view"), record["data"]["benchmark"]) if name in SCHEMAS), None
-    )
     if groups is None:
         kinds = about.groups if about else {}
         groups = {name: None for kind in ("gender", "age", "view") for name in kinds.get(kind, ()) if name in names}

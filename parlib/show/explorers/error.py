@@ -5,12 +5,14 @@ from typing import Any
 import datasets
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import binomtest
 
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
+from parlib.measure.subgroups import LEAST, compare
 from parlib.schema import Schema
 from parlib.show.explorers.button import button, part_of, steps
 from parlib.show.explorers.panel import Explorer, control, overlay, picture, row, text
@@ -20,7 +22,9 @@ _ORDERS = ["surest first", "least certain first"]
 
 
 class ErrorExplorer(Explorer):
-    """Controls `attribute`, `kind`, `by`, `order`, `page`, `attention`, `to_map`; view `pictures`.
+    """Controls `attribute`, `kind`, `by`, `order`, `page`, `attention`, `to_map`, `whom`; views `pictures`, `groups`.
+
+    A press on a sub-group in `groups` keeps its errors alone: `only` is its name, "" for all images.
 
     Args:
         schema: `Schema` of the A attributes.
@@ -65,9 +69,13 @@ class ErrorExplorer(Explorer):
         self.page = control(widgets.BoundedIntText, "Page", min=1, max=1, layout={"width": "110px"})
         self.to_map = button("Select on the map (m)", lambda: self.opened.set_trait("value", "errors"))
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
-        self.pictures = widgets.HTML()
-        turn = row(self.order, self.page, *steps(self.page), self.to_map, self.attention)
-        super().__init__(row(self.attribute, self.kind, self.by), turn, self.pictures)
+        self.whom = button("Whom is it wrong about? (w)", lambda: self.answer(self._compare))
+        self.only, self.compared = "", pd.DataFrame()  # of `compare`, once it was asked for
+        self.pictures, self.groups = widgets.HTML(), widgets.HTML()
+        self.pictures.layout = {"flex": "1 1 300px", "min_width": "0"}
+        turn = row(self.order, self.page, *steps(self.page), self.to_map, self.whom, self.attention)
+        super().__init__(row(self.attribute, self.kind, self.by), turn, row(self.groups, self.pictures))
+        self.links["only"] = self._keep
         self.answer(self._choose, self.attribute, self.kind, self.by, self.order)
         self.answer(self._draw, self.page, self.attention)
 
@@ -81,7 +89,38 @@ class ErrorExplorer(Explorer):
     def _candidates(self):
         """(n,) images in which the chosen kind of error is possible: those labelled no, or those labelled yes."""
         label = 0 if self.kind.value == "false positives" else 1
-        return self.labels[:, self.schema.index(self.attribute.value)] == label
+        members = self.labels[:, self.schema.index(self.only)] == 1 if self.only else True
+        return (self.labels[:, self.schema.index(self.attribute.value)] == label) & members
+
+    def _compare(self):
+        """Fill `groups`: mA of the whole model in the images labelled with a gender, age or view."""
+        if not len(self.compared):
+            self.compared = compare(
+                self.labels, self.scores, self.thresholds, self.schema.names, self.schema, None, self.identities
+            )
+        if not len(self.compared):
+            raise BadInput("These labels tell no gender, age or view: there is no sub-group to compare.")
+        lines = []
+        for name, at in self.compared.iterrows():
+            values = 100 * at[["value", "low", "high", "gap"]].astype(float)
+            words = "too few", "", ""
+            if at["value"] == at["value"]:
+                words = "{:.1f} <small>[{:.1f}, {:.1f}]</small>".format(*values[:3]), f"{values['gap']:+.1f}", "no"
+            pressed = f'data-open="only\t{text(name)}" aria-pressed="{str(name == self.only).lower()}"'
+            cells = "".join(f"<td>{word}</td>" for word in (*words[:2], "<b>yes</b>" if at["holds"] else words[2]))
+            lines.append(f"<tr><th><button {pressed}>{text(name)}</button></th>{cells}</tr>")
+        self.groups.layout = {"flex": "0 1 390px"}
+        self.groups.value = (
+            "<table class='groups'><tr><th>sub-group</th><th>mA, %</th><th>gap</th><th>holds</th></tr>"
+            f"{''.join(lines)}</table><small>The whole model on the images labelled so, with 95 % intervals, against "
+            f"all others, over attributes with {LEAST} people on each side. A gap holds if p < 0.05 after Holm's "
+            "correction for all rows. Press a sub-group to see its errors alone, again to see all.</small>"
+        )
+
+    def _keep(self, name):
+        self.only = "" if name == self.only else name
+        self._compare()
+        self._choose()
 
     def _sections(self, rows):
         """[(title as HTML, rows)]: a page of errors, or of groups or identities, the largest share of errors first.
@@ -91,7 +130,8 @@ class ErrorExplorer(Explorer):
         candidates = self._candidates()
         if self.by.value == "image":
             part = part_of(self.page, rows, _PAGE)
-            title = f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images, page {self.page.value}"
+            whose = f" of {text(self.only)}" if self.only else ""
+            title = f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images{whose}, page {self.page.value}"
             return [(f"<b>{title} of {self.page.max}</b>", part)]
         if self.by.value == "identity":
             groups = {f"identity {i}": self.identities == i for i in np.unique(self.identities[rows])}
@@ -118,7 +158,9 @@ class ErrorExplorer(Explorer):
         a, rows = self.schema.index(self.attribute.value), self.errors()
         if not len(rows):
             self.pictures.value = ""
-            raise BadInput(f"No {self.kind.value} of {self.attribute.value} at threshold {self.thresholds[a]:.2f}.")
+            among = f" among {self.only}" if self.only else ""
+            at = f"{self.attribute.value}{among} at threshold {self.thresholds[a]:.2f}"
+            raise BadInput(f"No {self.kind.value} of {at}.")
         sections = self._sections(rows)
         maps = self._attention(a, np.unique(np.concatenate([part for _, part in sections])))
         self.pictures.value = "".join(
