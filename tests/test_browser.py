@@ -81,7 +81,7 @@ def tabs(new_page, places, tmp_path_factory):
     with serve(voila(source, uploads), "/voila/static/voila.js", **places) as address:
         page = new_page()
         page.goto(address)
-        page.get_by_role("tab", name="One image").wait_for()
+        page.get_by_role("tab", name="Teach").wait_for()  # it comes after the first picture, with the others
         yield page
 
 
@@ -110,6 +110,7 @@ CONTROLS = {
         "Order",
         "Page",
         "Select on the map",
+        "Whom is it wrong about?",
         "show attention",
     },
     "Map": {"Colour", "Attribute", "Any phrase", "Nearest to", "Upload a picture"},
@@ -344,6 +345,8 @@ def test_one_threshold_moves_curves_and_scores(tab):
     before = tab.get_by_role("row", name="Trousers alone").inner_text()
     changes(tab, slide, tab, "Threshold", "End")
     assert tab.get_by_role("row", name="Trousers alone").inner_text() != before
+    slider, curve = tab.get_by_role("slider").bounding_box(), tab.get_by_role("img", name="TPR and TNR").bounding_box()
+    assert 0 < curve["y"] - slider["y"] < 80 and curve["x"] < slider["x"] < curve["x"] + curve["width"]
     plots = tab.get_by_role("img").all()
     assert len(plots) == 3 and all(plot.bounding_box()["width"] > 300 for plot in plots)
 
@@ -355,6 +358,11 @@ def test_errors_by_kind_and_group_with_attention(tab):
     appears(tab, re.compile("false negatives (among|of UpperLogo)"), press, tab, "false negatives")
     changes(tab, select, tab, "Attribute", "Age18-60")
     appears(tab, re.compile(r"wrong \(\d+ %\)"), press, tab, "group")
+    appears(tab, "A gap holds if p < 0.05", press, tab, "Whom is it wrong about?")
+    changes(tab, press, tab, re.compile("^image"))
+    appears(tab, re.compile("(images of|among) Female"), press, tab, "Female")
+    assert tab.get_by_role("button", name="Female", exact=True).get_attribute("aria-pressed") == "true"
+    changes(tab, press, tab, "Female")
 
 
 @explorers("Map")

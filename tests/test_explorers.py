@@ -4,9 +4,11 @@ import copy
 import io
 import json
 import os
+import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -317,6 +319,12 @@ def test_prompts_are_ranked_by_average_precision(encoder, store, splits):
     assert "yours" in explorer.table.value and "yours" in explorer.agreement.value
     explorer.prompt.value = " "
     assert "empty wording" in explorer.message.value
+    seen = PromptExplorer(encoder, PA100K, store.pooled, labels, ["en"], splits["test"])
+    best = seen.found["en 1"][1].argsort()[::-1][:24]
+    yes = (labels[best, 0] == 1).sum()
+    assert f"{yes} of 24 are labelled so" in seen.pictures.value and seen.pictures.value.count("<img") == 24
+    low = 100 * pd.DataFrame({name: scores for name, (_, scores) in seen.found.items()}).rank().corr().min(axis=None)
+    assert f'<span class="scale">{low:.0f}<i>' in seen.agreement.value, "the colours span what the matrix holds"
 
 
 @pytest.mark.parametrize(("label", "why"), [(1, "every known image has it"), (0, "no known image has it")])
@@ -351,8 +359,8 @@ def test_a_threshold_moves_curves_and_effect_and_is_kept(scored):
     explorer = ThresholdExplorer(PA100K, *scored)
     assert changed(explorer.curves, lambda: setattr(explorer.attribute, "value", "Trousers"))
     assert changed(explorer.effect, lambda: setattr(explorer.threshold, "value", 0.9))
-    assert "for everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 3
-    assert "Moved on test: Trousers" in explorer.message.value
+    assert "for everybody" in explorer.effect.value and explorer.curves.value.count("<svg") == 2
+    assert "precision" in explorer.precision.value and "Moved on test: Trousers" in explorer.message.value
     explorer.attribute.value = "Female"
     explorer.attribute.value = "Trousers"
     assert explorer.threshold.value == 0.9
@@ -382,6 +390,26 @@ def test_errors_are_errors_and_the_surest_come_first(scored, splits, head, store
     surest = list(explorer.errors())
     explorer.order.value = "least certain first"
     assert list(explorer.errors()) == surest[::-1]
+
+
+def test_errors_of_a_sub_group_alone(splits):
+    """A model that guesses for women and knows all of men: women's score is lower, and all errors are theirs."""
+    rng, part = np.random.default_rng(0), splits["train"]
+    labels, female = rng.integers(0, 2, (len(part), 26)).astype(np.int8), PA100K.index("Female")
+    scores = np.where(labels[:, [female]] == 1, rng.random(labels.shape), labels)
+    explorer = ErrorExplorer(PA100K, part, labels, scores)
+    explorer.attribute.value = "Hat"
+    every = explorer.errors()
+    explorer.whom.click()
+    row = re.search(r">Female</button>.*?</tr>", explorer.groups.value)[0]
+    assert (
+        "<b>yes</b>" in row and explorer.compared.loc["Female", "gap"] < -0.3 and "Hat" not in explorer.compared.index
+    )
+    explorer.opened.value = "only\tFront"
+    front = labels[:, PA100K.index("Front")] == 1
+    assert set(explorer.errors()) == set(every[front[every]]) and "images of Front" in explorer.pictures.value
+    explorer.opened.value = "only\tFront"
+    assert list(explorer.errors()) == list(every)
 
 
 def test_errors_fill_pages(splits):

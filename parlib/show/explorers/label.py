@@ -16,9 +16,9 @@ from parlib.errors import BadInput
 from parlib.learn.inputs import Split
 from parlib.learn.label_issues import label_issues
 from parlib.show.explorers.button import button
-from parlib.show.explorers.panel import Explorer, control, picture, row, text
+from parlib.show.explorers.panel import Explorer, beside, control, picture, row, text
 
-_NEXT = 8  # crops that follow
+_NEXT = 30  # crops that follow
 _KEYS = {"keep": "Keep (k)", "flip": "Flip (f)", "unknown": "Unknown (u)", "back": "Back (b)"}
 
 
@@ -100,12 +100,12 @@ class LabelExplorer(Explorer):
                 size,
                 opens=("image", self.split.about["split"], one.row, first["attribute"]),
             )
-            for one, size in zip(shown.itertuples(), [360, *[170] * _NEXT], strict=False)
+            for one, size in zip(shown.itertuples(), [480, *[150] * _NEXT], strict=False)
         ]
         decided = "" if pd.isna(first["decision"]) else f" You decided: {text(first['decision'])}."
         self.pictures.value = (
             f"<b>{text(first['attribute'])} is labelled {answer}; the probe says {first['score']:.2f} for yes.</b>"
-            f"{agree}{decided}<div class='flow'>{''.join(figures)}</div><small>Rank {self.rank.value:,} of"
+            f"{agree}{decided}{beside(figures)}<small>Rank {self.rank.value:,} of"
             f" {len(table):,} labels by suspicion; {table['issue'].sum():,} are likely wrong,"
             f" {table['decision'].notna().sum():,} decided. Then come the next {len(shown) - 1}. Decisions are saved in"
             f" <span title='{text(str(self.path.absolute()))}'>{text('/'.join(self.path.parts[-2:]))}</span>;"

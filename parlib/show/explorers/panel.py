@@ -141,19 +141,30 @@ def overlay(
     return Image.fromarray((grey * (1 - opacity) + colours * opacity).astype(np.uint8))
 
 
-def heat(values: np.ndarray, names: Sequence[str], caption: str) -> str:
-    """A table of an (n, n) matrix of values in [0, 1], bluer where larger, in percent where n <= 30; nan is grey."""
+def beside(figures: Sequence[str]) -> str:
+    """HTML of pictures: the first, and to its right the others."""
+    return f'<div class="pair">{figures[0] if figures else ""}<div class="flow">{"".join(figures[1:])}</div></div>'
+
+
+def heat(values: np.ndarray, names: Sequence[str], caption: str, low: float = 0.0) -> str:
+    """A table of an (n, n) matrix of values from `low` to 1, bluer where larger, in percent where n <= 30; nan is grey.
+
+    The caption ends with the scale of the colour.
+    """
     head = "".join(f'<th scope="col">{text(name[:20])}</th>' for name in names)
     rows = []
     for name, line in zip(names, values, strict=True):
-        cells = "".join(_cell(value, digits=len(names) <= 30) for value in line)
+        cells = "".join(_cell(value, low, digits=len(names) <= 30) for value in line)
         rows.append(f'<tr><th scope="row">{text(name[:20])}</th>{cells}</tr>')
-    table = f"<table class='heat'><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f"<small>{text(caption)}</small>{table}"
+    kind = "heat large" if len(names) <= 14 else "heat"
+    table = f"<table class='{kind}'><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    scale = f'<span class="scale">{100 * low:.0f}<i></i>100</span>'
+    return f"<small>{text(caption)}. Colour: {scale}</small>{table}"
 
 
-def _cell(value, digits):
+def _cell(value, low, digits):
     if np.isnan(value):
         return '<td style="background: #7F7F7F80"></td>'
-    opacity = round(150 * max(0.0, value))  # of 255: text of either theme stays readable on the darkest blue
+    share = (value - low) / max(1e-9, 1 - low)
+    opacity = round(150 * max(0.0, share))  # of 255: text of either theme stays readable on the darkest blue
     return f'<td style="background: #0072B2{opacity:02x}">{f"{100 * value:.0f}" if digits else ""}</td>'

@@ -1,7 +1,9 @@
 """Prompts of an attribute in several languages and wordings: which one finds it, and which agree."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import datasets
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -13,11 +15,13 @@ from parlib.encode.prompts import load_prompts
 from parlib.errors import BadInput
 from parlib.measure.metrics import average_precision
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, encode_phrases, heat, row, text
+from parlib.show.explorers.panel import Explorer, control, encode_phrases, heat, picture, row, text
+
+_FIRST = 24  # pictures
 
 
 class PromptExplorer(Explorer):
-    """Controls `attribute`, `wording`, `prompt`; views `table`, `agreement`.
+    """Controls `attribute`, `wording`, `prompt`; views `table`, `agreement`, `pictures`.
 
     Args:
         encoder: `Encoder`.
@@ -25,6 +29,7 @@ class PromptExplorer(Explorer):
         pooled: (n, D) pooled image features of a validation set.
         labels: (n, A) of 1, 0, -1.
         languages: codes; every prompt in them is encoded here, once.
+        dataset: the n images; without it none is shown.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class PromptExplorer(Explorer):
         pooled: torch.Tensor,
         labels: np.ndarray,
         languages: Sequence[str] | None = None,
+        dataset: datasets.Dataset | None = None,
     ):
         if pooled.shape[-1] != encoder.width:
             raise BadInput(
@@ -41,6 +47,7 @@ class PromptExplorer(Explorer):
                 "encoder that made them"
             )
         self.encoder, self.schema, self.pooled, self.labels = encoder, schema, pooled, np.asarray(labels)
+        self.dataset: Any = dataset
         self.phrases: list[dict[str, str]] = [{} for _ in schema.names]  # of each attribute: name -> phrase
         for code in languages or all_languages():
             for phrases, wordings in zip(self.phrases, load_prompts(schema, code, "all"), strict=True):
@@ -50,9 +57,9 @@ class PromptExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.wording = control(widgets.Dropdown, "Start from", options=["en 1"])
         self.prompt = control(widgets.Text, "Your wording", layout={"width": "min(480px, 100%)"})
-        self.table, self.agreement = widgets.HTML(), widgets.HTML()
+        self.table, self.agreement, self.pictures = (widgets.HTML() for _ in range(3))
         self.table.layout = {"flex": "0 1 auto", "margin": "0 40px 0 0"}
-        super().__init__(row(self.attribute, self.wording, self.prompt), row(self.table, self.agreement))
+        super().__init__(row(self.attribute, self.wording, self.prompt), row(self.table, self.agreement), self.pictures)
         self.answer(self._choose, self.attribute)
         self.answer(self._start, self.wording)
         self.answer(self._draw, self.prompt)
@@ -99,4 +106,16 @@ class PromptExplorer(Explorer):
         )
         scores = pd.DataFrame({name: found[name][1] for name in table["wording"]})
         caption = "Agreement of two wordings: rank correlation of their scores, x 100"
-        self.agreement.value = heat(scores.rank().corr().to_numpy(), list(scores), caption)
+        correlation = scores.rank().corr().to_numpy()
+        self.agreement.value = heat(correlation, list(scores), caption, np.nanmin([*correlation.flat, 1]))
+        if self.dataset is not None:
+            wanted = next(values for words, values in found.values() if words == phrase)
+            self.pictures.value = self._ranked(phrase, wanted, labels)
+
+    def _ranked(self, phrase, scores, labels):
+        rows = np.argsort(-scores, kind="stable")[:_FIRST]
+        figures = [picture(self.dataset[int(i)]["image"], f"{'○●?'[labels[i]]} {scores[i]:.2f}", 150) for i in rows]
+        return (
+            f'<b>The images that "{text(phrase[:120])}" fits best</b> ({(labels[rows] == 1).sum()} of {len(rows)} are '
+            f'labelled so; ● has it, ○ has not, ? unknown)<div class="flow">{"".join(figures)}</div>'
+        )

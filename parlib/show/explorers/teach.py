@@ -13,11 +13,11 @@ from parlib.errors import BadInput
 from parlib.measure.metrics import average_precision
 from parlib.show.explorers.button import button
 from parlib.show.explorers.map import MapExplorer
-from parlib.show.explorers.panel import Explorer, control, picture, row, text
+from parlib.show.explorers.panel import Explorer, beside, control, picture, row, text
 from parlib.use.model import Model
 from parlib.use.teach import LEAST, Lesson
 
-_SHOWN = 9  # crops: the one asked about, and those that follow
+_SHOWN = 31  # crops: the one asked about, and those that follow
 _KEYS = {
     "yes": "Yes (y)",
     "no": "No (n)",
@@ -117,14 +117,14 @@ class TeachExplorer(Explorer):
         if len(self._selected()):
             source = "those selected on the map first"
         figures = []
-        for place, size in zip(rows, [360, *[170] * (_SHOWN - 1)], strict=False):
+        for place, size in zip(rows, [480, *[150] * (_SHOWN - 1)], strict=False):
             split, i, image_id = table.loc[place, ["split", "row", "image_id"]]
             score = "" if lesson.scores is None else f": {lesson.scores[place]:.2f}"
             image = self.places.parts[split][int(i)]["image"]
             figures.append(picture(image, f"{split} {image_id}{score}", size, opens=("image", split, i)))
         self.pictures.value = (
             f"<b>Is this: {text(self.name.value)}?</b> {yes} yes, {no} no so far; {len(rows):,} left, {source}."
-            f"<div class='flow'>{''.join(figures)}</div><small>{text(learned)}</small>"
+            f"{beside(figures)}<small>{text(learned)}</small>"
         )
 
     def _save(self):

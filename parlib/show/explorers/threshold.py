@@ -7,7 +7,6 @@ import ipywidgets as widgets
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from parlib.data.formats import some
 from parlib.measure.metrics import Decisions, evaluate, per_image, ratio
@@ -21,7 +20,7 @@ _THEME: Any = {"svg.fonttype": "none", "font.size": 9, **dict.fromkeys(_COLOURED
 
 
 class ThresholdExplorer(Explorer):
-    """Controls `attribute`, `threshold`; views `curves`, `effect`.
+    """Controls `attribute`, `threshold`; views `effect`, `precision`, `curves`.
 
     Args:
         schema: `Schema` of the A attributes.
@@ -44,10 +43,13 @@ class ThresholdExplorer(Explorer):
         self.start, self.split = self.thresholds.copy(), split
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         low = min(-3, int(np.floor(np.log10(max(1e-9, self.thresholds.min())))))  # rare attributes have small ones
-        self.threshold = control(widgets.FloatLogSlider, "Threshold", min=low, max=0, step=0.01)
+        self.threshold = control(widgets.FloatLogSlider, "Threshold (log scale)", min=low, max=0, step=0.01)
         self.threshold.readout_format = ".3f" if low == -3 else ".1e"
-        self.curves, self.effect = widgets.HTML(), widgets.HTML()
-        super().__init__(row(self.attribute, self.threshold), self.effect, self.curves)
+        self.threshold.layout = {"width": "100%"}
+        self.effect, self.precision, self.curves = (widgets.HTML() for _ in range(3))
+        left = widgets.VBox([self.attribute, self.effect, self.precision], layout={"flex": "1 1 400px"})
+        right = widgets.VBox([self.threshold, self.curves], layout={"flex": "1 1 480px"})
+        super().__init__(row(left, right))
         self.answer(self._choose, self.attribute)
         self.answer(self._draw, self.threshold)
 
@@ -100,10 +102,9 @@ class ThresholdExplorer(Explorer):
         ring = here["TPR"], here["precision"]
         precision = {"precision": (found["TPR"], found["precision"])}
         rates = {key: (at, found[key]) for key in ("TPR", "TNR")}
-        self.curves.value = '<div class="flow">{}{}{}</div>'.format(
-            _plot(f"{name}: precision, %", precision, "recall (TPR)", ring=ring),
-            _plot(f"{name}: TPR and TNR, %", rates, "threshold", now),
-            _plot("Whole model: change from here, points", change, "threshold", now),
+        self.precision.value = _plot(f"{name}: precision, %", precision, "recall (TPR)", ring=ring)
+        self.curves.value = _plot(f"{name}: TPR and TNR, %", rates, "threshold", now) + _plot(
+            "Whole model: change from here, points", change, "threshold", now
         )
         yes, known = int((self.labels[:, a] == 1).sum()), int((self.labels[:, a] >= 0).sum())
         majority, answer = max(yes, known - yes) / max(1, known), "yes" if 2 * yes > known else "no"
@@ -127,9 +128,11 @@ class ThresholdExplorer(Explorer):
 
 def _plot(title, curves, across, line=None, ring=None):
     """HTML of curves name -> (x, y), y a fraction shown in percent; a dotted `line` at an x, a `ring` at a point."""
+    from matplotlib.figure import Figure  # reads all fonts of a new machine
+
     with matplotlib.rc_context(_THEME):
-        figure = Figure(figsize=(3.6, 2.5))
-        ax = figure.add_axes((0.14, 0.2, 0.82, 0.76))  # a layout that fits itself takes twice the time
+        figure = Figure(figsize=(5.2, 3.6) if ring else (6.4, 2.4))
+        ax = figure.add_axes((0.1, 0.2, 0.88, 0.76))  # a layout that fits itself takes twice the time
         for (name, (x, y)), colour, dashes in zip(curves.items(), COLOURS, ("-", "--", ":"), strict=False):
             ax.plot(x, 100 * y, dashes, color=colour, label=name)
         if line is not None:
@@ -142,4 +145,6 @@ def _plot(title, curves, across, line=None, ring=None):
     drawing = drawn.getvalue().replace(_TEXT, "currentColor").partition("<svg")[2]
     drawing = drawing.replace("*{stroke", ".par svg {stroke")  # Matplotlib's style would hold for the whole page
     title = text(title)
-    return f'<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}"{drawing}</figure>'
+    return (
+        f'<figure class="plot"><figcaption>{title}</figcaption><svg role="img" aria-label="{title}"{drawing}</figure>'
+    )
