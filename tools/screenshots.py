@@ -1,10 +1,12 @@
-"""Pictures of the explorers for readers on the web: the page of `make explore` in a real Chromium, one PNG a tab.
+"""Pictures of the explorers for readers on the web: the page of `make explore` in a real Chromium, one PNG an explorer.
 
 python tools/screenshots.py                          # notebooks/images/*.png
 python tools/screenshots.py --out /tmp/look --width 800 --theme dark
+PARLIB_EXPLORE='{"run": "RUN"}' python tools/screenshots.py --out /tmp/look --attribute hairLong --taught hairLong
 """
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -20,13 +22,13 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-# Tab -> box, what is typed into it, and the words that its answer brings.
+# Tab -> box, what is typed into it (None: the example in the box), and the words that its answer brings.
 PHRASES = {
     "One image": ("Any phrase", "a person in trousers", "patch similarity"),
     "Prompts": ("Your wording", "somebody female", "yours"),
-    "Map": ("Nearest to", "001601.jpg", "12 images selected."),
-    "Teach": ("Name", "white top", "Is this: white top?"),
+    "Map": ("Nearest to", None, "12 images selected."),
 }
+MARKS = 20
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -100,20 +102,49 @@ def choose(page, attribute):
         page.wait_for_timeout(2_000)
 
 
+def teach(page, name):
+    """Teach an attribute of the data under a new name: its prompt, and marks as its labels say."""
+    from parlib import profile
+    from parlib.data import benchmark_root, labels_of, read_release
+    from parlib.encode.prompts import load_prompts
+    from parlib.show.explorers.page import _opened
+
+    asked = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
+    release = _opened(asked["run"], asked.get("folder"))[2] if asked else None
+    release = release or read_release(profile().benchmark, benchmark_root(profile()))
+    a = release.schema.index(name)
+    parts = [release.dataset(split, images=False) for split in release.splits]
+    truth = {i: row[a] for part in parts for i, row in zip(part["image_id"], labels_of(part), strict=True)}
+    box = page.locator(".par:visible")
+    for label, words in (("Name", f"taught {name}"), ("Phrase", load_prompts(release.schema)[a])):
+        box.get_by_label(label, exact=True).fill(words)
+        box.get_by_label(label, exact=True).press("Enter")
+    box.get_by_label("Compare with").select_option(name)
+    answers = {0: 0, 1: 0}
+    for _ in range(MARKS):
+        box.get_by_text(f"{answers[1]} yes, {answers[0]} no so far").wait_for()
+        box.locator("progress").wait_for(state="detached")
+        answer = int(truth[box.locator("figure img").first.get_attribute("alt").split()[1].rstrip(":")] == 1)
+        box.get_by_role("button", name="Yes (y)" if answer else "No (n)").click()
+        answers[answer] += 1
+    box.get_by_text(f"learned from {MARKS} labels").first.wait_for()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--page", type=Path, default=HERE.parent / "parlib" / "assets" / "explore.py")
     parser.add_argument("--out", type=Path, default=HERE.parent / "notebooks" / "images")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--attribute", default="Backpack", help="chosen in every explorer that has it")
+    parser.add_argument("--taught", default="LongCoat", help="whose labels teach the new attribute")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     command = voila(arguments.page, f"--theme={arguments.theme}")
     with serve(command, "/voila/static/voila.js") as address, open_browser() as new_page:
-        page = new_page(arguments.width, 2200)
+        page = new_page(arguments.width, 900)
         page.goto(address, timeout=600_000)
-        page.get_by_role("tab").first.wait_for(timeout=600_000)
+        page.get_by_role("tab", name="Teach").wait_for(timeout=600_000)
         for tab in page.get_by_role("tab").all():
             tab.click()
             page.locator(".par:visible").wait_for()
@@ -121,13 +152,18 @@ def main():
             if tab.inner_text() in PHRASES:
                 label, phrase, answer = PHRASES[tab.inner_text()]
                 box = page.get_by_label(label).locator("visible=true")
-                box.fill(phrase)
+                box.fill(phrase or box.evaluate("e => e.placeholder"))
                 box.press("Enter")
                 page.get_by_text(answer, exact=True).filter(visible=True).first.wait_for()
+            if tab.inner_text() == "Errors":
+                page.get_by_role("button", name="Whom is it wrong about?").click()
+                page.get_by_text("A gap holds").filter(visible=True).wait_for()
+            if tab.inner_text() == "Teach":
+                teach(page, arguments.taught)
             page.locator("progress").wait_for(state="detached")
             page.evaluate("document.activeElement.blur()")
             path = arguments.out / f"{tab.inner_text().lower().replace(' ', '_')}.png"
-            page.locator(".widget-tab").screenshot(path=path)
+            page.locator(".par:visible").screenshot(path=path)
             Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
             print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
         print("\n".join(page.errors) or "no console error")
