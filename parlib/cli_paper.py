@@ -154,6 +154,6 @@ def demo(
     browser: Annotated[bool, Option("--browser/--no-browser", help="open the page in a browser")] = True,
 ) -> None:
     """Serve the explorers with the shipped model on people rendered here; needs no data and no network."""
-    from parlib.show.demo import demo as serve_demo
+    from parlib.show.server import demo as serve_demo
 
     serve_demo(noise, cache.expanduser() if cache else cache_folder(), port, browser)

@@ -7,7 +7,7 @@ from parlib.data import read_release
 from parlib.learn.inputs import prepare
 from parlib.learn.train import predict
 from parlib.measure.metrics import evaluate
-from parlib.show.demo import demo_tree
+from parlib.show.server import demo_tree
 from parlib.use.model import load
 
 
@@ -22,7 +22,7 @@ def test_noise_lowers_the_score_to_chance(tmp_path):
 
 def test_the_command_serves_the_page_of_that_tree(tmp_path, monkeypatch, capsys):
     served = []
-    monkeypatch.setattr("parlib.show.demo.launch", lambda *arguments: served.append(arguments))
+    monkeypatch.setattr("parlib.show.server.launch", lambda *arguments: served.append(arguments))
     assert main(["demo", "--cache", str(tmp_path), "--noise", "1", "--port", "9", "--no-browser"]) == 0
     assert served == [("nano-pa100k", str(tmp_path / "demo" / "noise-1"), str(tmp_path), 9, False)]
     assert "320 rendered people, noise 1; their score stands above the tabs" in capsys.readouterr().out

@@ -49,7 +49,7 @@ def open_browser():
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(300_000)  # a machine may be busy: only what hangs takes longer
             page.errors = []
-            # Voila's template asks a CDN for an icon font that the explorers do not use; nothing else is asked for.
+            # Voila's template asks a CDN for an icon font that the explorers do not use; nothing else is wanted for.
             page.route(lambda url: "cdn.jsdelivr.net" in url, lambda route: route.fulfill(content_type="text/css"))
             page.on("pageerror", lambda error: page.errors.append(str(error)))
             page.on("console", lambda line: line.type == "error" and page.errors.append(f"{line.text} {line.location}"))
@@ -109,8 +109,8 @@ def teach(page, name):
     from parlib.encode.prompts import load_prompts
     from parlib.show.explorers.page import _opened
 
-    asked = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
-    release = _opened(asked["run"], asked.get("folder"))[2] if asked else None
+    wanted = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
+    release = _opened(wanted["run"], wanted.get("folder"))[2] if wanted else None
     release = release or read_release(profile().benchmark, benchmark_root(profile()))
     a = release.schema.index(name)
     parts = [release.dataset(split, images=False) for split in release.splits]

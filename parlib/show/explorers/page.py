@@ -131,9 +131,7 @@ def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
     return model, root, read_release(kind, root) if kind else None
 
 
-def _tabs(
-    model: Model, release: Release, prepared: dict[str, Split], other: Model | None = None, later: bool = False
-) -> widgets.Tab:
+def _tabs(model: Model, release: Release, prepared: dict[str, Split], other=None, later=False) -> widgets.Tab:
     encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
@@ -151,11 +149,12 @@ def _tabs(
         one.remove_class("first")
         val = prepared.get("val", test)
         languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
-        shown = splits["val" if "val" in prepared else name]
         explorers: dict[str, Any] = {
             "One image": one,
             "Data": DatasetExplorer(splits, release.schema),
-            "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages, shown),
+            "Prompts": PromptExplorer(
+                encoder, val.schema, val.store.pooled, val.labels, languages, splits[val.about["split"]]
+            ),
         }
         if known:
             explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)

@@ -29,6 +29,7 @@ def figure(
     Made without pyplot, so that nothing is shown twice in a notebook and nothing piles up in memory.
     """
     from matplotlib.figure import Figure
+
     matplotlib.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     made = Figure(figsize=(width, height), layout="constrained", dpi=80)
     axes = made.subplots(rows, columns, **subplots)
