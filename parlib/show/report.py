@@ -69,8 +69,7 @@ def write_report(
         made_on=dict.fromkeys(json_text(r[part], None) for part in ("made_with", "hardware") for r in records),
         notes=vars(tables),
     )
-    page = MarkdownIt("js-default").render(text).replace(" ± ", " ±\N{NO-BREAK SPACE}")
-    page = re.sub(r"(<td[^>]*)>([^<]{60,})</td>", r'\1 class="long">\2</td>', page)
+    page = re.sub(r"(<td[^>]*)>([^<]{60,})</td>", r'\1 class="long">\2</td>', MarkdownIt("js-default").render(text))
     for name, content in pictures.items():
         write_atomic(Path(out) / name, content)
         page = page.replace(f'src="{name}"', f'src="data:image/png;base64,{base64.b64encode(content).decode()}"')
@@ -78,7 +77,7 @@ def write_report(
     head = f'<!doctype html>\n<meta charset="utf-8"><title>VLM-PAR, claim by claim</title><style>{style}</style>\n'
     written = Path(out) / "REPORT.md", Path(out) / "report.html"
     write_atomic(written[0], text)
-    write_atomic(written[1], head + page)
+    write_atomic(written[1], head + page.replace(" ± ", " ±\N{NO-BREAK SPACE}"))
     return written
 
 

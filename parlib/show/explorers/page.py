@@ -131,7 +131,7 @@ def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
     return model, root, read_release(kind, root) if kind else None
 
 
-def _tabs(model: Model, release: Release, prepared: dict[str, Split], other=None, later=False) -> widgets.Tab:
+def _tabs(model, release, prepared, other=None, later=False):
     encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
