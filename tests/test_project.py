@@ -128,7 +128,7 @@ def test_the_package_is_thin():
     claims = {"measure/claims": 227, "show/report": 171, "learn/unseen": 88}
     domains = {"measure/tables": 326, "learn/run": 280, "measure/published": 28}  # 601 before
     speed = {"encode/precision": 146, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
-    explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/demo": 50}
+    explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/server": 68}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
     clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 108}
     groups = {"measure/subgroups": 130, "use/exchange": 107}
@@ -145,7 +145,7 @@ def test_the_package_is_thin():
     named = plan | claims | domains | speed | explore | wrong | clips | groups | teach | linked | field
     later = {f"parlib/{name}.py": bound for name, bound in named.items()}
     assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
-    assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 673 - 601 - 88
+    assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 775 - 601 - 88
     assert sum(count > 1 for count in lines.values()) <= 89
 
 
