@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 # Tab -> box, what is typed into it (None: the example in the box), and the words that its answer brings.
 PHRASES = {
     "One image": ("Any phrase", "a person in trousers", "patch similarity"),
-    "Prompts": ("Your wording", "somebody female", "yours"),
+    "Prompts": ("Your wording", "somebody with a rucksack", "yours"),
     "Map": ("Nearest to", None, "12 images selected."),
 }
 MARKS = 20
