@@ -1,6 +1,7 @@
 """The page of `parlib explore`: all explorers on one model and one benchmark or folder, each in a tab."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def tabs(profile: Profile, later: bool = False) -> widgets.Tab:
     `later`: only the first is made now, the others when a browser shows it.
     """
     model, release, prepared = _of_profile(profile)
-    return _tabs(model, release, prepared, None, later)
+    return _tabs(model, release, prepared, later=later)
 
 
 def run_tabs(
@@ -140,7 +141,8 @@ def _tabs(model, release, prepared, other=None, later=False):
     one = AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other)
     page = _tab({"One image": one})
     kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
-    page.heading = f"{release.name} ({kind}), split {name}, {head.method}, encoder {encoder.name}"
+    which = f"partition {release.partition}, " if release.partition else ""
+    page.heading = f"{release.name} ({kind}), {which}split {name}, {head.method}, encoder {encoder.name}"
     known = (labels[name] >= 0).any()  # there is an attribute that both the head and these labels have
     if known:
         page.heading += f": mA {100 * evaluate(labels[name], scores[name], thresholds).mA:.1f}; 50 is chance"
@@ -149,26 +151,25 @@ def _tabs(model, release, prepared, other=None, later=False):
         one.remove_class("first")
         val = prepared.get("val", test)
         languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
+        seen = splits[val.about["split"]]
         explorers: dict[str, Any] = {
             "One image": one,
             "Data": DatasetExplorer(splits, release.schema),
-            "Prompts": PromptExplorer(
-                encoder, val.schema, val.store.pooled, val.labels, languages, splits[val.about["split"]]
-            ),
+            "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages, seen),
         }
         if known:
             explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)
             shown = splits[name], labels[name], scores[name], thresholds
             explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store, name)
         stores = {split: part.store for split, part in prepared.items()}
-        explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
+        with warnings.catch_warnings(action="ignore"):  # the map itself says what it leaves out
+            explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
         cache = test.store.folder.parents[1]
         part = prepared.get("train", test)
         as_released = part.schema.names == release.schema.names and not release.corrections
         if as_released and (part.labels >= 0).any():
-            split = part.about["split"]
-            file = f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
-            explorers["Labels"] = LabelExplorer(release, part, splits[split], cache / "corrections" / file)
+            seen, file = splits[part.about["split"]], f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
+            explorers["Labels"] = LabelExplorer(release, part, seen, cache / "corrections" / file)
         explorers["Teach"] = TeachExplorer(explorers["Map"], model, cache / "taught")
         page.children, page.titles = list(explorers.values()), list(explorers)
         link(explorers.values(), splits, labels, page)
