@@ -505,6 +505,10 @@ def test_the_page_opens_on_a_run_and_on_any_folder(rendered_market, tmp_path):
     assert own.titles == (*five, "Map", "Labels", "Teach")
     assert "of 1 answers are right" in own.children[0].verdict.value, "attributes without labels are unknown"
     assert all("<progress" not in explorer.message.value for explorer in own.children)
+    first = run_tabs("nano-pa100k", pictures, tmp_path, later=True)
+    assert first.titles == five[:1] and "mA" in first.heading
+    first.children[0].opened.value = "others"  # as the page does once a browser shows its first picture
+    assert first.titles == own.titles and first.children[0].message.value == ""
     for wrong, words in (
         (("nowhere",), "no model 'nowhere'"),
         (("nano-pa100k", tmp_path / "none"), "no folder"),
