@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,36 @@ def test_a_forward_is_compiled_only_where_the_images_to_come_pay_for_it(other, r
     slow = load_encoder(str(other), precision="fp32")
     compile_if_it_pays(slow, 10**9)
     assert slow.compiled_size == 0, "fp32 is the same on every machine"
+
+
+def test_the_batch_of_a_gpu_is_what_its_memory_holds_and_that_of_a_cpu_stays(other, monkeypatch, tmp_path):
+    """A GPU of 1,000 bytes, of which 250 are for a batch; an image takes 30, the weights 500."""
+    encoder, forwards = load_encoder(str(other)), []
+    size = encoder.batch_size
+    precisions.fit_batch(encoder)
+    assert encoder.batch_size == size and not (tmp_path / "cache" / "precision.json").is_file()
+    monkeypatch.setattr(type(encoder), "device", torch.device("cuda"))
+    monkeypatch.setattr(
+        type(encoder), "encode_images", lambda self, inputs: forwards.append(len(inputs["pixel_values"]))
+    )
+    gpu = {"total_memory": 1000}
+    fakes = {
+        "get_device_name": lambda device: "a GPU",
+        "get_device_properties": lambda device: SimpleNamespace(**gpu),
+        "reset_peak_memory_stats": lambda device: None,
+        "memory_allocated": lambda device: 500,
+        "max_memory_allocated": lambda device: 500 + 30 * forwards[-1],
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    compile_if_it_pays(encoder, 10**6)
+    assert encoder.batch_size == 8, "8 x 30 fit into 250, 16 x 30 do not"
+    for gpu["total_memory"], held in ((100, 1), (10**9, precisions.LARGEST)):
+        precisions.fit_batch(encoder)
+        assert encoder.batch_size == held
+    assert len(forwards) == 1, "measured once"
+    (known,) = json.loads((tmp_path / "cache" / "precision.json").read_text()).values()
+    assert known == {"fp32_bytes": 30}
 
 
 def test_a_compiled_forward_that_is_not_faster_is_not_used(other, rates, monkeypatch):

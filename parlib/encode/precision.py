@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from parlib.encode.hub import EXAMPLES, SHIPPED
 from parlib.errors import BadInput
 from parlib.files import json_text, one_line, only_one, reading, write_atomic
+from parlib.memory import memory_budget
 from parlib.profile import cache_folder
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FASTER = 1.2  # times as fast as fp32 that bf16 must be for `auto` to take it
 ALIKE = 0.99  # cosine of an image's pooled features with those in fp32 that each example must reach
+LARGEST = 256  # images of a GPU's batch at most; a shard of SigLIP 2 base holds 128
 LONG = 300  # seconds without compiling from which compiling is tried
 
 
@@ -53,8 +55,9 @@ def compile_if_it_pays(encoder: "Encoder", images: int) -> None:
     """Compile the forward of full batches in bf16 if that saves more seconds on so many images than it takes.
 
     Both are measured once per machine and encoder, on jobs that would last at least `LONG` seconds, and kept with the
-    trial. Where no compiler works the job goes on without, with a note.
+    trial. Where no compiler works the job goes on without, with a note. Before, `fit_batch` is called.
     """
+    fit_batch(encoder)
     encoder.compiled_size = 0
     if encoder.precision == "fp32":
         return
@@ -78,6 +81,26 @@ def compile_if_it_pays(encoder: "Encoder", images: int) -> None:
         if "compiled" not in known:
             known |= {"compiling_s": time.perf_counter() - start, "compiled": _rate(encoder, batch)}
         encoder.compiled_size = encoder.batch_size if _pays(known, images) else 0
+
+
+def fit_batch(encoder: "Encoder") -> None:
+    """Let a GPU encode as many images at a time as `memory_budget` allows, a power of two up to `LARGEST`.
+
+    The bytes of an image are measured once per machine, encoder and precision, and kept with the trial. On a CPU the
+    size stays as it is, so that every machine computes the same.
+    """
+    if encoder.device.type != "cuda":
+        return
+    with _measured(encoder) as known:
+        name = f"{encoder.precision}_bytes"
+        if name not in known:
+            inputs, before = _examples(encoder), torch.cuda.memory_allocated(encoder.device)
+            torch.cuda.reset_peak_memory_stats(encoder.device)
+            encoder.encode_images(inputs)
+            used = torch.cuda.max_memory_allocated(encoder.device) - before
+            known[name] = max(1, used // len(inputs["pixel_values"]))
+        fitting = min(LARGEST, memory_budget(encoder.device) // known[name])
+        encoder.batch_size = 1 << max(0, fitting.bit_length() - 1)
 
 
 def _pays(known, images):
