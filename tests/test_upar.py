@@ -1,14 +1,17 @@
 """UPAR's table over the folders of its domains: recognised, read in its order, one domain left out at a time."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+import parlib
 from parlib import BadInput, load_benchmark
 from parlib.data import check, labels_of, read_release, schema_of
+from parlib.learn.plan import plan, splits
 from parlib.measure.published import published
 from parlib.schema import schema
 
@@ -47,6 +50,26 @@ def test_each_domain_can_be_left_out(domain, tree):
     assert homes["test"] == {domain} and domain not in homes["train"] | homes["val"]
     assert [len(release.splits[split].names) for split in ("train", "val", "test")] == [26, 4, 10]
     assert release.partition == f"leave-{domain}-out" and f"Test is {domain}" in release.notes[-1]
+
+
+def test_the_plan_leaves_each_domain_out_and_encodes_every_image_once(tree, tmp_path_factory):
+    data, cache = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache")
+    (data / "upar").symlink_to(tree)
+    profile = replace(parlib.profile("small", cache=cache, runs=cache / "runs"), name="paper", data=data)
+    cells = plan(profile, methods=["constant"])
+    domains = ["Market1501", "PA100k", "PETA", "RAPv2"]
+    assert [cell.name for cell in cells] == [f"upar-leave-{domain}-out-constant-seed0" for domain in domains]
+    names = read_release("upar", tree).listing("train").names
+    pooled = []
+    for cell in cells:
+        parts = splits(cell, profile)
+        left_out = read_release("upar", tree, partition=cell.partition)
+        pooled.append({})
+        for split, part in parts.items():
+            assert part.labels.tolist() == left_out.listing(split).labels.tolist()
+            pooled[-1].update(zip(left_out.listing(split).names, map(tuple, part.store.pooled.tolist()), strict=True))
+    assert set(pooled[0]) == set(names) and all(one == pooled[0] for one in pooled)
+    assert len(list((cache / "features").glob("upar-*"))) == 1
 
 
 def test_an_index_is_a_partition_and_what_is_missing_is_named(tree, tmp_path):

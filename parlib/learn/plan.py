@@ -115,9 +115,9 @@ def plan(
     """The cells of a profile, or those of some benchmarks, methods (keys of methods.yaml) and seeds.
 
     Of every benchmark: the main methods and `own` ones (see `own_method`); of PETA also with the identity-disjoint
-    partition. Of PA-100K: heads with other words; in the profile `paper` also heads trained on trainval. Where there
-    are several `DOMAINS`: linear probe and heads trained on one and tested on all, and, of three or more, trained on
-    all but one and tested on that one.
+    partition, of UPAR with each of its domains left out. Of PA-100K: heads with other words; in the profile `paper`
+    also heads trained on trainval. Where there are several `DOMAINS`: linear probe and heads trained on one and tested
+    on all, and, of three or more, trained on all but one and tested on that one.
 
     Raises:
         BadInput: a benchmark that the profile has not, an unknown method, a file that holds no such class.
@@ -131,12 +131,14 @@ def plan(
     words = [] if methods else find_methods(group="words")
     domains = [name for name in DOMAINS if name in there]
     crossed = [one for one in main if one.key in CROSSED or one.group == "own"] if len(domains) > 1 else []
+    partitions: dict[str, list[str | None]] = {"peta": [None, DISJOINT]}
+    if "upar" in there:  # its table as published has no test split
+        names = read_release("upar", benchmark_root(replace(profile, benchmark="upar")), False).listing("all").names
+        partitions["upar"] = [f"leave-{domain}-out" for domain in sorted({name.split("/")[0] for name in names})]
     cells = []
     for seed in profile.seeds if seeds is None else seeds:
         for name in there:
-            cells += [Cell(name, one, seed) for one in main]
-            if name == "peta":
-                cells += [Cell(name, one, seed, partition=DISJOINT) for one in main]
+            cells += [Cell(name, one, seed, partition=part) for part in partitions.get(name, [None]) for one in main]
             if name == "pa100k":
                 cells += [Cell(name, one, seed) for one in words]
                 heads = [one for one in main if one.kind == "head" and profile.name == "paper"]
@@ -273,7 +275,8 @@ def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
     with only_one(tree, _lock(profile, tree), wait=True):
         root = benchmark_root(profile)
         release = read_release(cell.benchmark, root, **replace(cell, partition=None).files)
-        kept = {split: prepare(release, split, encoder, profile.cache, profile.dtype, cell.view) for split in SPLITS}
+        parts = release.splits  # UPAR's table may have train alone
+        kept = {split: prepare(release, split, encoder, profile.cache, profile.dtype, cell.view) for split in parts}
     if cell.partition is None and cell.train_on == "train":
         return kept
     stores = [(release.listing(split).names, part.store) for split, part in kept.items()]
