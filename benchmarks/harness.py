@@ -80,6 +80,16 @@ def side_by_side(candidates, repeats=5, warmup=1):
     return out
 
 
+def profile(work, most=8):
+    """Percent of the time of one call, by torch operator: the `most` that took longest, and the rest."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        work()
+    took = sorted(((row.self_cpu_time_total, row.key) for row in seen.key_averages()), reverse=True)
+    whole = sum(time for time, _ in took)
+    shares = {name: round(100 * time / whole, 1) for time, name in took[:most]}
+    return {**shares, "other": round(100 - sum(shares.values()), 1)}
+
+
 def peak_mb():
     """Most memory this process has held resident so far, in MB (Linux)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

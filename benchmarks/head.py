@@ -1,4 +1,4 @@
-"""The head against the plain way to write it, at base-224 shapes: images/s of a training step, and memory.
+"""The head against the plain way to write it, at base-224 shapes: images/s of a training step, memory, profile.
 
 plain: a loop over attributes, each with torch's own attention over its padded prompt, as the paper reads. Outputs are
 compared before anything is timed. Run as `python benchmarks/head.py`.
@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from harness import side_by_side, write
+from harness import profile, side_by_side, write
 from torch import nn
 
 from parlib.encode.encoder import PromptFeatures
@@ -51,7 +51,7 @@ class Plain(nn.Module):
 
 def made(name):
     torch.manual_seed(0)
-    preset = {"plain": "paper", "attention: plain": "paper", "attention": "paper"}.get(name, name)
+    preset = "paper" if name in ("plain", "attention: plain", "attention") else name.removesuffix(", bf16")
     schema = {"name": "base", "attributes": [{"name": str(a)} for a in range(A)]}
     head = VLMPARHead(schema, ["prompt"] * A, "base", D, D, T, **{**PRESETS[preset], "dropout": 0.0})
     tokens, mask = torch.randn(A, T, D), torch.arange(T).expand(A, T) < USED
@@ -69,7 +69,9 @@ def step(name, model, x):
         *image, words, mask = model.inputs(x)
         model.fusions[0][0].read(*image, words, mask).backward(x[:, None].expand(-1, A, -1, -1))
     else:
-        model(x, x.mean(1)).square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=name.endswith("bf16")):
+            logits = model(x, x.mean(1))
+        logits.float().square().mean().backward()
     return len(x)
 
 
@@ -92,7 +94,8 @@ def main():
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
-    x, names = torch.randn(asked.batch, N, D), ("plain", "paper", "compact", "recommended")
+    presets = [preset + half for preset in ("paper", "compact", "recommended") for half in ("", ", bf16")]
+    x, names = torch.randn(asked.batch, N, D), ("plain", *presets)
     models = {name: made(name).eval() for name in ("attention: plain", "attention", *names)}
     with torch.no_grad():
         torch.testing.assert_close(models["plain"](x), models["paper"](x), rtol=1e-3, atol=1e-4)
@@ -103,7 +106,8 @@ def main():
     for name in models:
         with get_context("spawn").Pool(1) as pool:
             result[name]["mb_an_image"] = pool.apply(memory, (name, asked.batch))
-    for name in ("paper", "compact", "recommended"):
+    for name in presets:
+        result[name]["profile"] = profile(lambda name=name: step(name, models[name], x))
         result[name]["gflop_an_image"] = models[name].flops() / 1e9
         result[name]["trained_parameters"] = sum(p.numel() for p in models[name].parameters())
     for name in models:

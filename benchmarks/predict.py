@@ -1,13 +1,16 @@
-"""Prediction against extraction of the same pictures, and memory at 1x and 4x: `python benchmarks/predict.py`.
+"""Prediction against extraction of the same pictures, memory at 1x and 4x, and one picture cold and warm.
 
 Both decode JPEGs from disk and run the image tower of nano; prediction adds head and table, extraction writes features.
+Cold is a new Python process, with its imports and the loading of the model. Run as `python benchmarks/predict.py`.
 """
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import psutil
-from harness import side_by_side, write
+from harness import profile, side_by_side, write
 
 import parlib
 from parlib.data import load_benchmark
@@ -15,7 +18,7 @@ from parlib.use.crops import gather
 from parlib.use.predict import Job, write_predictions
 from pedsynth import synthesize
 
-IMAGES = 2000
+IMAGES = 1000
 
 
 def main():
@@ -36,7 +39,11 @@ def main():
             write_predictions(job, place / f"{next(count)}.parquet")
             return IMAGES * many
 
-        out["speed"] = side_by_side({"extraction": extracted, "prediction": predicted}, 5)
+        out["speed"] = side_by_side({"extraction": extracted, "prediction": predicted}, 3)
+        picture = _files(dataset)[0]["path"]
+        command = [sys.executable, "-c", f"import parlib; parlib.load('nano-pa100k')({str(picture)!r})"]
+        one = {"cold": lambda: subprocess.run(command, check=True) and 1, "warm": lambda: len(model(picture)) and 1}
+        out["one picture"] = {**side_by_side(one, 5), "profile": profile(one["warm"])}
         for many in (1, 4):
             before, most = process.memory_info().rss, 0
             job = Job(model, crops * many, progress=False)

@@ -15,13 +15,15 @@ from pathlib import Path
 import datasets
 import torch
 from encode import run
-from harness import RESULTS, side_by_side, write
+from harness import RESULTS, profile, side_by_side, write
 from PIL import Image
 from torch.nn import functional as F
 
 from parlib import extract, load_prompts, schema
 from parlib.encode.encoder import BATCH, ImageFeatures
-from parlib.learn.head import PRESETS, VLMPARHead
+from parlib.learn.head import VLMPARHead
+from parlib.learn.methods import find_methods
+from parlib.learn.train import in_bf16
 
 BATCH_SIZE = 4  # of a training step: what the naive loop at base-224 shapes fits into 16 GB
 
@@ -87,10 +89,11 @@ def _drop(files, cold):
         os.close(number)
 
 
-def training(encoder, dataset, repeats, batch=BATCH_SIZE, presets=PRESETS):
+def training(encoder, dataset, repeats, batch=BATCH_SIZE):
     """Images a second of one training step: from the store, against the naive loop.
 
-    The naive loop decodes the images, encodes them and all 26 prompts in every step and trains both encoders along.
+    The naive loop decodes the images, encodes them and all 26 prompts in every step and trains both encoders along, in
+    fp32; the step from the store is in the precision in which `fit` would compute here.
     """
     about, phrases = schema("pa100k"), load_prompts("pa100k")
     few, labels = dataset.select(range(batch)), torch.randint(0, 2, (batch, len(phrases))).float().to(encoder.device)
@@ -101,11 +104,14 @@ def training(encoder, dataset, repeats, batch=BATCH_SIZE, presets=PRESETS):
     )
     ids = ids["input_ids"].to(encoder.device)
     out = {}
-    for preset in presets:
+    for preset in ("paper", "compact", "recommended"):
+        half = in_bf16(find_methods([preset])[0].train_options(encoder.name), encoder.device)
         head = VLMPARHead.for_encoder(encoder, about, phrases, preset).to(encoder.device).train()
 
-        def step(optimiser, tokens, pooled, head=head):
-            loss = F.binary_cross_entropy_with_logits(head(tokens, pooled), labels)
+        def step(optimiser, tokens, pooled, half=False, head=head):
+            with torch.autocast(encoder.device.type, torch.bfloat16, enabled=half):
+                logits = head(tokens, pooled)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -113,8 +119,8 @@ def training(encoder, dataset, repeats, batch=BATCH_SIZE, presets=PRESETS):
 
         alone = torch.optim.AdamW(head.parameters())
 
-        def from_store(step=step, alone=alone):
-            return step(alone, *(part.to(encoder.device).float() for part in stored[torch.arange(batch)]))
+        def from_store(step=step, alone=alone, half=half):
+            return step(alone, *(part.to(encoder.device).float() for part in stored[torch.arange(batch)]), half)
 
         trained = encoder.model.requires_grad_(True)
         together = torch.optim.AdamW([*trained.parameters(), *head.parameters()])
@@ -135,7 +141,8 @@ def training(encoder, dataset, repeats, batch=BATCH_SIZE, presets=PRESETS):
             return batch
 
         out[preset] = side_by_side({"naive loop": naive, "from the store": from_store, "bare forward": bare}, repeats)
-        out[preset]["head"] = head.describe()
+        about_head = {"head": head.describe(), "precision": "bf16" if half else "fp32", "profile": profile(from_store)}
+        out[preset] |= about_head
         trained.requires_grad_(False)
         del together, alone
     shutil.rmtree(place)
@@ -146,7 +153,7 @@ def cost(images=100_000, train=80_000, epochs=20):
     """Hours a PA-100K extraction and 20 epochs take at the rates measured, once and by the naive loop."""
     rates = json.loads((RESULTS / "encode-extraction.json").read_text())["result"]
     steps = json.loads((RESULTS / "store-training.json").read_text())["result"]
-    hours = images / rates["base-224"]["extraction"]["per_s"] / 3600
+    hours = images / rates["base-224"]["bf16 extraction"]["per_s"] / 3600
     out = {"extraction_h": hours, "presets": {}}
     for preset, measured in steps["base-224"]["presets"].items():
         one, naive = (epochs * train / measured[way]["per_s"] / 3600 for way in ("from the store", "naive loop"))
