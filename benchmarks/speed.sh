@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures again what README.md here says of speed, one question after the other: about ten minutes on a quiet machine.
+# Measures again what README.md here says of speed, one question after the other; estimated at a quarter of an hour on a quiet machine.
 set -e
 cd "$(dirname "$0")/.."
 export OMP_WAIT_POLICY=PASSIVE
