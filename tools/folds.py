@@ -21,7 +21,7 @@ from parlib.profile import profile
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS, OUT = ROOT / "records" / "sample-folds", ROOT / "benchmarks" / "results" / "folds.json"
-METHODS = ["zero-shot", "knn", "linear", "linear-patches", "map", "efficient", "compact", "recommended"]
+METHODS = ["zero-shot", "knn", "linear", "linear-patches", "attentive", "efficient", "compact", "recommended"]
 FOLDS, REFERENCE = 5, "linear"
 ABOUT = (
     "Percent. Every image is scored once, by a training that did not see it. `folds`: scores of single folds. The rest "

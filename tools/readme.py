@@ -23,9 +23,9 @@ METHODS = (
 )
 BEFORE = """\
 Percent, tuned mA (mean of TPR and TNR, thresholds from val) / mAP (mean average precision), nano encoder, mean ±
-standard deviation of {seeds} seeds (no ± where equal). A seed draws rendered people and weights of the head, on real
-crops (1,400 / 199 / 200 of PA-100K's *training* part, people not kept apart) weights only. **No figure is a PA-100K,
-PETA or Market-1501 result.** "VLM-PAR head (paper)" is the head as described (patches query words), trained {epochs}
+standard deviation of {seeds} seeds (no ± where equal or one). A seed draws rendered people and weights of the head, on
+real crops (1,400 / 199 / 200 of PA-100K's *training* part, people not kept apart) weights only. **No figure is one on
+PA-100K, PETA or Market-1501.** "VLM-PAR head (paper)" is the head as described (patches query words), trained {epochs}
 epochs, the others {others}; in the "prompt-query head" prompts query patches. PETA is its partition 0.
 """
 

@@ -24,7 +24,7 @@ from parlib.profile import profile
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "tuning.json"
 SEED, RATES = 100, (1e-3, 2e-3, 4e-3, 8e-3)
-METHODS = ("mlp", "map", "efficient", "recommended", "compact", "paper-best", "paper")
+METHODS = ("mlp", "attentive", "efficient", "recommended", "compact", "paper-best", "paper")
 
 
 def main():

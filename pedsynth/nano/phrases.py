@@ -17,14 +17,19 @@ from pedsynth.person import COLOURS
 
 LANGUAGES = ("en", "zh", "es", "it", "fr", "ar")
 # Traits that people mention when they see them, most often first: `salience` says how often.
-_OFTEN = (
-    "female male child over_60 hat tshirt shirt jacket suit coat jeans trousers shorts skirt dress skirt_or_dress"
-    " any_bag"
-)
+_OFTEN = "female male child tshirt shirt jacket suit coat jeans shorts skirt dress"
 _SOMETIMES = (
-    "teenager under_18 adult under_30 long_hair sweater stripes plaid pants boots backpack handbag shoulder_bag"
+    "teenager under_18 adult under_30 over_60 long_hair hat sweater trousers pants skirt_or_dress backpack handbag"
+    " shoulder_bag"
 )
-SELDOM = 0.03
+SHADE, SOMETIMES, SELDOM, COLOUR = 0.15, 0.15, 0.03, 0.01
+THOROUGH = 0.2  # exponent of `salience` in descriptions
+# In passing people say how light a garment is more often than they name its colour.
+_SHADES = {
+    "dark": ("black", "brown", "blue", "purple"),
+    "light": ("white", "gray", "pink"),
+    "bright": ("red", "orange", "yellow", "green"),
+}
 _FOLDER = Path(__file__).parent / "phrase_bank"
 
 
@@ -91,8 +96,10 @@ def traits(person):
     bags = ("backpack", "handbag", "messenger bag", "plastic bag", "held in front")
     out |= {name.replace(" ", "_"): name in p.bags for name in bags} | {"other_bag": "other" in p.bags}
     out["shoulder_bag"] = bool(p.bags & {"shoulder bag", "messenger bag"})
-    out |= {f"upper_{colour}": p.upper_colour == colour for colour in COLOURS}
-    return out | {f"lower_{colour}": p.lower_colour == colour for colour in COLOURS}
+    for part, worn in (("upper", p.upper_colour), ("lower", p.lower_colour)):
+        out |= {f"{part}_{colour}": worn == colour for colour in COLOURS}
+        out |= {f"{part}_{shade}": worn in colours for shade, colours in _SHADES.items()}
+    return out
 
 
 @cache
@@ -100,7 +107,7 @@ def _bank(language):
     """A language's grammar, subjects, nouns (trait -> phrases) and verbs, with the colours filled in."""
     data = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
     verbs = dict(data["verbs"])
-    for part, (colour, word) in product(("upper", "lower"), data["colours"].items()):
+    for part, (colour, word) in product(("upper", "lower"), {**data["colours"], **data["shades"]}.items()):
         verbs[f"{part}_{colour}"] = [wording.format(c=word) for wording in data[f"{part}_colour"]]
     return {**data, "verbs": verbs}
 
@@ -169,9 +176,24 @@ def sample_phrase(rng, language, kind="is", trait=None, forbidden=frozenset()):
 @cache
 def salience():
     """How often people who see a trait mention it (K,): 1 for traits mentioned most, columns `trait_names()`."""
-    often = {*_OFTEN.split(), *(f"{part}_{colour}" for part in ("upper", "lower") for colour in COLOURS)}
-    weights = {**dict.fromkeys(_SOMETIMES.split(), 0.15), **dict.fromkeys(often, 1.0)}
+    weights = {**dict.fromkeys(_SOMETIMES.split(), SOMETIMES), **dict.fromkeys(_OFTEN.split(), 1.0)}
+    weights |= {**dict.fromkeys(_worn(_SHADES), SHADE), **dict.fromkeys(_worn(COLOURS), COLOUR)}
     return np.array([weights.get(name, SELDOM) for name in trait_names()])
+
+
+@cache
+def thoroughness():
+    """How often a thorough description states a trait (K,): fine ones more often than `salience`, exact colours always.
+
+    They are what a description says of a garment in place of how light it is.
+    """
+    weights = dict(zip(trait_names(), salience() ** THOROUGH, strict=True))
+    weights |= {**dict.fromkeys(_worn(COLOURS), 1.0), **dict.fromkeys(_worn(_SHADES), SELDOM)}
+    return np.array(list(weights.values()))
+
+
+def _worn(colours):
+    return [f"{part}_{colour}" for part in ("upper", "lower") for colour in colours]
 
 
 def mentioned(rng, table, count, weights):

@@ -33,7 +33,7 @@ class Renders:
 
 
 def rendered(cache, kind, count, seed, workers=1):
-    """`Renders` of a kind, from the cache or rendered now; the folder's name holds the renderer's version.
+    """`Renders` of a kind, from the cache or rendered now; the folder is named by the renderer's version and traits.
 
     Args:
         cache: folder for the arrays.
@@ -43,7 +43,7 @@ def rendered(cache, kind, count, seed, workers=1):
         seed: of people, cameras and crops.
         workers: number of processes.
     """
-    folder = Path(cache) / f"v{RENDERER_VERSION}-{kind}-{seed}-{count}"
+    folder = Path(cache) / f"v{RENDERER_VERSION}-{len(trait_names())}traits-{kind}-{seed}-{count}"
     if not (folder / "done.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shape = (count, architecture.SIZE, architecture.SIZE, 3)

@@ -12,11 +12,20 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, pad
 
 from pedsynth.nano import architecture
-from pedsynth.nano.phrases import LANGUAGES, caption, corpus, mentioned, salience, states, trait_names, truths
+from pedsynth.nano.phrases import (
+    LANGUAGES,
+    caption,
+    corpus,
+    mentioned,
+    salience,
+    states,
+    thoroughness,
+    trait_names,
+    truths,
+)
 
 WRONG, BACKGROUND = 0.1, 0.05  # shares of captions that describe somebody else, and the background only
 WRITERS, SENTENCES = 5, 12  # descriptions of each image, and the traits that each of them states
-_THOROUGH = 0.35  # exponent of `salience` in descriptions: they name fine traits more often than captions do
 _DENSE = 3.0  # weight of the words of descriptions in the loss
 _LANGUAGE_SHARES = (0.35, *[0.13] * 5)
 
@@ -92,7 +101,7 @@ def described(tokenizer, rng, table):
     used = used[:, used.any(0)]
     out = np.zeros((len(table), used.shape[1]), np.float16)
     for _ in range(WRITERS):
-        picked = mentioned(rng, table, SENTENCES, salience() ** _THOROUGH)
+        picked = mentioned(rng, table, SENTENCES, thoroughness())
         count = np.diff(first)[picked]
         rows = np.where(picked >= 0, first[picked] + (rng.random(picked.shape) * count).astype(int), first[-1])
         one = np.zeros(out.shape, bool)
