@@ -72,7 +72,8 @@ def test_fiftyone_reads_whole_pictures_as_classifications(model, folder, tmp_pat
     table = model(folder / "person-01.png")
     yes = table[table["decision"]]
     found = {target["label"]: target["confidence"] for target in labels[str(folder / "person-01.png")]}
-    assert found == dict(zip(yes["attribute"], yes["probability"], strict=True))
+    # Two pictures are answered together there, one here: the last decimal may differ.
+    assert found == pytest.approx(dict(zip(yes["attribute"], yes["probability"], strict=True)), abs=2e-6)
 
 
 def test_fiftyone_reads_boxes_as_detections_in_fractions_of_the_frame(folder, tmp_path, capsys):
