@@ -127,7 +127,7 @@ def neighbourhoods(
     for ax, (name, values) in zip(axes[0], panels.items(), strict=True):
         for value, colour in zip(np.unique(values), COLOURS, strict=False):
             ax.scatter(*places[np.asarray(values) == value].T, s=5, color=colour, label=str(value), linewidths=0)
-        ax.set_title("{}: {:.0f} % of neighbours share it (chance: {:.0f} %)".format(name, *found[name]), fontsize=8)
+        ax.set_title("{}: shared by {:.0f} % (chance {:.0f} %)".format(name, *found[name]), fontsize=8)
         ax.set(xlabel=f"first principal component ({variance[0]:.0f} %)", xticks=[], yticks=[])
         ax.legend(frameon=False, fontsize=8, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncol=3)
     axes[0, 0].set_ylabel(f"second ({variance[1]:.0f} % of the variance)")
