@@ -52,7 +52,7 @@ def test_neighbourhoods_tell_what_features_hold_from_what_they_do_not():
     assert title_of(made) == "100 % of an image's 10 nearest neighbours share its domain; chance is 50 %"
     first, second = (ax.get_title() for ax in made.axes)
     assert first == "domain: shared by 100 % (chance 50 %)"
-    assert abs(int(second.split("hat: ")[1].split(" %")[0]) - 50) < 8
+    assert abs(int(second.split("hat: shared by ")[1].split(" %")[0]) - 50) < 8
     places = made.axes[0].collections[0].get_offsets()[:, 0]
     assert len(set(np.sign(places))) == 1, "the map separates what the features separate"
 
