@@ -233,9 +233,9 @@ def test_explorers_refuse_a_head_or_features_of_another_encoder(encoder, splits,
     with pytest.raises(BadInput, match="tokenizer of the store's encoder"):
         ErrorExplorer(PA100K, splits["test"], *scored, head=other, store=store)
     other.encoder_identity, other.image_width = encoder.identity, 64
-    with pytest.raises(BadInput, match=r"reads features 64 wide, encoder 'nano' makes 128"):
+    with pytest.raises(BadInput, match="features are 64 wide, encoder 'nano' makes 128"):
         AttributeExplorer(encoder, PA100K, splits["test"], head=other)
-    with pytest.raises(BadInput, match=r"features are 64 wide, those of encoder 'nano' 128"):
+    with pytest.raises(BadInput, match="features are 64 wide, encoder 'nano' makes 128"):
         PromptExplorer(encoder, PA100K, torch.zeros(24, 64), scored[0], ["en"])
 
 
@@ -402,7 +402,7 @@ def test_errors_of_a_sub_group_alone(splits):
     explorer.attribute.value = "Hat"
     every = explorer.errors()
     explorer.whom.click()
-    row = re.search(r">Female</button>.*?</tr>", explorer.groups.value)[0]
+    row = re.search(r">Female</button>.*?</tr>", explorer.groups.value, re.S)[0]
     assert (
         "<b>yes</b>" in row and explorer.compared.loc["Female", "gap"] < -0.3 and "Hat" not in explorer.compared.index
     )

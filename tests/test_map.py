@@ -117,7 +117,7 @@ def test_people_are_a_colour_where_they_are_known(rendered_market, encoder, tmp_
     part = load_benchmark("market1501", rendered_market, "test")
     store = extract(part, encoder, tmp_path, "test", progress=False)
     explorer = MapExplorer({"test": part}, schema("market1501"), {"test": store}, layout="pca")
-    assert list(explorer.colours) == ["label", "split", "identity"], "no scores, no encoder"
+    assert list(explorer.colour.options) == ["label", "split", "identity"], "no scores, no encoder"
     explorer.colour.value = "identity"
     colours = explorer.scatter.color_data.to_numpy()
     assert all(len(set(colours[explorer.table["identity"] == who])) == 1 for who in set(part["identity"]))

@@ -128,18 +128,18 @@ def test_the_package_is_thin():
     claims = {"measure/claims": 227, "show/report": 171, "learn/unseen": 88}
     domains = {"measure/tables": 326, "learn/run": 280, "measure/published": 28}  # 601 before
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
-    explore = {"show/explorers/map": 286, "show/explorers/label": 120, "show/server": 68}
+    explore = {"show/explorers/map": 268, "show/explorers/label": 106, "show/server": 68}
     wrong = {"data/corrections": 92, "learn/label_issues": 67}
     clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 108}
     groups = {"measure/subgroups": 130, "use/exchange": 107}
-    teach = {"show/explorers/teach": 136, "show/explorers/link": 70, "show/explorers/button": 59, "use/teach": 64}
+    teach = {"show/explorers/teach": 130, "use/teach": 64}
     linked = {
-        "show/explorers/attribute": 202,
-        "show/explorers/dataset": 115,
-        "show/explorers/error": 188,
-        "show/explorers/panel": 170,
-        "show/explorers/prompt": 121,
-        "show/explorers/threshold": 150,
+        "show/explorers/attribute": 195,
+        "show/explorers/dataset": 102,
+        "show/explorers/error": 187,
+        "show/explorers/panel": 277,  # with links and buttons, 299 before
+        "show/explorers/prompt": 112,
+        "show/explorers/threshold": 138,
     }  # 775 before
     field = {"data/rap": 84, "data/upar": 53}
     named = plan | claims | domains | speed | explore | wrong | clips | groups | teach | linked | field

@@ -107,10 +107,10 @@ def teach(page, name):
     from parlib import profile
     from parlib.data import benchmark_root, labels_of, read_release
     from parlib.encode.prompts import load_prompts
-    from parlib.show.explorers.page import _opened
+    from parlib.show.explorers.page import _of_run
 
     wanted = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
-    release = _opened(wanted["run"], wanted.get("folder"))[2] if wanted else None
+    release = _of_run(wanted["run"], wanted.get("folder"), wanted.get("cache"))[1] if wanted else None
     release = release or read_release(profile().benchmark, benchmark_root(profile()))
     a = release.schema.index(name)
     parts = [release.dataset(split, images=False) for split in release.splits]

@@ -4,9 +4,8 @@ from parlib.show.explorers.attribute import AttributeExplorer as AttributeExplor
 from parlib.show.explorers.dataset import DatasetExplorer as DatasetExplorer
 from parlib.show.explorers.error import ErrorExplorer as ErrorExplorer
 from parlib.show.explorers.label import LabelExplorer as LabelExplorer
-from parlib.show.explorers.link import link as link
 from parlib.show.explorers.map import MapExplorer as MapExplorer
-from parlib.show.explorers.page import tabs as tabs
+from parlib.show.explorers.panel import link as link
 from parlib.show.explorers.prompt import PromptExplorer as PromptExplorer
 from parlib.show.explorers.teach import TeachExplorer as TeachExplorer
 from parlib.show.explorers.threshold import ThresholdExplorer as ThresholdExplorer

@@ -14,11 +14,9 @@ from PIL import Image
 from parlib.data.images import open_image
 from parlib.encode.encoder import Encoder
 from parlib.encode.prompts import load_prompts
-from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
 from parlib.schema import Schema
-from parlib.show.explorers.button import chips, steps
-from parlib.show.explorers.panel import Explorer, control, encode_phrases, overlay, picture, row, text
+from parlib.show.explorers.panel import Explorer, chips, control, encode_phrases, overlay, picture, row, text
 from parlib.show.figures.style import BLUE, GREY, ORANGE
 from parlib.use.model import Model
 
@@ -53,20 +51,18 @@ class AttributeExplorer(Explorer):
         every: np.ndarray | None = None,
         other: Model | None = None,
     ):
-        self.every, self.other = every, other
         self.encoder, self.schema, self.dataset, self.labels, self.head = encoder, schema, dataset, labels, head
-        if head is not None:
-            if trained_on := getattr(head, "encoder_identity", None):
-                encoder.must_match(trained_on, "the head")
-            if head.image_width != encoder.width:
-                raise BadInput(
-                    f"the head reads features {head.image_width} wide, encoder {encoder.name!r} makes {encoder.width}: "
-                    f"give the encoder it was trained with, {head.encoder!r}"
-                )
-        self.words = encode_phrases(encoder, load_prompts(schema) if head is None else head.prompts)  # (A, D)
-        self.thresholds = np.full(len(schema), 0.5) if head is None else head.thresholds.cpu().numpy().astype(float)
+        self.every, self.other = every, other
+        if head is None:
+            self.words = encode_phrases(encoder, load_prompts(schema), encoder.width)  # (A, D)
+            self.thresholds = np.full(len(schema), 0.5)
+        else:
+            if head.encoder_identity:
+                encoder.must_match(head.encoder_identity, "the head")
+            self.words = encode_phrases(encoder, head.prompts, head.image_width)
+            self.thresholds = head.thresholds.cpu().numpy().astype(float)
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
-        self.step = dict(zip((-1, 1), steps(self.image), strict=True))
+        self.step = dict(zip((-1, 1), self.steps(self.image), strict=True))
         self.order = control(widgets.Dropdown, "Order", options=_ORDERS[: 1 if every is None else 2])
         self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
@@ -96,7 +92,8 @@ class AttributeExplorer(Explorer):
         if "spatial_shapes" in inputs:
             self.shape = tuple(inputs["spatial_shapes"][0].tolist())
             self.tokens = self.tokens[:, : math.prod(self.shape)]
-        self.shown, self.truth, self.name = image, truth, name
+        self.shown, self.name = image, name
+        self.truth = np.full(len(self.schema), -1) if truth is None else np.asarray(truth)
         self.maps = self.encoder.similarity_maps(self.tokens, self.words)[0]
         self.looks = "patch similarity to its prompt"
         if self.head is None:
@@ -104,13 +101,12 @@ class AttributeExplorer(Explorer):
         else:
             features = self.tokens.float(), self.pooled.float()
             self.scores = (self.head(*features) / self.head.temperature).sigmoid()[0].cpu().numpy()
-            if hasattr(self.head, "attention") and (maps := self.head.attention(*features)[0]).shape[1] > 1:
+            if (maps := self.head.attention(*features)[0]).shape[1] > 1:
                 self.maps, self.looks = maps, "attention"  # a head that reads the pooled feature looks nowhere
-        self.second = np.full(len(self.schema), np.nan)
+        self.second: dict[str, float] = {}
         if self.other is not None:
-            features = self.other.encoder.encode_images(self.other.encoder.preprocess([image]))
-            found = dict(zip(self.other.names, self.other.scores(*features)[0].tolist(), strict=True))
-            self.second = np.array([found.get(name, np.nan) for name in self.schema.names])
+            scores = self.other.scores(*self.other.encoder.encode_images([image]))[0].tolist()
+            self.second = dict(zip(self.other.names, scores, strict=True))
         self._look()
         self._ask()
         if image.width > image.height:
@@ -159,41 +155,38 @@ class AttributeExplorer(Explorer):
 
     def _draw(self):
         yes = self.scores > self.thresholds
-        truth = np.full(len(yes), -1) if self.truth is None else np.asarray(self.truth)
-        wrong = (truth >= 0) & (yes != (truth == 1))
+        wrong = (self.truth >= 0) & (yes != (self.truth == 1))
         broken, contradictions, marked = self.schema.contradictions(yes[None]), [], set[str]()
         for group in self.schema.exclusive:
             if broken[group.name][0]:
                 claimed = [name for name in group.members if yes[self.schema.index(name)]]
                 contradictions.append(f"{group.name}: {' and '.join(claimed) or 'none of ' + ', '.join(group.members)}")
                 marked.update(claimed or group.members)
-        known = int((truth >= 0).sum())
+        known = int((self.truth >= 0).sum())
         right = f"{known - wrong.sum()} of {known} answers are right." if known else "No truth is known for this image."
-        impossible = "No impossible combination."
-        if contradictions:
-            impossible = f"<b>⚠ Impossible together: {text('; '.join(contradictions))}.</b>"
+        impossible = f"<b>⚠ Impossible together: {text('; '.join(contradictions))}.</b>"
+        second = f" After the stroke: {text(self.other.encoder.name)}, the second model." if self.other else ""
         self.verdict.value = (
-            f"<small>{right} {impossible}<br>Bar: score; tick: threshold; ● has it, ○ has not, ✗ wrong."
-            f"{'' if self.other is None else f' After the stroke: {text(self.other.encoder.name)}, the second model.'}"
-            "</small>"
+            f"<small>{right} {impossible if contradictions else 'No impossible combination.'}<br>"
+            f"Bar: score; tick: threshold; ● has it, ○ has not, ✗ wrong.{second}</small>"
         )
-        words, colours = [], []
+        shown = []
         for a, name in enumerate(self.schema.names):
-            signs = ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("○", "●", "")[truth[a]]
-            second = "" if np.isnan(self.second[a]) else f" / {self.second[a]:.2f}"
-            words.append((name, f"{signs} {self.scores[a]:.2f}{second}"))
-            colours.append(ORANGE if wrong[a] else BLUE if yes[a] else GREY)
-        chosen = np.array(self.schema.names) == self.attribute.value
-        self.bars.value = chips("look", self.schema, words, self.scores, self.thresholds, chosen, colours)
+            signs = ("⚠" if name in marked else "") + ("✗" if wrong[a] else "") + ("○", "●", "")[self.truth[a]]
+            score = f"{self.scores[a]:.2f}" + (f" / {self.second[name]:.2f}" if name in self.second else "")
+            colour = ORANGE if wrong[a] else BLUE if yes[a] else GREY
+            chosen = name == self.attribute.value
+            shown.append((name, f"{signs} {score}", self.scores[a], self.thresholds[a], chosen, colour))
+        self.bars.value = chips("look", self.schema, shown)
 
     def _ask(self):
         phrase = self.prompt.value.strip()
         if not phrase:
             self.reply.value = "<small>Type a phrase in any language; Enter scores it.</small>"
             return
-        words = self.encoder.encode_prompts([phrase])
-        score = float(self.encoder.zero_shot(self.pooled, words.pooled)[0, 0])
-        weights = self.encoder.similarity_maps(self.tokens, words.pooled)[0, 0].cpu().numpy()
+        words = self.encoder.encode_prompts([phrase]).pooled
+        score = float(self.encoder.zero_shot(self.pooled, words)[0, 0])
+        weights = self.encoder.similarity_maps(self.tokens, words)[0, 0].cpu().numpy()
         similarity = picture(overlay(self.shown, weights, self.shape, 240), "patch similarity", 200)
         shown = text(phrase[:120]) + "…" * (len(phrase) > 120)
         self.reply.value = (

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 from datasets import Dataset
 
 from parlib.data import labels_of
 from parlib.errors import BadInput
 from parlib.schema import Schema
-from parlib.show.explorers.button import chips, steps
-from parlib.show.explorers.panel import Explorer, control, heat, picture, row
+from parlib.show.explorers.panel import Explorer, chips, control, crop, heat, part_of, row, table_of
 from parlib.show.figures.style import BLUE
 
 _PAGE = 24  # pictures
@@ -27,13 +27,9 @@ class DatasetExplorer(Explorer):
     """
 
     def __init__(self, datasets: Mapping[str, Dataset], schema: Schema):
-        self.datasets, self.schema = datasets, schema
+        self.datasets, self.schema, self.table = datasets, schema, table_of(datasets)
         self.labels = np.concatenate([labels_of(part) for part in datasets.values()])
-        self.splits = np.repeat(list(datasets), [len(part) for part in datasets.values()])  # (n,)
-        self.rows_in_split = np.concatenate([np.arange(len(part)) for part in datasets.values()])  # (n,)
-        self.identities = None
-        if all("identity" in part.column_names for part in datasets.values()):
-            self.identities = np.concatenate([np.asarray(part["identity"][:], str) for part in datasets.values()])
+        self.identities = self.table["identity"].to_numpy(str) if "identity" in self.table else None
         self.columns = np.asfortranarray(self.labels)  # a filter reads few columns of many rows
         self.ones = (self.labels == 1).astype(np.float32)
         self.share = self.ones.mean(0)
@@ -46,7 +42,7 @@ class DatasetExplorer(Explorer):
         self.counts, self.together, self.pictures = (widgets.HTML() for _ in range(3))
         self.counts.layout = {"flex": "0 1 410px", "min_width": "300px"}
         self.pictures.layout = {"flex": "1 1 280px", "min_width": "0"}
-        filters = row(self.split, self.identity, self.page, *steps(self.page))
+        filters = row(self.split, self.identity, self.page, *self.steps(self.page))
         super().__init__(filters, row(self.counts, self.pictures), self.together)
         self.links["filter"] = self._press
         self.answer(self._filter, self.has, self.lacks, self.unknown, self.split, self.identity)
@@ -68,48 +64,39 @@ class DatasetExplorer(Explorer):
             for name in chosen.value:
                 keep &= self.columns[:, self.schema.index(name)] == value
         if self.split.value != "all":
-            keep &= self.splits == self.split.value
+            keep &= (self.table["split"] == self.split.value).to_numpy()
         if self.identity.value.strip():
             keep &= self.identities == self.identity.value.strip()
         self.rows = np.flatnonzero(keep)
-        self.page.max = max(1, -(-len(self.rows) // _PAGE))
         self.page.value = 1
         self._turn()
         ones = self.ones if keep.all() else self.ones[self.rows]
         both, n = ones.T @ ones, len(self.rows)  # (A, A) images that have two attributes
-        count = both.diagonal()
         people = "" if self.identities is None else f", {len(np.unique(self.identities[self.rows])):,} identities"
         states = {"● ": self.has, "○ ": self.lacks, "? ": self.unknown}
-        marks = ["".join(sign for sign, each in states.items() if name in each.value) for name in self.schema.names]
-        words = [
-            (mark + name, f"{many:,.0f}") for mark, name, many in zip(marks, self.schema.names, count, strict=True)
-        ]
-        colours = [BLUE] * len(words)
+        shown = []
+        for name, count, share in zip(self.schema.names, both.diagonal(), self.share, strict=True):
+            mark = "".join(sign for sign, each in states.items() if name in each.value)
+            shown.append((mark + name, f"{count:,.0f}", count / max(1, n), share, bool(mark), BLUE))
+        unknown = ", of which it is unknown (?)" if (self.labels < 0).any() else ""
         self.counts.value = (
             f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them with the attribute; "
             "tick: share of all images; number: images. Press an attribute to keep those that have it (●), that have "
-            "it not (○)"
-            + (", of which it is unknown (?)" if (self.labels < 0).any() else "")
-            + ", or all.</small>"
-            + chips("filter", self.schema, words, count / max(1, n), self.share, list(map(bool, marks)), colours)
+            f"it not (○){unknown}, or all.</small>{chips('filter', self.schema, shown)}"
         )
         if not n:
             self.together.value = ""
             raise BadInput("No image fits this filter: press what is marked until it is not, or clear the identity.")
-        matrix = np.divide(both, count[:, None], out=np.full_like(both, np.nan), where=count[:, None] > 0)
-        caption = (
-            "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image"
+        shares = pd.DataFrame(both, columns=self.schema.names) / both.diagonal()[:, None]  # nan where 0 / 0
+        self.together.value = heat(
+            shares,
+            "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image",
         )
-        self.together.value = heat(matrix, self.schema.names, caption)
 
     def _turn(self):
-        start = (self.page.value - 1) * _PAGE
-        pictures = []
-        for place in self.rows[start : start + _PAGE]:
-            split, i = str(self.splits[place]), int(self.rows_in_split[place])
-            item = self.datasets[split][i]
-            if "image" in item:
-                pictures.append(picture(item["image"], f"{split} {item['image_id']}", opens=("image", split, i)))
+        found = part_of(self.page, self.rows, _PAGE)
+        seen = found if all("image" in part.column_names for part in self.datasets.values()) else ()
         self.pictures.value = (
-            f'<small>Page {self.page.value} of {self.page.max}</small><div class="flow">{"".join(pictures)}</div>'
+            f'<small>Page {self.page.value} of {self.page.max}</small><div class="flow">'
+            f"{''.join(crop(self.datasets, self.table, place) for place in seen)}</div>"
         )

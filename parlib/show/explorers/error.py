@@ -7,15 +7,15 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from scipy.stats import binomtest
 
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
-from parlib.measure.subgroups import LEAST, compare
+from parlib.measure.subgroups import LEAST, compare, readable
 from parlib.schema import Schema
-from parlib.show.explorers.button import button, part_of, steps
-from parlib.show.explorers.panel import Explorer, control, overlay, picture, row, text
+from parlib.show.explorers.panel import Explorer, control, overlay, part_of, picture, row, text
 
 _PAGE = 12  # pictures
 _ORDERS = ["surest first", "least certain first"]
@@ -49,9 +49,8 @@ class ErrorExplorer(Explorer):
         store: FeatureStore | None = None,
         split: str = "test",
     ):
-        self.split = split
         self.schema, self.dataset, self.labels, self.scores = schema, dataset, np.asarray(labels), np.asarray(scores)
-        self.thresholds = np.broadcast_to(np.asarray(thresholds, float), len(schema))
+        self.thresholds, self.split = np.broadcast_to(np.asarray(thresholds, float), len(schema)), split
         self.head: Any = head
         self.store: Any = store
         known = "identity" in getattr(dataset, "column_names", ())
@@ -59,21 +58,21 @@ class ErrorExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
         self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])
-        trained_on = getattr(head, "encoder_identity", None)
-        if store is not None and trained_on:
-            differ = [part for part, value in trained_on.items() if str(value) != store.manifest["identity"].get(part)]
+        looks = head is not None and store is not None
+        if head is not None and store is not None and head.encoder_identity:
+            made = store.manifest["identity"]
+            differ = [part for part, value in head.encoder_identity.items() if str(value) != made.get(part)]
             if differ:
                 raise BadInput(f"{' and '.join(differ)} of the store's encoder differ from those of the head's encoder")
-        looks = store is not None and hasattr(head, "attention")
         self.order = control(widgets.Dropdown, "Order", options=_ORDERS)
         self.page = control(widgets.BoundedIntText, "Page", min=1, max=1, layout={"width": "110px"})
-        self.to_map = button("Select on the map (m)", lambda: self.opened.set_trait("value", "errors"))
+        self.to_map = self.button("Select on the map (m)", lambda: self.opened.set_trait("value", "errors"))
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
-        self.whom = button("Whom is it wrong about? (w)", lambda: self.answer(self._compare))
+        self.whom = self.button("Whom is it wrong about? (w)", self._compare)
         self.only, self.compared = "", pd.DataFrame()  # of `compare`, once it was asked for
         self.pictures, self.groups = widgets.HTML(), widgets.HTML()
         self.pictures.layout = {"flex": "1 1 300px", "min_width": "0"}
-        turn = row(self.order, self.page, *steps(self.page), self.to_map, self.whom, self.attention)
+        turn = row(self.order, self.page, *self.steps(self.page), self.to_map, self.whom, self.attention)
         super().__init__(row(self.attribute, self.kind, self.by), turn, row(self.groups, self.pictures))
         self.links["only"] = self._keep
         self.answer(self._choose, self.attribute, self.kind, self.by, self.order)
@@ -100,20 +99,18 @@ class ErrorExplorer(Explorer):
             )
         if not len(self.compared):
             raise BadInput("These labels tell no gender, age or view: there is no sub-group to compare.")
-        lines = []
-        for name, at in self.compared.iterrows():
-            values = 100 * at[["value", "low", "high", "gap"]].astype(float)
-            words = "too few", "", ""
-            if at["value"] == at["value"]:
-                words = "{:.1f} <small>[{:.1f}, {:.1f}]</small>".format(*values[:3]), f"{values['gap']:+.1f}", "no"
-            pressed = f'data-open="only\t{text(name)}" aria-pressed="{str(name == self.only).lower()}"'
-            cells = "".join(f"<td>{word}</td>" for word in (*words[:2], "<b>yes</b>" if at["holds"] else words[2]))
-            lines.append(f"<tr><th><button {pressed}>{text(name)}</button></th>{cells}</tr>")
-        self.groups.layout = {"flex": "0 1 390px"}
+
+        def pressed(name):
+            held = f'data-open="only\t{text(name)}" aria-pressed="{str(name == self.only).lower()}"'
+            return f"<button {held}>{text(name)}</button>"
+
+        shown = readable(self.compared)[["mA", "gap to the rest", "holds"]].reset_index()
+        bold: Any = {"group": pressed, "holds": lambda held: f"<b>{held}</b>" if held == "yes" else held}
+        table = shown.to_html(border=0, index=False, classes="groups", escape=False, formatters=bold)
+        self.groups.layout = {"flex": "0 1 420px"}
         self.groups.value = (
-            "<table class='groups'><tr><th>sub-group</th><th>mA, %</th><th>gap</th><th>holds</th></tr>"
-            f"{''.join(lines)}</table><small>The whole model on the images labelled so, with 95 % intervals, against "
-            f"all others, over attributes with {LEAST} people on each side. A gap holds if p < 0.05 after Holm's "
+            f"{table}<small>Percent: mA of the whole model on the images labelled so, and its gap to all others, with "
+            f"95 % intervals, over attributes with {LEAST} people on each side. A gap holds if p < 0.05 after Holm's "
             "correction for all rows. Press a sub-group to see its errors alone, again to see all.</small>"
         )
 
@@ -134,21 +131,23 @@ class ErrorExplorer(Explorer):
             title = f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images{whose}, page {self.page.value}"
             return [(f"<b>{title} of {self.page.max}</b>", part)]
         if self.by.value == "identity":
-            groups = {f"identity {i}": self.identities == i for i in np.unique(self.identities[rows])}
+            images, names = np.arange(len(self.labels)), "identity " + pd.Series(self.identities)
         else:
-            others = [name for name in self.schema.names if name != self.attribute.value]
-            groups = {name: self.labels[:, self.schema.index(name)] == 1 for name in others}
+            images, columns = np.nonzero(self.labels == 1)
+            names = np.array(self.schema.names)[columns]
+        members = pd.DataFrame({"row": images, "name": names})[names != self.attribute.value]
+        wrong = pd.DataFrame({"row": rows}).merge(members).groupby("name")["row"].agg(list)
+        possible = members[candidates[members["row"]]].groupby("name").size()
+        table = pd.DataFrame({"wrong": wrong, "possible": possible}).dropna()
+        low = [binomtest(len(some), int(of)).proportion_ci(method="wilson").low for some, of in table.to_numpy()]
         found = []
-        for name, members in groups.items():
-            wrong, possible = rows[members[rows]], (members & candidates).sum()
-            if len(wrong):
-                share = len(wrong) / possible
-                title = f"<b>{text(name)}: {len(wrong):,} of {possible:,} wrong ({100 * share:.0f} %)</b>"
-                if self.by.value == "group":
-                    title = f'<button data-open="has\t{text(name)}">{title}</button>'
-                low = binomtest(len(wrong), int(possible)).proportion_ci(method="wilson").low
-                found.append((-low, name, (title, wrong[:4])))
-        return part_of(self.page, [part for *_, part in sorted(found, key=lambda each: each[:2])], _PAGE // 2)
+        ranked = table.iloc[np.argsort(np.negative(low), kind="stable")]
+        for name, (some, of) in part_of(self.page, ranked, _PAGE // 2).iterrows():
+            title = f"<b>{text(name)}: {len(some):,} of {of:,.0f} wrong ({100 * len(some) / of:.0f} %)</b>"
+            if self.by.value == "group":
+                title = f'<button data-open="has\t{text(name)}">{title}</button>'
+            found.append((title, some[:4]))
+        return found
 
     def _choose(self):
         self.page.value = 1
@@ -181,8 +180,8 @@ class ErrorExplorer(Explorer):
     def _figure(self, i, a, weights):
         item = self.dataset[int(i)]
         image, caption = item["image"], f"{item.get('image_id', i)}: {self.scores[i, a]:.2f}"
-        beside, opens = None, ("image", self.split, i, self.attribute.value)
         if weights is not None:
             shape = None if self.store.shapes is None else self.store.shapes[i].tolist()
-            beside = overlay(image, weights, shape, 200)
-        return picture(image, caption, 200, beside, opens)
+            looks = overlay(image, weights, shape, 200)
+            image = Image.fromarray(np.hstack([np.asarray(image.convert("RGB").resize(looks.size)), np.asarray(looks)]))
+        return picture(image, caption, 200, ("image", self.split, i, self.attribute.value))

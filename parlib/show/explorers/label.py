@@ -1,21 +1,19 @@
 """Labels that are most likely wrong, one by one: keep, flip or make unknown, by button or by key."""
 
-import getpass
 import os
-from functools import partial
 from pathlib import Path
 
 import datasets
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+import psutil
 
 from parlib.data.corrections import annotation_sha256, decide, read_corrections
 from parlib.data.release import Release
 from parlib.errors import BadInput
 from parlib.learn.inputs import Split
 from parlib.learn.label_issues import label_issues
-from parlib.show.explorers.button import button
 from parlib.show.explorers.panel import Explorer, beside, control, picture, row, text
 
 _NEXT = 30  # crops that follow
@@ -36,9 +34,9 @@ class LabelExplorer(Explorer):
         self.release, self.split, self.dataset, self.path = release, split, dataset, Path(path)
         self.annotation = annotation_sha256(release.source)
         self.attribute = control(widgets.Dropdown, "Attribute", options=split.schema.names)
-        self.who = control(widgets.Text, "Who", value=_user())
+        self.who = control(widgets.Text, "Who", value=psutil.Process().username())
         self.why = control(widgets.Text, "Why", placeholder="the strap is a camera's")
-        self.buttons = {name: button(title, partial(self._press, name)) for name, title in _KEYS.items()}
+        self.buttons = {name: self.button(title, self._press, name) for name, title in _KEYS.items()}
         self.pictures = widgets.HTML()
         self.found: dict[str, pd.DataFrame] = {}
         self.rank = control(widgets.BoundedIntText, "Rank", min=1, value=1)  # of the label shown
@@ -56,12 +54,11 @@ class LabelExplorer(Explorer):
         table = self.found[name]
         if not len(table):
             raise BadInput(f"{name} is too rare in {self.split.about['split']} to find wrong labels of it.")
-        done = {}
-        if self.path.exists():
-            saved = read_corrections(self.path)
-            saved = saved[(saved["attribute"] == name) & (saved["who"] == self.who.value.strip())]
-            done = dict(zip(saved["image"], saved["decision"], strict=True))
-        return table.assign(decision=table["image"].map(done))
+        if not self.path.exists():
+            return table.assign(decision=np.nan)
+        saved = read_corrections(self.path)
+        mine = saved[(saved["attribute"] == name) & (saved["who"] == self.who.value.strip())]
+        return table.assign(decision=table["image"].map(dict(zip(mine["image"], mine["decision"], strict=True))))
 
     def _choose(self):
         table = self.issues()
@@ -71,21 +68,17 @@ class LabelExplorer(Explorer):
         self._draw()
 
     def _press(self, name):
-        try:
-            table = self.issues()
-            if name == "back":
-                self.rank.value -= 1
-                return
-            if not (who := self.who.value.strip()):
-                raise BadInput("Say who decides first.")
-            one = table.iloc[self.rank.value - 1]
-            answer = (one["image"], one["attribute"], one["label"], name, who, self.why.value)
-            decide(self.path, self.annotation, *answer)
-            if self.rank.value == len(table):
-                self._draw()
-            self.rank.value += 1  # not beyond the last
-        except BadInput as error:
-            self.say(error)
+        table = self.issues()
+        if name == "back":
+            self.rank.value -= 1
+            return
+        if not (who := self.who.value.strip()):
+            raise BadInput("Say who decides first.")
+        one = table.iloc[self.rank.value - 1]
+        decide(self.path, self.annotation, one["image"], one["attribute"], one["label"], name, who, self.why.value)
+        if self.rank.value == len(table):
+            self._draw()
+        self.rank.value += 1  # not beyond the last
 
     def _draw(self):
         table = self.issues()
@@ -111,10 +104,3 @@ class LabelExplorer(Explorer):
             f" <span title='{text(str(self.path.absolute()))}'>{text('/'.join(self.path.parts[-2:]))}</span>;"
             " load_benchmark(..., corrections=FILE) applies them.</small>"
         )
-
-
-def _user():
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no such user on this system
-        return ""

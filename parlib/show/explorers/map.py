@@ -19,7 +19,7 @@ from parlib.encode.encoder import Encoder
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, picture, row, text
+from parlib.show.explorers.panel import Explorer, control, crop, row, table_of, text
 from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE
 
 _SHOWN = 24  # crops of a selection
@@ -67,34 +67,36 @@ class MapExplorer(Explorer):
         self.note = f" Left out: {'; '.join(notes)}." if notes else ""
         if notes:
             warnings.warn(f"the map leaves out: {'; '.join(notes)}", stacklevel=2)
-        take = [(split, group["row"]) for split, group in self.table.groupby("split", sort=False)]
-        truth = {split: labels[split] if labels else labels_of(parts[split]) for split, _ in take}
-        if other := [split for split in truth if truth[split].shape[1] != len(schema)]:
-            raise BadInput(f"labels of {other[0]} are not the {len(schema)} attributes of {schema.name}: give `labels`")
-        self.labels = np.concatenate([truth[split][rows] for split, rows in take])
-        unknown = np.full((len(self.table), len(schema)), np.nan, np.float32)
-        self.scores = np.concatenate([scores[s][r] if scores and s in scores else unknown[: len(r)] for s, r in take])
+        self.labels = np.full((len(self.table), len(schema)), -1, np.int8)
+        self.scores = np.full(self.labels.shape, np.nan, np.float32)
+        for split, group in self.table.groupby("split", sort=False):
+            truth = labels[split] if labels else labels_of(parts[split])
+            if truth.shape[1] != len(schema):
+                raise BadInput(
+                    f"labels of {split} are not the {len(schema)} attributes of {schema.name}: give `labels`"
+                )
+            self.labels[group.index] = truth[group["row"]]
+            if scores and split in scores:
+                self.scores[group.index] = scores[split][group["row"]]
         place, self.layout_name = layout_of(self.features, layout)
         self.table[["x", "y"]] = place
-        edges = {f"{axis}_scale": _edges(place[:, i]) for i, axis in enumerate("xy")}
-        self.scatter = jscatter.Scatter(
-            "x", "y", data=self.table[["x", "y"]], height=420, width="auto", legend=True, axes=False, size=7, **edges
-        )
-        self.scatter.options({"aspectRatio": 2})
+        low, high = place.min(0), place.max(0)
+        margin = np.where(high > low, 0.05 * (high - low), 1.0)
+        x_edges, y_edges = np.stack([low - margin, high + margin], axis=1).tolist()
+        self.scatter = jscatter.Scatter("x", "y", data=self.table[["x", "y"]], x_scale=x_edges, y_scale=y_edges, size=7)
+        self.scatter.height(420).width("auto").legend(True).axes(False).options({"aspectRatio": 2})
+        self.own: dict[str, np.ndarray] = {}  # name of a colour -> probability (n,); see `colour_by`
+        scored = not np.isnan(self.scores).all()
         colours = {
-            "label": self._by_label,
-            "score": self._by_score,
-            "error": self._by_error,
-            "benchmark": self._by_benchmark,
-            "split": self._by_split,
-            "identity": self._by_identity,
-            "phrase": self._by_phrase,
+            "label": True,
+            "score": scored,
+            "error": scored,
+            "benchmark": self.table["split"].str.contains("/").any(),
+            "split": True,
+            "identity": "identity" in self.table,
+            "phrase": encoder is not None,
         }
-        lacking = {"score", "error"} if np.isnan(self.scores).all() else set()
-        lacking |= ({"phrase"} if encoder is None else set()) | ({"identity"} - set(self.table))
-        lacking |= set() if self.table["split"].str.contains("/").any() else {"benchmark"}
-        self.colours = {name: by for name, by in colours.items() if name not in lacking}
-        self.colour = control(widgets.Dropdown, "Colour", options=list(self.colours))
+        self.colour = control(widgets.Dropdown, "Colour", options=[name for name, known in colours.items() if known])
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.phrase = control(widgets.Text, "Any phrase", placeholder="a person with a red bag")
         self.near = control(widgets.Text, "Nearest to", placeholder=str(self.table["image_id"].iloc[0]))
@@ -127,12 +129,12 @@ class MapExplorer(Explorer):
 
     def colour_by(self, name: str, values: np.ndarray) -> None:
         """Colour by a probability (n,) of each image in `table`, which joins the other colours under this name."""
-        self.colours[name] = lambda a: (values, "viridis")
+        self.own[name] = values
+        if name not in self.colour.options:
+            self.colour.options = [*self.colour.options, name]
         if self.colour.value == name:
             self._paint()
-        else:
-            self.colour.options = list(self.colours)
-            self.colour.value = name
+        self.colour.value = name
 
     def nearest(self, feature: torch.Tensor, n: int = 12) -> np.ndarray:
         """Row numbers in `table` of the n images with the largest cosine to a pooled feature (D,), nearest first."""
@@ -141,7 +143,7 @@ class MapExplorer(Explorer):
 
     def _paint(self):
         name = self.colour.value
-        values, palette = self.colours[name](self.schema.index(self.attribute.value))
+        values, palette = self._values(name, self.schema.index(self.attribute.value))
         missing = pd.isna(values)
         if isinstance(palette, str):
             low, high = (0, 1) if name == "score" else np.nanpercentile(values, [1, 99])
@@ -157,36 +159,30 @@ class MapExplorer(Explorer):
             f"{text(self.note)}</small>"
         )
 
-    def _by_label(self, a):
-        return [_ANSWERS[label] for label in self.labels[:, a]], dict(no=GREY, yes=BLUE, unknown="#E69F00")
-
-    def _by_score(self, a):
-        return self.scores[:, a], "viridis"
-
-    def _by_error(self, a):
-        kinds = np.array([["right", "false positive"], ["false negative", "right"]], object)
-        found = kinds[(self.labels[:, a] == 1).astype(int), (self.scores[:, a] > self.thresholds[a]).astype(int)]
-        found[(self.labels[:, a] < 0) | np.isnan(self.scores[:, a])] = None
-        return found, {"right": GREY, "false positive": ORANGE, "false negative": BLUE}
-
-    def _by_benchmark(self, a):
-        names = self.table["split"].str.partition("/")[0]
-        return names, dict(zip(names.unique(), COLOURS, strict=False))
-
-    def _by_split(self, a):
-        return self.table["split"], dict(zip(self.table["split"].unique(), COLOURS, strict=False))
-
-    def _by_identity(self, a):
-        """Every person one of seven colours, which people share."""
-        codes = pd.factorize(self.table["identity"])[0] % len(COLOURS)
-        return [f"person {code + 1}" for code in codes], {f"person {i + 1}": c for i, c in enumerate(COLOURS)}
-
-    def _by_phrase(self, a):
-        phrase = self.phrase.value.strip()
-        if not phrase:
-            raise BadInput("Type a phrase first; Enter colours the map by its similarity to every image.")
-        words = self.encoder.encode_prompts([phrase]).pooled[0].float().cpu()
-        return (self.features @ F.normalize(words, dim=0)).numpy(), "viridis"
+    def _values(self, name, a):
+        """What each image is coloured by, missing where unknown, and the palette: value -> colour, or its name."""
+        labels, scores = self.labels[:, a], self.scores[:, a]
+        if name in self.own:
+            return self.own[name], "viridis"
+        if name == "score":
+            return scores, "viridis"
+        if name == "label":
+            return [_ANSWERS[label] for label in labels], {"no": GREY, "yes": BLUE, "unknown": "#E69F00"}
+        if name == "error":
+            kinds = np.where(labels == 1, "false negative", "false positive").astype(object)
+            kinds[(labels == 1) == (scores > self.thresholds[a])] = "right"
+            kinds[(labels < 0) | np.isnan(scores)] = None
+            return kinds, {"right": GREY, "false positive": ORANGE, "false negative": BLUE}
+        if name == "phrase":
+            if not (phrase := self.phrase.value.strip()):
+                raise BadInput("Type a phrase first; Enter colours the map by its similarity to every image.")
+            words = self.encoder.encode_prompts([phrase]).pooled[0].float().cpu()
+            return (self.features @ F.normalize(words, dim=0)).numpy(), "viridis"
+        if name == "identity":  # every person one of seven colours, which people share
+            values = "person " + pd.Series(pd.factorize(self.table["identity"])[0] % len(COLOURS) + 1).astype(str)
+        else:
+            values = self.table["split"].str.partition("/")[0] if name == "benchmark" else self.table["split"]
+        return values, dict(zip(values.unique(), COLOURS, strict=False))
 
     def _ask(self):
         if self.phrase.value.strip() and self.colour.value == "phrase":
@@ -206,7 +202,7 @@ class MapExplorer(Explorer):
         if self.upload.value:
             file = self.upload.value[0]
             image = open_image(file["name"], bytes(file["content"]))
-            self.select(self.nearest(self.encoder.encode_images(self.encoder.preprocess([image])).pooled[0]))
+            self.select(self.nearest(self.encoder.encode_images([image]).pooled[0]))
 
     def _show(self):
         chosen, name = self.selection, self.attribute.value
@@ -218,16 +214,12 @@ class MapExplorer(Explorer):
         answers = ", ".join(f"{n:,} {answer}" for answer, n in count.items())
         self.pictures.value = (
             f"<b>{len(chosen):,} images selected{shown}.</b> {text(name)}: {answers}."
-            f'<div class="flow">{"".join(map(self._figure, chosen.index[:_SHOWN]))}</div>'
+            f'<div class="flow">{"".join(crop(self.parts, self.table, i) for i in chosen.index[:_SHOWN])}</div>'
         )
 
     def _hover(self):
         point = self.scatter.widget.hovering
-        self.hovered.value = "" if point is None else self._figure(point)
-
-    def _figure(self, point):
-        split, i, image_id = self.table.loc[point, ["split", "row", "image_id"]]
-        return picture(self.parts[split][int(i)]["image"], f"{split} {image_id}", opens=("image", split, i))
+        self.hovered.value = "" if point is None else crop(self.parts, self.table, point)
 
 
 def layout_of(features: torch.Tensor, layout: str | None = None) -> tuple[np.ndarray, str]:
@@ -250,13 +242,6 @@ def layout_of(features: torch.Tensor, layout: str | None = None) -> tuple[np.nda
     return (centred @ axes.float()).numpy(), f"the two principal components ({share:.0f} % of the variance)"
 
 
-def _edges(places):
-    """Ends of an axis, with a margin round the points."""
-    low, high = float(places.min()), float(places.max())
-    margin = 0.05 * (high - low) or 1.0
-    return low - margin, high + margin
-
-
 def _points(parts, stores, most):
     """The images that have features: their table, their features (n, D) at length 1, and notes on the others."""
     notes, tables, features = [], [], []
@@ -271,10 +256,7 @@ def _points(parts, stores, most):
         usable = (pooled.isfinite().all(1) & (pooled != 0).any(1)).numpy()
         if not usable.all():
             notes.append(f"{(~usable).sum():,} images of {split} whose features are zero or not finite")
-        table = pd.DataFrame({"split": split, "row": np.arange(len(part)), "image_id": part["image_id"][:]})
-        if "identity" in part.column_names:
-            table["identity"] = part["identity"][:]
-        tables.append(table[usable])
+        tables.append(table_of({split: part})[usable])
         features.append(F.normalize(pooled[torch.from_numpy(usable)], dim=1))
     if not sum(map(len, tables)):
         raise BadInput(f"no image has features ({'; '.join(notes) or 'no split'}): nothing can be put on a map")

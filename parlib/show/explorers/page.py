@@ -7,29 +7,21 @@ from typing import Any
 
 import datasets
 import ipywidgets as widgets
-import numpy as np
+import pandas as pd
 
 from parlib.data import benchmark_root, read_release
 from parlib.data.check import recognise
 from parlib.data.corrections import annotation_sha256
 from parlib.data.images import RGBImage
-from parlib.data.release import BENCHMARKS, Release
+from parlib.data.release import BENCHMARKS
 from parlib.errors import BadInput
-from parlib.learn.inputs import Split, prepare
+from parlib.learn.inputs import prepare
 from parlib.learn.plan import encoder_of, trained_head
 from parlib.learn.train import predict
 from parlib.measure.metrics import evaluate
-from parlib.profile import Profile
+from parlib.profile import Profile, cache_folder
 from parlib.profile import profile as make_profile
-from parlib.show.explorers.attribute import AttributeExplorer
-from parlib.show.explorers.dataset import DatasetExplorer
-from parlib.show.explorers.error import ErrorExplorer
-from parlib.show.explorers.label import LabelExplorer
-from parlib.show.explorers.link import link
-from parlib.show.explorers.map import MapExplorer
-from parlib.show.explorers.prompt import PromptExplorer
-from parlib.show.explorers.teach import TeachExplorer
-from parlib.show.explorers.threshold import ThresholdExplorer
+from parlib.show import explorers
 from parlib.show.server import application, launch
 from parlib.use.crops import find_images
 from parlib.use.model import Model, load
@@ -40,8 +32,8 @@ def tabs(profile: Profile, later: bool = False) -> widgets.Tab:
 
     `later`: only the first is made now, the others when a browser shows it.
     """
-    model, release, prepared = _of_profile(profile)
-    return _tabs(model, release, prepared, later=later)
+    model, release, parts = _of_profile(profile)
+    return _tabs(model, release, parts, later=later)
 
 
 def run_tabs(
@@ -60,15 +52,12 @@ def run_tabs(
     Raises:
         BadInput: no such run or folder, or a folder that cannot be read.
     """
-    model, root, release = _opened(run, folder)
+    model, release, parts = _of_run(run, folder, cache)
     other = load(beside) if beside else None
     if release is not None:
-        return _tabs(*_of_run(model, release, cache), other, later)
-    names, paths = zip(*find_images([root]), strict=True)
-    features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
-    pictures = datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
-    one = AttributeExplorer(model.encoder, model.head.schema, pictures, head=model.head, other=other)
-    return _tab({"One image": one})
+        return _tabs(model, release, parts, other, later)
+    one = explorers.AttributeExplorer(model.encoder, model.head.schema, parts, head=model.head, other=other)
+    return widgets.Tab([one], titles=["One image"])
 
 
 def serve(
@@ -80,15 +69,11 @@ def serve(
     """
     application()
     if run:
-        model, root, release = _opened(run, folder)
-        if release is None:
-            find_images([root])
-        else:
-            _of_run(model, release, cache)
-        if beside:
-            load(beside)
+        _of_run(run, folder, cache)
     else:
         _of_profile(make_profile())
+    if beside:
+        load(beside)
     launch(run, folder, cache, port, browser, beside)
 
 
@@ -100,11 +85,22 @@ def _of_profile(profile):
     return Model(encoder, head), release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
 
 
-def _of_run(model: Model, release: Release, cache: str | None) -> tuple[Model, Release, dict[str, Split]]:
-    """The same of a model that was trained."""
+def _of_run(run, folder, cache):
+    """The same of a trained model and a folder; of one without labels None and a `Dataset` of its images."""
+    model = load(run)
+    arguments = model.run.get("arguments", {})
+    root = folder or arguments.get("root")
+    if not root or not os.path.isdir(root):
+        raise BadInput(f"no folder {root}" if folder else f"{run} names no tree that is here: give its FOLDER")
+    kind = recognise(Path(root)) if folder else arguments["benchmark"]
+    if not kind:
+        names, paths = zip(*find_images([root]), strict=True)
+        features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
+        return model, None, datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
+    release = read_release(kind, root, **({} if folder else arguments.get("files") or {}))
     view = None if release.name == "folder" else model.run["setting"].get("trained_on", {}).get("view")
-    place = Path(cache or model.run["arguments"].get("cache") or "~/.cache/parlib").expanduser()
-    trained_here = Path(model.run["arguments"].get("root") or "").resolve() == release.root.resolve()
+    place = Path(cache or arguments.get("cache") or cache_folder()).expanduser()
+    trained_here = Path(arguments.get("root") or "").resolve() == release.root.resolve()
     return model, release, _splits(release, model.encoder, place, trained_here, view=view)
 
 
@@ -114,32 +110,20 @@ def _splits(release, encoder, cache, trained_here, **options):
     Images of train that the training has not encoded yet are not: there may be many.
     """
     first = "test" if "test" in release.splits else list(release.splits)[-1]
-    names = [first, "val", *(["train"] if trained_here else [])]
-    wanted = dict.fromkeys(name for name in names if name in release.splits)
-    return {name: prepare(release, name, encoder, cache, **options) for name in wanted}
-
-
-def _opened(run: str, folder: str | None) -> tuple[Model, str, Release | None]:
-    """The model, the folder, and its labels, None where it has none."""
-    model = load(run)
-    arguments = model.run.get("arguments", {})
-    root = folder or arguments.get("root")
-    if not root or not os.path.isdir(root):
-        raise BadInput(f"no folder {root}" if folder else f"{run} names no tree that is here: give its FOLDER")
-    if not folder:
-        return model, root, read_release(arguments["benchmark"], root, **arguments.get("files") or {})
-    kind = recognise(Path(root))
-    return model, root, read_release(kind, root) if kind else None
+    wanted = dict.fromkeys([first, "val", "train"] if trained_here else [first, "val"])
+    return {name: prepare(release, name, encoder, cache, **options) for name in wanted if name in release.splits}
 
 
 def _tabs(model, release, prepared, other=None, later=False):
     encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
-    labels = {split: _columns(head, part) for split, part in prepared.items()}
+    tables = {split: pd.DataFrame(part.labels, columns=part.schema.names) for split, part in prepared.items()}
+    # In the columns of the head's attributes; unknown where these labels lack one.
+    labels = {split: table.reindex(columns=head.names, fill_value=-1).to_numpy() for split, table in tables.items()}
     thresholds, scores = head.thresholds.cpu().numpy(), {name: predict(head, test.store)}
-    one = AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other)
-    page = _tab({"One image": one})
+    one = explorers.AttributeExplorer(encoder, head.schema, splits[name], labels[name], head, scores[name], other)
+    page = widgets.Tab([one], titles=["One image"])
     kind = {"rendered": "rendered people", "official": "official images"}.get(release.kind, "images of another source")
     which = f"partition {release.partition}, " if release.partition else ""
     page.heading = f"{release.name} ({kind}), {which}split {name}, {head.method}, encoder {encoder.name}"
@@ -152,41 +136,29 @@ def _tabs(model, release, prepared, other=None, later=False):
         val = prepared.get("val", test)
         languages = None if val.schema.name in BENCHMARKS else ["en"]  # a folder has no prompts in others
         seen = splits[val.about["split"]]
-        explorers: dict[str, Any] = {
+        made: dict[str, Any] = {
             "One image": one,
-            "Data": DatasetExplorer(splits, release.schema),
-            "Prompts": PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages, seen),
+            "Data": explorers.DatasetExplorer(splits, release.schema),
+            "Prompts": explorers.PromptExplorer(encoder, val.schema, val.store.pooled, val.labels, languages, seen),
         }
         if known:
-            explorers["Thresholds"] = ThresholdExplorer(head.schema, labels[name], scores[name], thresholds, name)
-            shown = splits[name], labels[name], scores[name], thresholds
-            explorers["Errors"] = ErrorExplorer(head.schema, *shown, head, test.store, name)
+            shown = labels[name], scores[name], thresholds
+            made["Thresholds"] = explorers.ThresholdExplorer(head.schema, *shown, name)
+            made["Errors"] = explorers.ErrorExplorer(head.schema, splits[name], *shown, head, test.store, name)
         stores = {split: part.store for split, part in prepared.items()}
         with warnings.catch_warnings(action="ignore"):  # the map itself says what it leaves out
-            explorers["Map"] = MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
-        cache = test.store.folder.parents[1]
-        part = prepared.get("train", test)
+            places = explorers.MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
+        made["Map"], cache, part = places, test.store.folder.parents[1], prepared.get("train", test)
         as_released = part.schema.names == release.schema.names and not release.corrections
         if as_released and (part.labels >= 0).any():
-            seen, file = splits[part.about["split"]], f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
-            explorers["Labels"] = LabelExplorer(release, part, seen, cache / "corrections" / file)
-        explorers["Teach"] = TeachExplorer(explorers["Map"], model, cache / "taught")
-        page.children, page.titles = list(explorers.values()), list(explorers)
-        link(explorers.values(), splits, labels, page)
+            file = cache / "corrections" / f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"
+            made["Labels"] = explorers.LabelExplorer(release, part, splits[part.about["split"]], file)
+        made["Teach"] = explorers.TeachExplorer(places, model, cache / "taught")
+        page.children, page.titles = list(made.values()), list(made)
+        explorers.link(made.values(), splits, labels, page)
 
     if later:
         one.add_class("first").links["others"] = others  # panel.js asks for them once this one is seen
     else:
         others()
     return page
-
-
-def _columns(head, split):
-    """Labels of a `Split` in the columns of the head's attributes, (n, A); -1 where it lacks one."""
-    columns = dict(zip(split.schema.names, split.labels.T, strict=True))
-    unknown = np.full(len(split.labels), -1, np.int8)
-    return np.stack([columns.get(attribute, unknown) for attribute in head.names], axis=1)
-
-
-def _tab(explorers: dict[str, widgets.Widget]) -> widgets.Tab:
-    return widgets.Tab(list(explorers.values()), titles=list(explorers))

@@ -41,11 +41,6 @@ class PromptExplorer(Explorer):
         languages: Sequence[str] | None = None,
         dataset: datasets.Dataset | None = None,
     ):
-        if pooled.shape[-1] != encoder.width:
-            raise BadInput(
-                f"features are {pooled.shape[-1]} wide, those of encoder {encoder.name!r} {encoder.width}: give the "
-                "encoder that made them"
-            )
         self.encoder, self.schema, self.pooled, self.labels = encoder, schema, pooled, np.asarray(labels)
         self.dataset: Any = dataset
         self.phrases: list[dict[str, str]] = [{} for _ in schema.names]  # of each attribute: name -> phrase
@@ -53,7 +48,7 @@ class PromptExplorer(Explorer):
             for phrases, wordings in zip(self.phrases, load_prompts(schema, code, "all"), strict=True):
                 phrases |= {f"{code} {number}": phrase for number, phrase in enumerate(wordings, 1)}
         everything = [phrase for phrases in self.phrases for phrase in phrases.values()]
-        self.words = encode_phrases(encoder, everything).split([len(phrases) for phrases in self.phrases])
+        self.words = encode_phrases(encoder, everything, pooled.shape[-1]).split(list(map(len, self.phrases)))
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.wording = control(widgets.Dropdown, "Start from", options=["en 1"])
         self.prompt = control(widgets.Text, "Your wording", layout={"width": "min(480px, 100%)"})
@@ -86,13 +81,10 @@ class PromptExplorer(Explorer):
             found["yours"] = phrase, self.encoder.zero_shot(self.pooled, pooled)[:, 0].cpu().numpy()
         labels = self.labels[:, self.a]
         yes, known = int((labels == 1).sum()), int((labels >= 0).sum())
-        rows = [
-            (name, phrase[:120], 100 * average_precision(labels, scores), scores.mean())
-            for name, (phrase, scores) in found.items()
-        ]
-        table = pd.DataFrame(rows, columns=["wording", "phrase", "AP, %", "mean score"]).sort_values(
-            "AP, %", ascending=False, kind="stable"
-        )
+        table = pd.DataFrame({"wording": list(found), "phrase": [phrase[:120] for phrase, _ in found.values()]})
+        table["AP, %"] = [100 * average_precision(labels, scores) for _, scores in found.values()]
+        table["mean score"] = [scores.mean() for _, scores in found.values()]
+        table = table.sort_values("AP, %", ascending=False, kind="stable")
         first = table["wording"][table["AP, %"].round(1) == table["AP, %"].round(1).max()]
         best = text(" and ".join(first)) + (" wins" if len(first) == 1 else " tie")
         if yes in (0, known):
@@ -104,12 +96,11 @@ class PromptExplorer(Explorer):
             f"<b>{best}</b>: average precision, {yes:,} of {known:,} images have it; chance is "
             f"{100 * yes / max(1, known):.1f}.{cells}{fonts}"
         )
-        scores = pd.DataFrame({name: found[name][1] for name in table["wording"]})
+        agreement = pd.DataFrame({name: found[name][1] for name in table["wording"]}).rank().corr()
         caption = "Agreement of two wordings: rank correlation of their scores, x 100"
-        correlation = scores.rank().corr().to_numpy()
-        self.agreement.value = heat(correlation, list(scores), caption, np.nanmin([*correlation.flat, 1]))
+        self.agreement.value = heat(agreement, caption, np.nanmin([*agreement.to_numpy().flat, 1]))
         if self.dataset is not None:
-            wanted = next(values for words, values in found.values() if words == phrase)
+            wanted = next(scores for words, scores in found.values() if words == phrase)
             self.pictures.value = self._ranked(phrase, wanted, labels)
 
     def _ranked(self, phrase, scores, labels):

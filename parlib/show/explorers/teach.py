@@ -2,7 +2,6 @@
 
 import os
 import re
-from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -11,9 +10,8 @@ import pandas as pd
 
 from parlib.errors import BadInput
 from parlib.measure.metrics import average_precision
-from parlib.show.explorers.button import button
 from parlib.show.explorers.map import MapExplorer
-from parlib.show.explorers.panel import Explorer, beside, control, picture, row, text
+from parlib.show.explorers.panel import Explorer, beside, control, crop, row, text
 from parlib.use.model import Model
 from parlib.use.teach import LEAST, Lesson
 
@@ -27,7 +25,6 @@ _KEYS = {
     "all no": "All selected: no (-)",
     "map": "Show on the map (m)",
 }
-_ANSWERS = {"yes": 1, "no": 0, "skip": -1}
 
 
 class TeachExplorer(Explorer):
@@ -51,9 +48,8 @@ class TeachExplorer(Explorer):
         self.name = control(widgets.Text, "Name", value="new attribute")
         self.phrase = control(widgets.Text, "Phrase", placeholder="a person with a red bag")
         self.compare = control(widgets.Dropdown, "Compare with", options=["no label", *places.schema.names])
-        self.save = button("Save with the model", lambda: self.answer(self._save))
-        acts = {name: partial(self.answer, partial(self._press, name)) for name in _KEYS}
-        self.buttons = {name: button(title, acts[name]) for name, title in _KEYS.items()}
+        self.save = self.button("Save with the model", self._save)
+        self.buttons = {name: self.button(title, self._press, name) for name, title in _KEYS.items()}
         self.pictures = widgets.HTML()
         controls = row(self.name, self.phrase, self.compare, self.save)
         super().__init__(controls, row(*self.buttons.values()), self.pictures)
@@ -92,7 +88,7 @@ class TeachExplorer(Explorer):
             if not len(rows):
                 where = "is selected on the map and not marked" if name.startswith("all") else "is left"
                 raise BadInput(f"No image {where}.")
-            self.lesson.marks[rows] = _ANSWERS[name.split()[-1]]
+            self.lesson.marks[rows] = {"yes": 1, "no": 0, "skip": -1}[name.split()[-1]]
             self.done.append(rows)
         self._learn()
 
@@ -105,23 +101,21 @@ class TeachExplorer(Explorer):
     def _draw(self):
         lesson, table, rows = self.lesson, self.places.table, self.queue()
         yes, no = (int((lesson.marks == answer).sum()) for answer in (1, 0))
-        learned = "Nothing is learned before two images are marked yes and two no; a phrase scores all at once."
-        if lesson.attribute is not None:
+        source = "least certain first" if min(yes, no) >= LEAST else "the answer that is missing first"
+        if lesson.attribute is None:
+            source = "in random order"
+            learned = "Nothing is learned before two images are marked yes and two no; a phrase scores all at once."
+        else:
             learned = f"{lesson.attribute.how}; all {len(table):,} images scored in {lesson.seconds:.2f} s."
         if not np.isnan(found := self.average_precision()):
             where = "test" if self.held_out.any() else "the images not marked"
             learned += f" Average precision on {where}, by its labels of {self.compare.value}: {100 * found:.1f} %."
-        source = "least certain first" if min(yes, no) >= LEAST else "the answer that is missing first"
-        if lesson.attribute is None:
-            source = "in random order"
         if len(self._selected()):
             source = "those selected on the map first"
         figures = []
         for place, size in zip(rows, [480, *[150] * (_SHOWN - 1)], strict=False):
-            split, i, image_id = table.loc[place, ["split", "row", "image_id"]]
             score = "" if lesson.scores is None else f": {lesson.scores[place]:.2f}"
-            image = self.places.parts[split][int(i)]["image"]
-            figures.append(picture(image, f"{split} {image_id}{score}", size, opens=("image", split, i)))
+            figures.append(crop(self.places.parts, table, place, size, score))
         self.pictures.value = (
             f"<b>Is this: {text(self.name.value)}?</b> {yes} yes, {no} no so far; {len(rows):,} left, {source}."
             f"{beside(figures)}<small>{text(learned)}</small>"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from parlib.data.formats import some
-from parlib.measure.metrics import Decisions, evaluate, per_image, ratio
+from parlib.measure.metrics import AVERAGES, PROTOCOLS, evaluate, ratio
 from parlib.schema import Schema
 from parlib.show.explorers.panel import Explorer, control, row, text
 from parlib.show.figures.style import COLOURS
@@ -59,32 +59,25 @@ class ThresholdExplorer(Explorer):
         Returns dict of (G,): TPR, TNR, precision and own plain accuracy of the attribute; mA, F1 and plain accuracy
         (`plain`) of the whole model.
         """
-        truth, known, decided = self.labels == 1, self.labels >= 0, self.scores > self.thresholds
-        yes, no, right = truth[:, a], (known & ~truth)[:, a], (decided == truth) & known
-        rates = ratio((truth & right).sum(0), truth.sum(0)), ratio((~truth & right).sum(0), (known & ~truth).sum(0))
-        # Precision and recall of each image with a "no" and with a "yes" to the attribute, (N, 2).
+        by, column = PROTOCOLS["parlib"], np.arange(len(self.schema)) == a
+        # What the scores are ratios of, for each image, with a "no" and with a "yes" to the attribute: (n, 4 A + 7).
         never, always = (
-            per_image(Decisions(truth, known, answers, right, known), drop_empty=False)[:, 1:3]
-            for answers in (np.insert(np.delete(decided, a, 1), a, answer, 1) for answer in (False, True))
+            by.sums(by.decide(self.labels, self.scores, np.where(column, limit, self.thresholds)))
+            for limit in (np.inf, -np.inf)
         )
-        gains = np.column_stack([yes, no, always - never])
-        # Sums of the gains over the images above each threshold, (4, G).
-        order = np.argsort(self.scores[:, a])
-        cut = np.searchsorted(self.scores[order, a], at, side="right")
-        tp, fp, *gained = np.vstack([gains[order][::-1].cumsum(0)[::-1], np.zeros(4)])[cut].T
-        tpr, tnr = ratio(tp, np.full(len(at), yes.sum())), ratio(no.sum() - fp, np.full(len(at), no.sum()))
-        each = pd.DataFrame(np.repeat(np.mean(rates, axis=0)[:, None], len(at), axis=1))  # (A, G)
-        each.loc[a] = (tpr + tnr) / 2
-        precision, recall = (np.asarray(gained) + never.sum(0)[:, None]) / len(truth)
-        own = tp + no.sum() - fp
+        gains, above = always - never, self.scores[:, a] > at[:, None]  # (n, 4 A + 7), (G, n)
+        sums, moved = np.tile(never.sum(0), (len(at), 1)), gains.any(0)  # (G, 4 A + 7), (4 A + 7,)
+        sums[:, moved] += above @ gains[:, moved]
+        scores = dict(zip(AVERAGES, by.averages(sums, np.eye(len(at))).T, strict=True))
+        tp, tn, yes, no = sums[:, a : 4 * len(column) : len(column)].T
         return {
-            "TPR": tpr,
-            "TNR": tnr,
-            "precision": ratio(tp, tp + fp),
-            "own": own / known[:, a].sum(),
-            "mA": each.mean().to_numpy(),
-            "F1": ratio(2 * precision * recall, precision + recall, 0.0),
-            "plain": (right.sum() - right[:, a].sum() + own) / known.sum(),
+            "TPR": ratio(tp, yes),
+            "TNR": ratio(tn, no),
+            "precision": ratio(tp, tp + no - tn),
+            "own": ratio(tp + tn, yes + no),
+            "mA": scores["mA"],
+            "F1": scores["f1"],
+            "plain": scores["plain_accuracy"],
         }
 
     def _choose(self):
@@ -99,14 +92,12 @@ class ThresholdExplorer(Explorer):
         found = self.sweep(a, at)
         here = {key: float(values[at == now][0]) for key, values in found.items()}
         change = {key: (at, found[key] - here[key]) for key in ("mA", "F1", "plain")}
-        ring = here["TPR"], here["precision"]
-        precision = {"precision": (found["TPR"], found["precision"])}
         rates = {key: (at, found[key]) for key in ("TPR", "TNR")}
+        precision, ring = {"precision": (found["TPR"], found["precision"])}, (here["TPR"], here["precision"])
         self.precision.value = _plot(f"{name}: precision, %", precision, "recall (TPR)", ring=ring)
-        self.curves.value = _plot(f"{name}: TPR and TNR, %", rates, "threshold", now) + _plot(
-            "Whole model: change from here, points", change, "threshold", now
-        )
-        yes, known = int((self.labels[:, a] == 1).sum()), int((self.labels[:, a] >= 0).sum())
+        whole = _plot("Whole model: change from here, points", change, "threshold", now)
+        self.curves.value = _plot(f"{name}: TPR and TNR, %", rates, "threshold", now) + whole
+        yes, known = ((self.labels[:, a] >= least).sum() for least in (1, 0))
         majority, answer = max(yes, known - yes) / max(1, known), "yes" if 2 * yes > known else "no"
         lines = {
             "whole model": (here["mA"], here["F1"], here["plain"]),
@@ -119,11 +110,9 @@ class ThresholdExplorer(Explorer):
             f"{table}<small>{yes:,} of {known:,} images have {text(name)}: answering without looking at the image gets "
             f"{100 * majority:.1f} % in plain accuracy and 50 % in mA.</small>"
         )
-        moved = [self.schema.names[i] for i in np.flatnonzero(self.thresholds != self.start)]
-        if moved and self.split == "test":
-            self.say(
-                f"Moved on test: {some(moved)}. Scores at thresholds chosen here are too good; choose them on val."
-            )
+        if (moved := np.flatnonzero(self.thresholds != self.start)).size and self.split == "test":
+            names = some([self.schema.names[i] for i in moved])
+            self.say(f"Moved on test: {names}. Scores at thresholds chosen here are too good; choose them on val.")
 
 
 def _plot(title, curves, across, line=None, ring=None):
@@ -145,6 +134,5 @@ def _plot(title, curves, across, line=None, ring=None):
     drawing = drawn.getvalue().replace(_TEXT, "currentColor").partition("<svg")[2]
     drawing = drawing.replace("*{stroke", ".par svg {stroke")  # Matplotlib's style would hold for the whole page
     title = text(title)
-    return (
-        f'<figure class="plot"><figcaption>{title}</figcaption><svg role="img" aria-label="{title}"{drawing}</figure>'
-    )
+    caption = f"<figcaption>{title}</figcaption>"
+    return f'<figure class="plot">{caption}<svg role="img" aria-label="{title}"{drawing}</figure>'
