@@ -265,7 +265,7 @@ def explore(
     """Serve the explorers of a run as one page, on a benchmark or on a folder of your own."""
     from parlib.show.explorers.page import serve
 
-    serve(run, folder, str(cache) if cache else None, port, browser, beside)
+    serve(port, browser, run=run, folder=folder, cache=str(cache) if cache else None, beside=beside)
 
 
 @app.command()

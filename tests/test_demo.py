@@ -22,8 +22,9 @@ def test_noise_lowers_the_score_to_chance(tmp_path):
 
 def test_the_command_serves_the_page_of_that_tree(tmp_path, monkeypatch, capsys):
     served = []
-    monkeypatch.setattr("parlib.show.server.launch", lambda *arguments: served.append(arguments))
+    monkeypatch.setattr("parlib.show.server.launch", lambda *arguments, **wanted: served.append((*arguments, wanted)))
     assert main(["demo", "--cache", str(tmp_path), "--noise", "1", "--port", "9", "--no-browser"]) == 0
-    assert served == [("nano-pa100k", str(tmp_path / "demo" / "noise-1"), str(tmp_path), 9, False)]
+    wanted = {"run": "nano-pa100k", "folder": str(tmp_path / "demo" / "noise-1"), "cache": str(tmp_path)}
+    assert served == [(9, False, wanted)]
     assert "320 rendered people, noise 1; their score stands above the tabs" in capsys.readouterr().out
     assert main(["demo", "--noise", "2"]) == 2

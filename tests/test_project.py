@@ -124,22 +124,20 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 159, "learn/plan": 323, "learn/costs": 259, "learn/methods": 227}
-    claims = {"measure/claims": 227, "show/report": 171, "learn/unseen": 88}
+    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 256, "learn/methods": 221}
+    claims = {"measure/claims": 227, "show/report": 171, "learn/unseen": 84}
     domains = {"measure/tables": 326, "learn/run": 280, "measure/published": 28}  # 601 before
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
-    explore = {"show/explorers/map": 268, "show/explorers/label": 106, "show/server": 68}
-    wrong = {"data/corrections": 92, "learn/label_issues": 67}
+    explore = {"show/explorers/map": 261, "show/server": 63}
+    wrong = {"data/corrections": 92, "learn/label_issues": 65}
     clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 108}
     groups = {"measure/subgroups": 130, "use/exchange": 107}
-    teach = {"show/explorers/teach": 130, "use/teach": 64}
+    teach = {"show/explorers/asking": 218, "use/teach": 64}  # with labels to decide; 256 before
     linked = {
-        "show/explorers/attribute": 195,
-        "show/explorers/dataset": 102,
-        "show/explorers/error": 187,
-        "show/explorers/panel": 277,  # with links and buttons, 299 before
-        "show/explorers/prompt": 112,
-        "show/explorers/threshold": 138,
+        "show/explorers/attribute": 193,
+        "show/explorers/browse": 275,  # data and errors, 303 before
+        "show/explorers/panel": 275,  # with links and buttons, 299 before
+        "show/explorers/scores": 234,  # thresholds and prompts, 271 before
     }  # 775 before
     field = {"data/rap": 84, "data/upar": 53}
     named = plan | claims | domains | speed | explore | wrong | clips | groups | teach | linked | field

@@ -110,7 +110,7 @@ def teach(page, name):
     from parlib.show.explorers.page import _of_run
 
     wanted = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
-    release = _of_run(wanted["run"], wanted.get("folder"), wanted.get("cache"))[1] if wanted else None
+    release = _of_run(**dict.fromkeys(("folder", "cache", "beside")) | wanted)[2] if wanted else None
     release = release or read_release(profile().benchmark, benchmark_root(profile()))
     a = release.schema.index(name)
     parts = [release.dataset(split, images=False) for split in release.splits]

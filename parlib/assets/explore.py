@@ -10,6 +10,6 @@ import parlib
 from parlib.show.explorers.page import run_tabs, tabs
 
 run = json.loads(os.environ.get("PARLIB_EXPLORE", "null"))
-page = run_tabs(**run, later=True) if run else tabs(parlib.profile(), later=True)
+page = run_tabs(**run) if run else tabs(parlib.profile())
 clear_output()  # the progress bars of what had to be rendered, encoded and trained first
 display(HTML(f"<h3>{html.escape(getattr(page, 'heading', 'Images without labels'))}</h3>"), page)

@@ -23,7 +23,7 @@ from parlib.learn.train import Data
 from parlib.measure.metrics import evaluate, positive_rates
 
 Prompts = Sequence[str] | Sequence[Sequence[str]]  # one phrase per attribute, or several wordings of each
-NEIGHBOURS = (5, 10, 20, 50, 100)  # the grid of `knn`
+NEIGHBOURS, SHARPNESS = (5, 10, 20, 50, 100), 0.07  # of `knn`
 
 
 def constant(train_labels: np.ndarray, images: int) -> np.ndarray:
@@ -83,32 +83,28 @@ def linear_probe(
 
 
 def knn(
-    train: Data, val: Data, stores: Sequence[FeatureStore], grid: Sequence[int] = NEIGHBOURS, sharpness: float = 0.07
+    train: Data, val: Data, stores: Sequence[FeatureStore], grid: Sequence[int] = NEIGHBOURS
 ) -> tuple[list[np.ndarray], int]:
     """Weighted votes of the k nearest training images by cosine of pooled features, as DINO's (ICCV 2021, section 4.1).
 
     Returns probabilities (n, A) for each of the stores, and k: that of `grid` with the best mAP on val. A neighbour
-    votes with exp(cosine / sharpness); unknown labels (-1) have no vote, and where all are unknown the rate is given.
+    votes with exp(cosine / `SHARPNESS`); unknown labels (-1) have no vote, and where all are unknown the rate is given.
     """
     (store, labels), (val_store, val_labels) = train, val
     index = NearestNeighbors(metric="cosine").fit(store.pooled.numpy())
-    sizes = sorted({min(k, len(store)) for k in grid})
-    prior = constant(labels, 1)  # (1, A)
 
     def votes(one, sizes):
         distance, nearest = index.kneighbors(one.pooled.numpy(), sizes[-1])  # (n, k), ascending
-        weight = np.exp(-distance / sharpness)[..., None]  # (n, k, 1); up to a factor that the share cancels
-        out = np.tile(prior, (len(sizes), len(one), 1))  # (sizes, n, A)
+        weight = np.exp(-distance / SHARPNESS)[..., None]  # (n, k, 1); up to a factor that the share cancels
+        out = np.tile(constant(labels, 1), (len(sizes), len(one), 1))  # (sizes, n, A)
         for row, (w, y) in enumerate(zip(weight, nearest, strict=True)):
-            known, yes = w * (labels[y] >= 0), w * (labels[y] == 1)  # (k, A)
-            for i, k in enumerate(sizes):
-                total = known[:k].sum(0)  # (A,)
-                np.divide(yes[:k].sum(0), total, out=out[i, row], where=total > 0)
+            known, yes = ((w * found).cumsum(0)[np.subtract(sizes, 1)] for found in (labels[y] >= 0, labels[y] == 1))
+            np.divide(yes, known, out=out[:, row], where=known > 0)  # (sizes, A)
         return out
 
-    tried = dict(zip(sizes, votes(val_store, sizes), strict=True))
-    best = {k: evaluate(np.asarray(val_labels), scores).summary()["mAP"] for k, scores in tried.items()}
-    k = max(best, key=best.__getitem__)
+    sizes = sorted({min(k, len(store)) for k in grid})
+    best = [evaluate(np.asarray(val_labels), scores).mAP for scores in votes(val_store, sizes)]
+    k = sizes[int(np.argmax(best))]
     return [votes(one, [k])[0] for one in stores], k
 
 
@@ -174,5 +170,4 @@ class EfficientProbe(nn.Module):
         return self.classifier(torch.einsum("bmn,bnmd->bmd", weights, values).flatten(1))  # (B, A)
 
 
-PROBES: dict[str, type[nn.Module]]
 PROBES = {"MLP probe": MLPProbe, "attentive probe": AttentiveProbe, "efficient probe": EfficientProbe}

@@ -8,8 +8,9 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -60,31 +61,36 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
     `counts` are the images of each benchmark and split, where its tree is not to be read.
     """
     trial, trees = Trial(encoder_of(profile), profile), set()
-    counted = (lambda cell: counts[cell.benchmark]) if counts else partial(sizes_of, profile=profile)
+
+    @cache  # an annotation file is read once
+    def sizes(benchmark, partition):
+        if counts or profile.data is None:
+            return counts[benchmark] if counts else profile.sizes
+        options = {"partition": partition} if partition else {}
+        release = read_release(benchmark, benchmark_root(replace(profile, benchmark=benchmark)), **options)
+        return {split: len(release.listing(split).names) for split in SPLITS}
+
     rows: list[dict[str, Any]] = []
     for cell in cells:
-        sizes, done = counted(cell), cell.is_done(profile)
-        learned = [counted(replace(cell, benchmark=name)) for name in cell.others or (cell.benchmark,)]
+        learned = [sizes(name, cell.partition) for name in cell.others or (cell.benchmark,)]
         train, val = (sum(each[split] for each in learned) for split in ("train", "val"))
         train += val if cell.train_on == "trainval" else 0
-        tests = sum(counted(replace(cell, benchmark=name))["test"] for name in cell.records(profile))
-        row: dict[str, Any] = {"cell": cell.name, "images": train + val + tests, "done": done}
-        row |= {"disk": 0, "memory": 0, "hours": 0.0}
-        tree = (cell.benchmark, cell.seed if profile.data is None else None)
-        if not done and tree not in trees:
+        tests = sum(sizes(name, cell.partition)["test"] for name in cell.records(profile))
+        row = {"cell": cell.name, "images": train + val + tests, "done": cell.is_done(profile), "disk": 0, "memory": 0}
+        rows.append({**row, "hours": 0.0})
+        if not row["done"]:
+            tree, missing = (cell.benchmark, cell.seed if profile.data is None else None), 0
+            if tree not in trees:
+                own = sizes(cell.benchmark, cell.partition).items()
+                missing = sum(size for split, size in own if not trial.is_stored(cell.benchmark, split, size))
             trees.add(tree)
-            missing = sum(size for split, size in sizes.items() if not trial.is_stored(cell.benchmark, split, size))
-            row["hours"] += missing * trial.image_seconds / 3600
-            row["disk"] += missing * trial.image_bytes
-        if not done:
             attributes, options = head_schema(schema(cell.benchmark), cell.benchmark, cell.view), cell.options(profile)
             cost = trial.of(cell.method, attributes, options)
             epochs = options.epochs if options else 1
             seconds = cost.fixed + epochs * (train * cost.train + val * cost.score) + tests * cost.score
-            row["hours"] += (seconds + trial.record_seconds[0] + tests * trial.record_seconds[1]) / 3600
-            row["disk"] += cost.disk
-            row["memory"] = trial.encoder_memory + cost.memory
-        rows.append(row)
+            seconds += trial.record_seconds[0] + tests * trial.record_seconds[1] + missing * trial.image_seconds
+            memory = trial.encoder_memory + cost.memory
+            rows[-1] |= {"disk": cost.disk + missing * trial.image_bytes, "memory": memory, "hours": seconds / 3600}
     return pd.DataFrame(rows).set_index("cell")
 
 
@@ -127,14 +133,6 @@ def plan_text(table: pd.DataFrame) -> str:
     return f"{plan_table(table).to_string()}\n{total}. {NOTE}"
 
 
-def sizes_of(cell: Cell, profile: Profile) -> dict[str, int]:
-    """Images of train, val and test of a cell's benchmark and partition; of a tree that is not rendered, as planned."""
-    if profile.data is None:
-        return dict(profile.sizes)
-    release = read_release(cell.benchmark, benchmark_root(replace(profile, benchmark=cell.benchmark)), **cell.files)
-    return {split: len(release.listing(split).names) for split in SPLITS}
-
-
 class Trial:
     """What one image, one step and one record cost here, each measured when it is first needed."""
 
@@ -155,11 +153,12 @@ class Trial:
         rendered = 0.0
         if self.profile.data is None:
             with tempfile.TemporaryDirectory() as folder:
-                few = replace(self.profile, sizes={"train": 32, "val": 8, "test": 8}, cache=Path(folder))
-                rendered = _seconds(lambda: benchmark_root(replace(few, benchmark="pa100k"))) / 48
+                sizes = {"train": 32, "val": 8, "test": 8}
+                few = replace(self.profile, benchmark="pa100k", sizes=sizes, cache=Path(folder))
+                rendered = _seconds(benchmark_root, few) / 48
         images = [Image.new("RGB", (128, 256), (i, 90, 120)) for i in range(min(8, self.encoder.batch_size))]
         self.encoder.encode_images(images[:1])
-        return rendered + _seconds(lambda: self.encoder.encode_images(images)) / len(images)
+        return rendered + _seconds(self.encoder.encode_images, images) / len(images)
 
     @cached_property
     def record_seconds(self) -> tuple[float, float]:
@@ -225,10 +224,10 @@ class Trial:
             step(2)  # also warms up
         train, scored = (_per_image(work, options.batch_size) for work in (step, score))
         activations = sum(size for storage, size in kept.items() if storage not in weights) // 2
-        batch, device = options.batch_size, self.encoder.device
-        fitting = module.images_at_once(batch, device) if method.kind == "head" else batch
-        memory = 4 * sum(weights.values()) + activations * fitting
-        return Cost(fixed, train, scored, memory, 5 * sum(weights.values()))  # 5: with its checkpoint
+        fits, weight = options.batch_size, sum(weights.values())
+        if method.kind == "head":
+            fits = module.images_at_once(fits, self.encoder.device)
+        return Cost(fixed, train, scored, 4 * weight + activations * fits, 5 * weight)  # 5: with its checkpoint
 
 
 def _noise(images, attributes, encoder):
@@ -242,18 +241,16 @@ def _noise(images, attributes, encoder):
 
 def _line(work):
     """Seconds whatever the number of images, and seconds per image, by two trials."""
-    short, long = (_seconds(lambda: work(images)) for images in TRIAL)  # noqa: B023  # called at once
+    short, long = (_seconds(work, images) for images in TRIAL)
     slope = max(0.0, long - short) / (TRIAL[1] - TRIAL[0])
     return max(0.0, short - slope * TRIAL[0]), slope
 
 
 def _per_image(work, batch):
     """Seconds per image: of two images, or of a whole batch where that is short."""
-    seconds = _seconds(lambda: work(2))
-    return _seconds(lambda: work(batch)) / batch if seconds < SHORT else seconds / 2
+    seconds = _seconds(work, 2)
+    return _seconds(work, batch) / batch if seconds < SHORT else seconds / 2
 
 
-def _seconds(work):
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def _seconds(work, *arguments):
+    return timeit(partial(work, *arguments), number=1)

@@ -77,17 +77,16 @@ class Rows(FeatureStore):
         """`stores` are pairs of image names (n) and the store (n) that holds them; together they hold every image."""
         self.stores, self.mirrored = [store for _, store in stores], False
         place = {name: (i, row) for i, (names, _) in enumerate(stores) for row, name in enumerate(names)}
-        self.places = [place[name] for name in names]
+        self.places = np.array([place[name] for name in names])  # (n, 2): which store, and the row in it
         first = self.stores[0]
         self.manifest = {**first.manifest, "items": len(self.places)}
-        name = f"{first.folder.name}-{digest([[store.folder.name for store in self.stores], self.places])[:12]}"
-        self.folder = first.folder.with_name(name)  # there is no such folder
+        content = digest([[store.folder.name for store in self.stores], self.places.tolist()])
+        self.folder = first.folder.with_name(f"{first.folder.name}-{content[:12]}")  # there is no such folder
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
         """As of a store."""
-        every = np.arange(len(self))
-        rows = every[indices if isinstance(indices, slice) else np.asarray(indices, int)]
-        parts = [self.stores[i][[row]] for i, row in (self.places[k] for k in rows)]
+        chosen = self.places[indices if isinstance(indices, slice) else np.asarray(indices, int)]
+        parts = [self.stores[i][[row]] for i, row in chosen]
         return ImageFeatures(*map(torch.cat, zip(*parts, strict=True))) if parts else self.stores[0][:0]
 
     @cached_property

@@ -54,13 +54,11 @@ def label_issues(split: Split, attributes: Sequence[str] | None = None, folds: i
         with warnings.catch_warnings(action="ignore"):  # not converged, or an uneven fold: still scores to rank by
             both = cross_val_predict(probe, known, label, groups=person, cv=parts, method="predict_proba")
             found = find_label_issues(label, both, filter_by="prune_by_noise_rate", n_jobs=1)
-        same = pd.DataFrame({"person": person, "label": label})
-        others = same.groupby("person")["label"].transform("size") - 1
-        equal = same.groupby(["person", "label"])["label"].transform("size") - 1
-        agree = (equal / others.where(others > 0)).to_numpy()
-        quality = both[np.arange(len(label)), label]
-        table = dict(zip(_COLUMNS, (rows, attribute, label, both[:, 1], quality, found, agree), strict=True))
-        tables.append(pd.DataFrame(table).sort_values("quality", kind="stable"))
+        table = pd.DataFrame({"row": rows, "attribute": attribute, "label": label, "score": both[:, 1]})
+        table["quality"], table["issue"] = both[np.arange(len(label)), label], found
+        others = table.groupby(person)["label"].transform("size") - 1
+        equal = table.groupby([person, label])["label"].transform("size") - 1
+        tables.append(table.assign(agree=equal / others.where(others > 0)).sort_values("quality", kind="stable"))
     if left_out:
         names = some(left_out)
         warnings.warn(f"{len(left_out)} attributes are left out, too rare to be scored: {names}", stacklevel=2)

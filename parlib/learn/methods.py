@@ -48,9 +48,9 @@ class Method:
     def train_options(self, encoder: str, **changes: Any) -> TrainOptions:
         """How it is trained on an encoder of that name: defaults, then its own entry, then `changes`."""
         defaults = read_yaml(_REGISTRY, "methods")["training"]
-        parts = defaults.get(encoder, defaults["default"]), self.training.get("all", {})
-        own = self.training.get(encoder, self.training.get("default", {}) if encoder not in defaults else {})
-        options = {**parts[0], **parts[1], **own, **changes}
+        entry = encoder if encoder in defaults else "default"
+        own = self.training.get(encoder, self.training.get(entry, {}))
+        options = {**defaults[entry], **self.training.get("all", {}), **own, **changes}
         if options.get("threads") == 0:
             options["threads"] = os.cpu_count() or 1
         return TrainOptions(**options)
@@ -81,30 +81,24 @@ class Fitted(NamedTuple):
 
 def methods() -> dict[str, Method]:
     """Key -> every `Method` of the registry, in the order of the file."""
-    entries: dict[str, dict[str, Any]] = read_yaml(_REGISTRY, "methods")["methods"]
     out: dict[str, Method] = {}
-    for key, entry in entries.items():
-        base = out.get(entry.pop("extends", ""))
-        options, training = entry.pop("options", {}), entry.pop("training", {})
-        if base:
-            merged = {part: {**base.training.get(part, {}), **training.get(part, {})} for part in training}
-            changed = {"options": {**base.options, **options}, "training": {**base.training, **merged}}
-            out[key] = replace(base, key=key, **{"name": key, **entry, **changed})
-        else:
-            out[key] = Method(key, **{"name": key, **entry}, options=options, training=training)
+    for key, entry in read_yaml(_REGISTRY, "methods")["methods"].items():
+        base = out.get(entry.pop("extends", ""), Method(key, key, ""))
+        training = {
+            part: {**base.training.get(part, {}), **changes} for part, changes in entry.pop("training", {}).items()
+        }
+        changed = {"options": {**base.options, **entry.pop("options", {})}, "training": {**base.training, **training}}
+        out[key] = replace(base, key=key, **{"name": key, **entry, **changed})
     return out
 
 
-def find_methods(keys: Sequence[str] | None = None, group: str | None = None) -> list[Method]:
-    """Methods by key, where `group:NAME` is all of a group, or those of a group; BadInput lists the known keys."""
+def find_methods(keys: Sequence[str]) -> list[Method]:
+    """Methods by key, in the order of the file, where `group:NAME` is all of a group; BadInput lists the known keys."""
     known = methods()
-    groups = dict.fromkeys(f"group:{one.group}" for one in known.values())
-    unknown = [key for key in keys or () if key not in known and key not in groups]
-    if unknown:
-        raise BadInput(f"unknown method {', '.join(unknown)}; known: {', '.join([*known, *groups])}")
-    if keys:
-        return [one for key, one in known.items() if {key, f"group:{one.group}"} & set(keys)]
-    return [one for one in known.values() if group in (None, one.group)]
+    named = [*known, *dict.fromkeys(f"group:{one.group}" for one in known.values())]
+    if unknown := [key for key in keys if key not in named]:
+        raise BadInput(f"unknown method {', '.join(unknown)}; known: {', '.join(named)}")
+    return [one for key, one in known.items() if {key, f"group:{one.group}"} & set(keys)]
 
 
 def own_method(source: str | type[nn.Module], **training: Any) -> Method:

@@ -56,10 +56,9 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its files."""
-        on = "trainval" if self.train_on == "trainval" else None
         where = f"all-but-{self.benchmark}" if self.others else self.benchmark
-        parts = (where, self.partition, on, self.view, self.method.key, f"seed{self.seed}")
-        return "-".join(filter(None, parts))
+        on = None if self.train_on == "train" else self.train_on
+        return "-".join(filter(None, (where, self.partition, on, self.view, self.method.key, f"seed{self.seed}")))
 
     @property
     def group(self) -> str:
@@ -74,8 +73,7 @@ class Cell:
     @property
     def files(self) -> dict[str, Any]:
         """Options of `read_release`."""
-        attributes = _LONGEST.get(self.benchmark) if self.view else None
-        options = {"partition": self.partition, "attributes": attributes}
+        options = {"partition": self.partition, "attributes": _LONGEST.get(self.benchmark) if self.view else None}
         return {name: value for name, value in options.items() if value}
 
     def run(self, profile: Profile) -> Path:
@@ -123,12 +121,11 @@ def plan(
         BadInput: a benchmark that the profile has not, an unknown method, a file that holds no such class.
     """
     there = list(IN_PLAN if profile.data is None else benchmark_roots(profile))
-    unknown = set(benchmarks or ()) - set(there)
-    if unknown:
+    if unknown := set(benchmarks or ()) - set(there):
         raise BadInput(f"no benchmark {', '.join(sorted(unknown))} in this profile; it has {', '.join(there)}")
     there = [name for name in there if name in (benchmarks or there)]
-    main = [*(find_methods(methods) if methods else find_methods(group="main")), *map(own_method, own)]
-    words = [] if methods else find_methods(group="words")
+    main = [*find_methods(methods or ["group:main"]), *map(own_method, own)]
+    words = [] if methods else find_methods(["group:words"])
     domains = [name for name in DOMAINS if name in there]
     crossed = [one for one in main if one.key in CROSSED or one.group == "own"] if len(domains) > 1 else []
     partitions: dict[str, list[str | None]] = {"peta": [None, DISJOINT]}
@@ -160,8 +157,7 @@ def run(cells: Sequence[Cell], profile: Profile, say: Callable[[str], object] = 
     todo = [cell for cell in cells if not cell.is_done(profile)]
     if len(todo) < len(cells):
         say(f"{len(cells) - len(todo)} of {len(cells)} cells are done already")
-    failed: list[Cell] = []
-    held: list[Cell] = []
+    failed, held = list[Cell](), list[Cell]()
     for wait in (False, True):
         for cell in list(held if wait else todo):
             try:
@@ -189,10 +185,7 @@ def run_cell(cell: Cell, profile: Profile, callback: Callable | None = None) -> 
 
         parts = splits(cell, profile)
         train, val = parts["train"], parts["val"]
-        others = {name: replace(cell, benchmark=name) for name in cell.tests if name != cell.benchmark}
-        tests = [
-            splits(others[name], profile)["test"] if name in others else parts["test"] for name in cell.records(profile)
-        ]
+        tests = [splits(replace(cell, benchmark=name), profile)["test"] for name in cell.tests] or [parts["test"]]
         checkpoint = profile.runs / "heads" / f".{cell.name}.checkpoint"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         options = cell.options(profile)
@@ -201,8 +194,8 @@ def run_cell(cell: Cell, profile: Profile, callback: Callable | None = None) -> 
         if isinstance(fitted.module, VLMPARHead):
             root = benchmark_root(replace(profile, benchmark=cell.benchmark, seed=cell.seed))
             arguments = {"benchmark": cell.benchmark, "root": str(root), "cache": str(profile.cache), "seed": cell.seed}
-            arguments |= {"view": cell.view, "files": cell.files}
-            arguments |= {"training": options.to_dict(), "head": cell.method.options}
+            made_by = {"training": options.to_dict(), "head": cell.method.options}
+            arguments |= {"view": cell.view, "files": cell.files, **made_by}
             save_run(cell.run(profile), fitted, train, val, arguments, overwrite=True)
         for record, path in zip(records, cell.records(profile).values(), strict=True):
             write_record(record, path)
@@ -281,12 +274,12 @@ def splits(cell: Cell, profile: Profile) -> dict[str, Split]:
         return kept
     stores = [(release.listing(split).names, part.store) for split, part in kept.items()]
     other = read_release(cell.benchmark, root, **cell.files)
-    wanted = {"train": cell.train_on, "val": "val", "test": "test"}
-    rows = {split: Rows(other.listing(split).names, stores) for split in wanted.values()}
-    return {
-        name: prepare(other, split, encoder, profile.cache, view=cell.view, store=rows[split])
-        for name, split in wanted.items()
-    }
+
+    def rows(split):
+        store = Rows(other.listing(split).names, stores)
+        return prepare(other, split, encoder, profile.cache, view=cell.view, store=store)
+
+    return {"train": rows(cell.train_on), "val": rows("val"), "test": rows("test")}
 
 
 def _joined(parts):
@@ -296,8 +289,8 @@ def _joined(parts):
     about = {name: parts[0].about[name] for name in ("kind", "split", "view")}
     about |= {"benchmark": ALL_OTHERS, "domains": [part.about["benchmark"] for part in parts]}
     about |= {name: digest([part.about[name] for part in parts]) for name in ("items_sha256", "labels_sha256")}
-    store = Rows(range(ends[-1]), stores)
-    return Split(store, np.concatenate([part.labels for part in parts]), about, parts[0].schema)
+    labels = np.concatenate([part.labels for part in parts])
+    return Split(Rows(range(ends[-1]), stores), labels, about, parts[0].schema)
 
 
 def _lock(profile, name):

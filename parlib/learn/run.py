@@ -241,7 +241,7 @@ def baseline_records(
     """
     found, first = [], language.split(",")[0]
     has_negatives = "view" not in test.about and test.about["benchmark"] != "folder"
-    for method in find_methods(group="main"):
+    for method in find_methods(["group:main"]):
         is_pair = method.options.get("pair")
         if method.kind == "head" or (is_pair and not has_negatives):
             continue

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import Rows, Split
 from parlib.learn.train import predict
 from parlib.measure.bootstrap import bootstrap
+from parlib.measure.metrics import evaluate
 from parlib.schema import Schema
 
 
@@ -71,18 +71,14 @@ def unseen_table(
     def answers(words):
         return predict(head.for_prompts(words, test.schema, prompts), test.store)
 
-    shuffled = PromptFeatures(*(part.roll(1, 0) for part in features))
     scores = {
         "open head": answers(features),
         "zero-shot": zero_shot(encoder, test.store, prompts),
-        "shuffled words": answers(shuffled),
+        "shuffled words": answers(PromptFeatures(*(part.roll(1, 0) for part in features))),
     }
-    rows = {}
-    for name, other in scores.items():
-        alone = bootstrap(test.labels, other, resamples=1, ranking=True).loc["mAP", "value"]
-        rows[name] = {"mAP": alone, "difference": np.nan, "low": np.nan, "high": np.nan}
-        if name != "open head":
-            drawn: dict[str, Any] = {"identities": test.identity, "resamples": resamples, "ranking": True}
-            gain = bootstrap(test.labels, scores["open head"], other, **drawn).loc["mAP"]
-            rows[name] |= {"difference": gain["value"], "low": gain["low"], "high": gain["high"]}
-    return pd.DataFrame(rows).T
+    rows = {name: {"mAP": evaluate(test.labels, each).mAP} for name, each in scores.items()}
+    for name in ("zero-shot", "shuffled words"):
+        both = scores["open head"], scores[name]
+        gain = bootstrap(test.labels, *both, identities=test.identity, resamples=resamples, ranking=True).loc["mAP"]
+        rows[name] |= {"difference": gain["value"], "low": gain["low"], "high": gain["high"]}
+    return pd.DataFrame(rows, ["mAP", "difference", "low", "high"]).T

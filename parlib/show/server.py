@@ -4,6 +4,7 @@ It loads neither torch nor a model: the page's kernel does.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,15 @@ def application() -> Any:
     return Voila
 
 
-def launch(
-    run: str | None, folder: str | None, cache: str | None, port: int, browser: bool, beside: str | None = None
-) -> None:
-    """Serve the page of `explorers.page.run_tabs`, or of the profile where `run` is None, until it is stopped."""
-    if run:
-        wanted = {"run": run, "folder": folder, "cache": cache, "beside": beside}
+def launch(port: int, browser: bool, **wanted: str | None) -> None:
+    """Serve the page of `explorers.page.run_tabs`, with its arguments, or of the profile, until it is stopped."""
+    if wanted.get("run"):
         places = {key: os.path.abspath(path) if path and os.path.exists(path) else path for key, path in wanted.items()}
         os.environ["PARLIB_EXPLORE"] = json_text(places)
     # Servers drop messages above 10 MB, so a large picture could not be uploaded to an explorer.
-    settings: dict[str, Any] = {"Voila.tornado_settings": {"websocket_max_message_size": 200_000_000}}
-    settings["VoilaConfiguration.extension_language_mapping"] = {".py": "python"}
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    options += [f"--port={port}", "--Voila.ip=127.0.0.1", *([] if browser else ["--no-browser"])]
+    options = ["--Voila.tornado_settings={'websocket_max_message_size': 200000000}"]
+    options += ["--VoilaConfiguration.extension_language_mapping={'.py': 'python'}", "--Voila.ip=127.0.0.1"]
+    options += [f"--port={port}", *([] if browser else ["--no-browser"])]
     application().launch_instance([str(ASSETS / "explore.py"), *options])
 
 
@@ -50,13 +47,11 @@ def demo_tree(cache: str | Path, noise: float = 0.0) -> Path:
     noisy = tree.with_name(f"noise-{noise:g}")
     if noise and not noisy.exists():
         with whole_folder(noisy) as out:
-            for path in sorted(path for path in tree.rglob("*") if path.is_file()):
-                (target := out / path.relative_to(tree)).parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(path.read_bytes())
-                if path.suffix == ".jpg":
-                    pixels = np.asarray(Image.open(path).convert("RGB"), float)
-                    draws = np.random.default_rng(int(path.stem)).uniform(0, 255, pixels.shape)
-                    Image.fromarray(((1 - noise) * pixels + noise * draws).astype(np.uint8)).save(target, quality=95)
+            shutil.copytree(tree, out, dirs_exist_ok=True)
+            for path in out.rglob("*.jpg"):
+                pixels = np.asarray(Image.open(path).convert("RGB"), float)
+                draws = np.random.default_rng(int(path.stem)).uniform(0, 255, pixels.shape)
+                Image.fromarray(((1 - noise) * pixels + noise * draws).astype(np.uint8)).save(path, quality=95)
     return noisy if noise else tree
 
 
@@ -65,4 +60,4 @@ def demo(noise: float, cache: str | Path, port: int, browser: bool) -> None:
     tree = demo_tree(cache, noise)
     people = f"{sum(_SIZES.values())} rendered people, noise {noise:g}"
     print(f"{people}; their score stands above the tabs, and is no benchmark's number", flush=True)
-    launch("nano-pa100k", str(tree), str(cache), port, browser)
+    launch(port, browser, run="nano-pa100k", folder=str(tree), cache=str(cache))

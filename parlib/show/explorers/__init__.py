@@ -1,11 +1,11 @@
 """Explorers: see what the model sees. Widgets in a notebook, or tabs of one page that voila serves (`make explore`)."""
 
+from parlib.show.explorers.asking import LabelExplorer as LabelExplorer
+from parlib.show.explorers.asking import TeachExplorer as TeachExplorer
 from parlib.show.explorers.attribute import AttributeExplorer as AttributeExplorer
-from parlib.show.explorers.dataset import DatasetExplorer as DatasetExplorer
-from parlib.show.explorers.error import ErrorExplorer as ErrorExplorer
-from parlib.show.explorers.label import LabelExplorer as LabelExplorer
+from parlib.show.explorers.browse import DatasetExplorer as DatasetExplorer
+from parlib.show.explorers.browse import ErrorExplorer as ErrorExplorer
 from parlib.show.explorers.map import MapExplorer as MapExplorer
 from parlib.show.explorers.panel import link as link
-from parlib.show.explorers.prompt import PromptExplorer as PromptExplorer
-from parlib.show.explorers.teach import TeachExplorer as TeachExplorer
-from parlib.show.explorers.threshold import ThresholdExplorer as ThresholdExplorer
+from parlib.show.explorers.scores import PromptExplorer as PromptExplorer
+from parlib.show.explorers.scores import ThresholdExplorer as ThresholdExplorer

@@ -62,7 +62,6 @@ class AttributeExplorer(Explorer):
             self.words = encode_phrases(encoder, head.prompts, head.image_width)
             self.thresholds = head.thresholds.cpu().numpy().astype(float)
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
-        self.step = dict(zip((-1, 1), self.steps(self.image), strict=True))
         self.order = control(widgets.Dropdown, "Order", options=_ORDERS[: 1 if every is None else 2])
         self.upload = widgets.FileUpload(description="Upload a picture", accept="image/*", layout={"width": "auto"})
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
@@ -73,8 +72,7 @@ class AttributeExplorer(Explorer):
         left = widgets.VBox([self.crop, self.prompt, self.reply], layout={"width": "320px"})
         right = widgets.VBox([row(self.threshold, self.everywhere), self.verdict, self.bars])
         right.layout = {"flex": "1 1 400px", "min_width": "0"}
-        first = row(self.image, *self.step.values(), self.order, self.upload)
-        super().__init__(first, row(left, right))
+        super().__init__(row(self.image, *self.steps(self.image), self.order, self.upload), row(left, right))
         self.links["look"] = lambda name: self.attribute.set_trait("value", name)
         self.order.observe(lambda _: self.image.set_trait("value", 0), "value")
         self.answer(self._choose, self.image, self.order)

@@ -19,7 +19,7 @@ from parlib.encode.encoder import Encoder
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, crop, row, table_of, text
+from parlib.show.explorers.panel import Explorer, control, crop, listed, row, text
 from parlib.show.figures.style import BLUE, COLOURS, GREY, ORANGE
 
 _SHOWN = 24  # crops of a selection
@@ -72,9 +72,8 @@ class MapExplorer(Explorer):
         for split, group in self.table.groupby("split", sort=False):
             truth = labels[split] if labels else labels_of(parts[split])
             if truth.shape[1] != len(schema):
-                raise BadInput(
-                    f"labels of {split} are not the {len(schema)} attributes of {schema.name}: give `labels`"
-                )
+                wanted = f"the {len(schema)} attributes of {schema.name}"
+                raise BadInput(f"labels of {split} are not {wanted}: give `labels`")
             self.labels[group.index] = truth[group["row"]]
             if scores and split in scores:
                 self.scores[group.index] = scores[split][group["row"]]
@@ -86,17 +85,11 @@ class MapExplorer(Explorer):
         self.scatter = jscatter.Scatter("x", "y", data=self.table[["x", "y"]], x_scale=x_edges, y_scale=y_edges, size=7)
         self.scatter.height(420).width("auto").legend(True).axes(False).options({"aspectRatio": 2})
         self.own: dict[str, np.ndarray] = {}  # name of a colour -> probability (n,); see `colour_by`
-        scored = not np.isnan(self.scores).all()
-        colours = {
-            "label": True,
-            "score": scored,
-            "error": scored,
-            "benchmark": self.table["split"].str.contains("/").any(),
-            "split": True,
-            "identity": "identity" in self.table,
-            "phrase": encoder is not None,
-        }
-        self.colour = control(widgets.Dropdown, "Colour", options=[name for name, known in colours.items() if known])
+        colours = ["label"] if np.isnan(self.scores).all() else ["label", "score", "error"]
+        colours += ["benchmark", "split"] if self.table["split"].str.contains("/").any() else ["split"]
+        colours += ["identity"] if "identity" in self.table else []
+        colours += ["phrase"] if encoder is not None else []
+        self.colour = control(widgets.Dropdown, "Colour", options=colours)
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.phrase = control(widgets.Text, "Any phrase", placeholder="a person with a red bag")
         self.near = control(widgets.Text, "Nearest to", placeholder=str(self.table["image_id"].iloc[0]))
@@ -256,7 +249,7 @@ def _points(parts, stores, most):
         usable = (pooled.isfinite().all(1) & (pooled != 0).any(1)).numpy()
         if not usable.all():
             notes.append(f"{(~usable).sum():,} images of {split} whose features are zero or not finite")
-        tables.append(table_of({split: part})[usable])
+        tables.append(listed({split: part})[usable])
         features.append(F.normalize(pooled[torch.from_numpy(usable)], dim=1))
     if not sum(map(len, tables)):
         raise BadInput(f"no image has features ({'; '.join(notes) or 'no split'}): nothing can be put on a map")

@@ -27,19 +27,16 @@ from parlib.use.crops import find_images
 from parlib.use.model import Model, load
 
 
-def tabs(profile: Profile, later: bool = False) -> widgets.Tab:
+def tabs(profile: Profile) -> widgets.Tab:
     """The explorers on a `Profile`'s benchmark; a head is trained first where the profile's runs hold none.
 
-    `later`: only the first is made now, the others when a browser shows it.
+    The first is made now, the others when a browser shows it.
     """
-    model, release, parts = _of_profile(profile)
-    return _tabs(model, release, parts, later=later)
+    return _tabs(*_of_profile(profile))
 
 
-def run_tabs(
-    run: str, folder: str | None = None, cache: str | None = None, beside: str | None = None, later: bool = False
-) -> widgets.Tab:
-    """The explorers on a trained model and a tree of any benchmark, or a folder of one's own.
+def run_tabs(run: str, folder: str | None = None, cache: str | None = None, beside: str | None = None) -> widgets.Tab:
+    """As `tabs`, on a trained model and a tree of any benchmark, or a folder of one's own.
 
     Args:
         run: folder of a run, or another name that `parlib.load` takes.
@@ -47,47 +44,41 @@ def run_tabs(
             of the model's, thresholds and errors are not shown, and of images without labels only the first explorer.
         cache: where features are kept; default is that of the training.
         beside: a second model, whose scores of one image are shown beside.
-        later: see `tabs`.
 
     Raises:
         BadInput: no such run or folder, or a folder that cannot be read.
     """
-    model, release, parts = _of_run(run, folder, cache)
-    other = load(beside) if beside else None
+    model, other, release, parts = _of_run(run, folder, cache, beside)
     if release is not None:
-        return _tabs(model, release, parts, other, later)
+        return _tabs(model, other, release, parts)
     one = explorers.AttributeExplorer(model.encoder, model.head.schema, parts, head=model.head, other=other)
     return widgets.Tab([one], titles=["One image"])
 
 
-def serve(
-    run: str | None, folder: str | None, cache: str | None, port: int, browser: bool, beside: str | None = None
-) -> None:
-    """Serve the page on this machine alone until it is stopped; without a `run` it is that of the profile.
+def serve(port: int, browser: bool, **wanted: Any) -> None:
+    """Serve the page on this machine alone until it is stopped: `run_tabs` with its arguments, or `tabs` without a run.
 
     Rendering, training and encoding come before the page, with their progress bars and errors in the terminal.
     """
     application()
-    if run:
-        _of_run(run, folder, cache)
+    if wanted["run"]:
+        _of_run(**wanted)
     else:
         _of_profile(make_profile())
-    if beside:
-        load(beside)
-    launch(run, folder, cache, port, browser, beside)
+    launch(port, browser, **wanted)
 
 
 def _of_profile(profile):
-    """Model, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
+    """Model, no second one, release, and its splits ready to be seen, of a `Profile`; what is missing is made."""
     root = benchmark_root(profile)
     encoder = encoder_of(profile)
     head, release = trained_head(profile), read_release(profile.benchmark, root)
-    return Model(encoder, head), release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
+    return Model(encoder, head), None, release, _splits(release, encoder, profile.cache, True, dtype=profile.dtype)
 
 
-def _of_run(run, folder, cache):
-    """The same of a trained model and a folder; of one without labels None and a `Dataset` of its images."""
-    model = load(run)
+def _of_run(run, folder, cache, beside):
+    """The same of a trained model and a folder; of one without labels no release, and a `Dataset` of its images."""
+    model, other = load(run), load(beside) if beside else None
     arguments = model.run.get("arguments", {})
     root = folder or arguments.get("root")
     if not root or not os.path.isdir(root):
@@ -96,12 +87,12 @@ def _of_run(run, folder, cache):
     if not kind:
         names, paths = zip(*find_images([root]), strict=True)
         features = datasets.Features({"image": RGBImage(), "image_id": datasets.Value("string")})
-        return model, None, datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
+        return model, other, None, datasets.Dataset.from_dict({"image": list(paths), "image_id": list(names)}, features)
     release = read_release(kind, root, **({} if folder else arguments.get("files") or {}))
     view = None if release.name == "folder" else model.run["setting"].get("trained_on", {}).get("view")
     place = Path(cache or arguments.get("cache") or cache_folder()).expanduser()
     trained_here = Path(arguments.get("root") or "").resolve() == release.root.resolve()
-    return model, release, _splits(release, model.encoder, place, trained_here, view=view)
+    return model, other, release, _splits(release, model.encoder, place, trained_here, view=view)
 
 
 def _splits(release, encoder, cache, trained_here, **options):
@@ -114,7 +105,7 @@ def _splits(release, encoder, cache, trained_here, **options):
     return {name: prepare(release, name, encoder, cache, **options) for name in wanted if name in release.splits}
 
 
-def _tabs(model, release, prepared, other=None, later=False):
+def _tabs(model, other, release, prepared):
     encoder, head = model.encoder, model.head
     splits = {split: release.dataset(split) for split in release.splits}
     name, test = next(iter(prepared.items()))
@@ -157,8 +148,5 @@ def _tabs(model, release, prepared, other=None, later=False):
         page.children, page.titles = list(made.values()), list(made)
         explorers.link(made.values(), splits, labels, page)
 
-    if later:
-        one.add_class("first").links["others"] = others  # panel.js asks for them once this one is seen
-    else:
-        others()
+    one.add_class("first").links["others"] = others  # panel.js asks for them once this one is seen
     return page

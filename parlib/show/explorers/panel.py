@@ -59,9 +59,7 @@ class Explorer(widgets.VBox):
         if kind in self.links:
             self.links[kind](*rest)
         elif kind:
-            self.say(
-                "Nothing is linked to this explorer: `parlib explore` links all, parlib.show.explorers.link yours."
-            )
+            self.say("Nothing is linked here: `parlib explore` links all explorers, parlib.show.explorers.link yours.")
 
     def answer(self, draw: Callable[[], object], *controls: widgets.Widget, trait: str = "value") -> None:
         """Call `draw` now and whenever one of `controls` changes; what it warns of or refuses is said on the page."""
@@ -164,7 +162,7 @@ def row(*children: widgets.Widget) -> widgets.Box:
     return widgets.Box(children, layout={"flex_flow": "row wrap", "width": "100%"})
 
 
-def part_of(page: widgets.BoundedIntText, every: Sequence[Any] | np.ndarray, size: int) -> Any:
+def paged(page: widgets.BoundedIntText, every: Sequence[Any] | np.ndarray, size: int) -> Any:
     """Of a list what is on the page whose number `page` holds, `size` of it; as many pages as that takes."""
     page.max = max(1, -(-len(every) // size))
     return every[(page.value - 1) * size :][:size]
@@ -196,7 +194,7 @@ def picture(image: Image.Image, caption: str, height: int = 120, opens: Sequence
     return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
 
 
-def table_of(parts: Mapping[str, datasets.Dataset]) -> pd.DataFrame:
+def listed(parts: Mapping[str, datasets.Dataset]) -> pd.DataFrame:
     """The images of all splits: `split`, `row` in it, `image_id`, and `identity` where it is known."""
     columns = ("image_id", "identity")
     tables = {
@@ -207,7 +205,7 @@ def table_of(parts: Mapping[str, datasets.Dataset]) -> pd.DataFrame:
 
 
 def crop(parts: Mapping[str, Any], table: pd.DataFrame, place: Any, height: int = 120, more: str = "") -> str:
-    """HTML of the picture in row `place` of a `table_of` the parts; pressed, it opens in one image."""
+    """HTML of the picture in row `place` of a `listed` the parts; pressed, it opens in one image."""
     split, i, image_id = table.loc[place, ["split", "row", "image_id"]]
     return picture(parts[split][int(i)]["image"], f"{split} {image_id}{more}", height, ("image", split, i))
 

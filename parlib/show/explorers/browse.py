@@ -1,24 +1,112 @@
-"""The wrong answers a model was surest of: by image, by group, by identity, with where it looked."""
+"""Pictures page by page: a benchmark by its labels, and the wrong answers a model was surest of."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import datasets
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
+from datasets import Dataset
 from PIL import Image
 from scipy.stats import binomtest
 
+from parlib.data import labels_of
 from parlib.encode.store import FeatureStore
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
 from parlib.measure.subgroups import LEAST, compare, readable
 from parlib.schema import Schema
-from parlib.show.explorers.panel import Explorer, control, overlay, part_of, picture, row, text
+from parlib.show.explorers.panel import Explorer, chips, control, crop, heat, listed, overlay, paged, picture, row, text
+from parlib.show.figures.style import BLUE
 
-_PAGE = 12  # pictures
+_PAGE = 24  # pictures of the data, and half as many errors
 _ORDERS = ["surest first", "least certain first"]
+
+
+class DatasetExplorer(Explorer):
+    """Controls `has`, `lacks`, `unknown`, `split`, `identity`, `page`; views `counts`, `together`, `pictures`.
+
+    On the page an attribute is a button in `counts`, which puts it into the next of `has`, `lacks` and `unknown`.
+
+    Args:
+        datasets: split -> `Dataset` of `load_benchmark` (with or without images).
+        schema: `Schema` of their labels.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset], schema: Schema):
+        self.datasets, self.schema, self.table = datasets, schema, listed(datasets)
+        self.labels = np.concatenate([labels_of(part) for part in datasets.values()])
+        self.identities = self.table["identity"].to_numpy(str) if "identity" in self.table else None
+        self.columns = np.asfortranarray(self.labels)  # a filter reads few columns of many rows
+        self.ones = (self.labels == 1).astype(np.float32)
+        self.share = self.ones.mean(0)
+        self.has, self.lacks, self.unknown = (
+            control(widgets.SelectMultiple, words, options=schema.names) for words in ("Has", "Has not", "Unknown")
+        )
+        self.split = control(widgets.Dropdown, "Split", options=["all", *datasets])
+        self.identity = control(widgets.Text, "Identity", placeholder="any", disabled=self.identities is None)
+        self.page = control(widgets.BoundedIntText, "Page", min=1, max=1)
+        self.counts = widgets.HTML(layout={"flex": "0 1 410px", "min_width": "300px"})
+        self.together, self.pictures = widgets.HTML(), widgets.HTML(layout={"flex": "1 1 300px", "min_width": "0"})
+        filters = row(self.split, self.identity, self.page, *self.steps(self.page))
+        super().__init__(filters, row(self.counts, self.pictures), self.together)
+        self.links["filter"] = self._press
+        self.answer(self._filter, self.has, self.lacks, self.unknown, self.split, self.identity)
+        self.answer(self._turn, self.page)
+
+    def _press(self, name):
+        """The next of: any, has, has not, unknown (where it is unknown of some image)."""
+        a, chosen = self.schema.index(name), (self.has, self.lacks, self.unknown)
+        states = chosen if (self.columns[:, a] < 0).any() else chosen[:2]
+        now = next((i for i, state in enumerate(states) if name in state.value), -1)
+        if now >= 0:
+            states[now].value = tuple(each for each in states[now].value if each != name)
+        if now + 1 < len(states):
+            states[now + 1].value += (name,)
+
+    def _filter(self):
+        keep = np.ones(len(self.labels), bool)
+        for chosen, value in ((self.has, 1), (self.lacks, 0), (self.unknown, -1)):
+            for name in chosen.value:
+                keep &= self.columns[:, self.schema.index(name)] == value
+        if self.split.value != "all":
+            keep &= (self.table["split"] == self.split.value).to_numpy()
+        if self.identity.value.strip():
+            keep &= self.identities == self.identity.value.strip()
+        self.rows = np.flatnonzero(keep)
+        self.page.value = 1
+        self._turn()
+        ones = self.ones if keep.all() else self.ones[self.rows]
+        both, n = ones.T @ ones, len(self.rows)  # (A, A) images that have two attributes
+        people = "" if self.identities is None else f", {len(np.unique(self.identities[self.rows])):,} identities"
+        states = {"● ": self.has, "○ ": self.lacks, "? ": self.unknown}
+        shown = []
+        for name, count, share in zip(self.schema.names, both.diagonal(), self.share, strict=True):
+            mark = "".join(sign for sign, each in states.items() if name in each.value)
+            shown.append((mark + name, f"{count:,.0f}", count / max(1, n), share, bool(mark), BLUE))
+        unknown = ", of which it is unknown (?)" if (self.labels < 0).any() else ""
+        self.counts.value = (
+            f"<b>{n:,} of {len(self.labels):,} images{people}</b><br><small>Bar: share of them with the attribute; "
+            "tick: share of all images; number: images. Press an attribute to keep those that have it (●), that have "
+            f"it not (○){unknown}, or all.</small>{chips('filter', self.schema, shown)}"
+        )
+        if not n:
+            self.together.value = ""
+            raise BadInput("No image fits this filter: press what is marked until it is not, or clear the identity.")
+        shares = pd.DataFrame(both, columns=self.schema.names) / both.diagonal()[:, None]  # nan where 0 / 0
+        self.together.value = heat(
+            shares,
+            "Of the images with the row's attribute, the share (%) that also has the column's; grey: no such image",
+        )
+
+    def _turn(self):
+        found = paged(self.page, self.rows, _PAGE)
+        seen = found if all("image" in part.column_names for part in self.datasets.values()) else ()
+        self.pictures.value = (
+            f'<small>Page {self.page.value} of {self.page.max}</small><div class="flow">'
+            f"{''.join(crop(self.datasets, self.table, place) for place in seen)}</div>"
+        )
 
 
 class ErrorExplorer(Explorer):
@@ -41,7 +129,7 @@ class ErrorExplorer(Explorer):
     def __init__(
         self,
         schema: Schema,
-        dataset: datasets.Dataset,
+        dataset: Dataset,
         labels: np.ndarray,
         scores: np.ndarray,
         thresholds: float | np.ndarray = 0.5,
@@ -70,8 +158,7 @@ class ErrorExplorer(Explorer):
         self.attention = widgets.Checkbox(description="show attention", indent=False, value=looks, disabled=not looks)
         self.whom = self.button("Whom is it wrong about? (w)", self._compare)
         self.only, self.compared = "", pd.DataFrame()  # of `compare`, once it was asked for
-        self.pictures, self.groups = widgets.HTML(), widgets.HTML()
-        self.pictures.layout = {"flex": "1 1 300px", "min_width": "0"}
+        self.pictures, self.groups = widgets.HTML(layout={"flex": "1 1 300px", "min_width": "0"}), widgets.HTML()
         turn = row(self.order, self.page, *self.steps(self.page), self.to_map, self.whom, self.attention)
         super().__init__(row(self.attribute, self.kind, self.by), turn, row(self.groups, self.pictures))
         self.links["only"] = self._keep
@@ -126,7 +213,7 @@ class ErrorExplorer(Explorer):
         """
         candidates = self._candidates()
         if self.by.value == "image":
-            part = part_of(self.page, rows, _PAGE)
+            part = paged(self.page, rows, _PAGE // 2)
             whose = f" of {text(self.only)}" if self.only else ""
             title = f"{len(rows):,} {self.kind.value} among {candidates.sum():,} images{whose}, page {self.page.value}"
             return [(f"<b>{title} of {self.page.max}</b>", part)]
@@ -142,7 +229,7 @@ class ErrorExplorer(Explorer):
         low = [binomtest(len(some), int(of)).proportion_ci(method="wilson").low for some, of in table.to_numpy()]
         found = []
         ranked = table.iloc[np.argsort(np.negative(low), kind="stable")]
-        for name, (some, of) in part_of(self.page, ranked, _PAGE // 2).iterrows():
+        for name, (some, of) in paged(self.page, ranked, _PAGE // 4).iterrows():
             title = f"<b>{text(name)}: {len(some):,} of {of:,.0f} wrong ({100 * len(some) / of:.0f} %)</b>"
             if self.by.value == "group":
                 title = f'<button data-open="has\t{text(name)}">{title}</button>'
@@ -155,12 +242,13 @@ class ErrorExplorer(Explorer):
 
     def _draw(self):
         a, rows = self.schema.index(self.attribute.value), self.errors()
+        self.pictures.value = ""
         if not len(rows):
-            self.pictures.value = ""
             among = f" among {self.only}" if self.only else ""
             at = f"{self.attribute.value}{among} at threshold {self.thresholds[a]:.2f}"
             raise BadInput(f"No {self.kind.value} of {at}.")
-        sections = self._sections(rows)
+        if not (sections := self._sections(rows)):
+            raise BadInput("None of these images is labelled with another attribute: there is no group to show.")
         maps = self._attention(a, np.unique(np.concatenate([part for _, part in sections])))
         self.pictures.value = "".join(
             f'<section>{title}<div class="flow">'
