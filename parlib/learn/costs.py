@@ -6,8 +6,9 @@ import shutil
 import tempfile
 import time
 import warnings
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from timeit import timeit
@@ -43,15 +44,8 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one method: seconds (fixed, per image trained on and epoch, per image scored), bytes in memory and on disk."""
-
-    fixed: float
-    train: float
-    score: float
-    memory: int
-    disk: int
+# Of one method: seconds (fixed, per image trained on and epoch, per image scored), bytes in memory and on disk.
+Cost = namedtuple("Cost", "fixed, train, score, memory, disk")
 
 
 def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str, int]] | None = None) -> pd.DataFrame:
@@ -70,15 +64,14 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
         release = read_release(benchmark, benchmark_root(replace(profile, benchmark=benchmark)), **options)
         return {split: len(release.listing(split).names) for split in SPLITS}
 
-    rows: list[dict[str, Any]] = []
+    rows: list[Any] = []
     for cell in cells:
         learned = [sizes(name, cell.partition) for name in cell.others or (cell.benchmark,)]
         train, val = (sum(each[split] for each in learned) for split in ("train", "val"))
         train += val if cell.train_on == "trainval" else 0
         tests = sum(sizes(name, cell.partition)["test"] for name in cell.records(profile))
-        row = {"cell": cell.name, "images": train + val + tests, "done": cell.is_done(profile), "disk": 0, "memory": 0}
-        rows.append({**row, "hours": 0.0})
-        if not row["done"]:
+        done, disk, memory, seconds = cell.is_done(profile), 0, 0, 0.0
+        if not done:
             tree, missing = (cell.benchmark, cell.seed if profile.data is None else None), 0
             if tree not in trees:
                 own = sizes(cell.benchmark, cell.partition).items()
@@ -89,9 +82,9 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
             epochs = options.epochs if options else 1
             seconds = cost.fixed + epochs * (train * cost.train + val * cost.score) + tests * cost.score
             seconds += trial.record_seconds[0] + tests * trial.record_seconds[1] + missing * trial.image_seconds
-            memory = trial.encoder_memory + cost.memory
-            rows[-1] |= {"disk": cost.disk + missing * trial.image_bytes, "memory": memory, "hours": seconds / 3600}
-    return pd.DataFrame(rows).set_index("cell")
+            disk, memory = cost.disk + missing * trial.image_bytes, trial.encoder_memory + cost.memory
+        rows.append((cell.name, train + val + tests, done, disk, memory, seconds / 3600))
+    return pd.DataFrame(rows, columns=["cell", "images", "done", "disk", "memory", "hours"]).set_index("cell")
 
 
 def must_fit(table: pd.DataFrame, profile: Profile) -> None:

@@ -56,16 +56,11 @@ def prepare(
             f"load it with --precision {store.precision}, or extract the features again"
         )
     labels = release.schema.view(view)(labels_of(dataset)) if view else labels_of(dataset)
-    about = {
-        "benchmark": release.name,
-        "kind": release.kind,
-        "split": split,
-        **({"partition": release.partition} if release.partition else {}),
-        "items_sha256": digest(list(dataset["image_id"])),
-        "labels_sha256": digest(labels.tolist()),
-        **({"view": view} if view else {}),
-        **({"corrections": release.corrections} if release.corrections else {}),
-    }
+    about: dict[str, Any] = {"benchmark": release.name, "kind": release.kind, "split": split}
+    about |= {"partition": release.partition} if release.partition else {}
+    about |= {"items_sha256": digest(list(dataset["image_id"])), "labels_sha256": digest(labels.tolist())}
+    about |= {"view": view} if view else {}
+    about |= {"corrections": release.corrections} if release.corrections else {}
     identity = list(dataset["identity"]) if "identity" in dataset.column_names else None
     return Split(store, labels, about, schema, identity)
 
@@ -134,11 +129,7 @@ def two_sided(
 
 def encoder_setting(encoder: Encoder) -> dict[str, Any]:
     """What a record says of the encoder: name, `revision`, `weights`, `identity`, `layer` and `precision` if set."""
-    return {
-        "encoder": encoder.name,
-        "revision": encoder.revision,
-        "weights": encoder.identity["weights"],
-        "identity": encoder.identity,
-        **({"layer": encoder.layer} if encoder.layer else {}),
-        **({"precision": encoder.precision} if encoder.precision != "fp32" else {}),
-    }
+    setting: dict[str, Any] = {"encoder": encoder.name, "revision": encoder.revision}
+    setting |= {"weights": encoder.identity["weights"], "identity": encoder.identity}
+    setting |= {"layer": encoder.layer} if encoder.layer else {}
+    return setting | ({"precision": encoder.precision} if encoder.precision != "fp32" else {})
