@@ -12,8 +12,6 @@ from parlib.errors import BadInput
 from parlib.learn.baselines import logistic_probe
 from parlib.learn.inputs import Split
 
-_COLUMNS = ("row", "attribute", "label", "score", "quality", "issue", "agree")
-
 
 def label_issues(split: Split, attributes: Sequence[str] | None = None, folds: int = 5) -> pd.DataFrame:
     """Every known label of a split, per attribute the most suspicious first.
@@ -62,4 +60,5 @@ def label_issues(split: Split, attributes: Sequence[str] | None = None, folds: i
     if left_out:
         names = some(left_out)
         warnings.warn(f"{len(left_out)} attributes are left out, too rare to be scored: {names}", stacklevel=2)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(_COLUMNS))
+    columns = ["row", "attribute", "label", "score", "quality", "issue", "agree"]
+    return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)

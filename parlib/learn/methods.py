@@ -1,9 +1,9 @@
 """The methods of the tables, from `assets/methods.yaml`, and the one call that trains and scores any of them."""
 
-import importlib.util
 import inspect
 import itertools
 import os
+import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,21 +107,17 @@ def own_method(source: str | type[nn.Module], **training: Any) -> Method:
     The class is called with `(names, image_width)`: names of the A attributes, D of the patch tokens. Its
     `forward(tokens (B, N, D), pooled (B, D))` returns logits (B, A). `training` changes the default `TrainOptions`.
     """
-    options: dict[str, Any] = {}
+    module: Any = source
+    name, options = getattr(source, "__name__", ""), dict[str, Any]()
     if isinstance(source, str):
         file, _, name = source.partition(":")
         if not name or not os.path.isfile(file):
             raise BadInput(f"no method {source!r}: give FILE.py:CLASS, where CLASS is a torch module in that file")
-        spec: Any = importlib.util.spec_from_file_location(Path(file).stem, file)
-        content = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(content)
+            module = runpy.run_path(file).get(name)
         except Exception as error:  # whatever the user's file raises
             raise BadInput(f"{file} cannot be run ({type(error).__name__}: {one_line(error)}); mend it") from error
-        module = getattr(content, name, None)
         options["source_sha256"] = digest(Path(file).read_text(encoding="utf-8"))
-    else:
-        module, name = source, source.__name__
     if not (inspect.isclass(module) and issubclass(module, nn.Module)):
         raise BadInput(f"{source!r} is no class of a torch module (nn.Module)")
     return Method(name, name, "own", "own", options, {"all": training}, module)
