@@ -124,12 +124,12 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 249, "learn/methods": 221}
+    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 249, "learn/methods": 217}
     claims = {"measure/claims": 227, "show/report": 171, "learn/unseen": 84}
     domains = {"measure/tables": 326, "learn/run": 280, "measure/published": 28}  # 601 before
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
     explore = {"show/explorers/map": 261, "show/server": 63}
-    wrong = {"data/corrections": 92, "learn/label_issues": 65}
+    wrong = {"data/corrections": 92, "learn/label_issues": 64}
     clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144, "show/clip": 108}
     groups = {"measure/subgroups": 130, "use/exchange": 107}
     teach = {"show/explorers/asking": 218, "use/teach": 64}  # with labels to decide; 256 before
