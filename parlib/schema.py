@@ -131,10 +131,8 @@ class Schema:
     @property
     def groups(self) -> dict[str, list[str]]:
         """Group -> names of its attributes, in column order."""
-        groups: dict[str, list[str]] = {}
-        for attribute in self.attributes:
-            groups.setdefault(attribute.group, []).append(attribute.name)
-        return groups
+        found = dict.fromkeys(one.group for one in self.attributes)
+        return {group: [one.name for one in self.attributes if one.group == group] for group in found}
 
     def index(self, name: str) -> int:
         """Column of an attribute; BadInput with the nearest names for an unknown one."""

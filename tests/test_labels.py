@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from parlib.data.labels import to_labels
+from parlib.data.formats import to_labels
 from parlib.errors import BadInput
 from parlib.schema import Schema
 
@@ -12,7 +12,7 @@ from parlib.schema import Schema
 def read(cells, codes=None, notes=None):
     """Labels of one column `hat`."""
     schema = Schema.from_dict({"attributes": ["hat"], **({"codes": codes} if codes else {})})
-    return to_labels(pd.DataFrame({"hat": cells}), ["hat"], "labels.csv", schema, notes)[:, 0].tolist()
+    return to_labels(pd.DataFrame({"hat": cells}), schema, "labels.csv", [] if notes is None else notes)[:, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_declared_codes_are_read(cells, codes, labels):
 def test_codes_of_one_attribute_go_before_those_of_all():
     about = {"attributes": [{"name": "a", "codes": {"yes": 1, "no": -1}}, "b"], "codes": {"yes": 2, "no": 1}}
     table = pd.DataFrame({"a": ["1", "-1"], "b": ["1", "2"]})
-    assert to_labels(table, ["a", "b"], "t", Schema.from_dict(about)).tolist() == [[1, 0], [0, 1]]
+    assert to_labels(table, Schema.from_dict(about), "t", []).tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,10 @@ def test_minus_one_beside_0_is_said_to_be_unknown():
 
 
 def test_arrays_of_matlab():
-    values = np.array([[1, 0], [0, 1]], np.uint8)
-    assert to_labels(values, ["a", "b"], "x.mat").tolist() == [[1, 0], [0, 1]]
+    table, schema = (
+        pd.DataFrame(np.eye(2, dtype=np.uint8), columns=["a", "b"]),
+        Schema.from_dict({"attributes": ["a", "b"]}),
+    )
+    assert to_labels(table, schema, "x.mat", []).tolist() == [[1, 0], [0, 1]]
     with pytest.raises(BadInput, match=r"x\.mat: column a, row \d+: .*1, -1"):
-        to_labels(values.astype(np.int8) * 2 - 1, ["a", "b"], "x.mat")
-    with pytest.raises(BadInput, match=r"labels are \(2, 2\), expected one row per image and 3 columns"):
-        to_labels(values, ["a", "b", "c"], "x.mat")
+        to_labels(table.astype(np.int8) * 2 - 1, schema, "x.mat", [])

@@ -9,8 +9,7 @@ from scipy.io import loadmat, savemat
 
 from parlib import BadInput, load_benchmark
 from parlib.data import check, labels_of, read_release, schema_of
-from parlib.data.formats import read_table
-from parlib.data.labels import to_labels
+from parlib.data.formats import read_table, to_labels
 from parlib.files import digest
 from parlib.schema import schema
 from pedsynth import synthesize
@@ -172,7 +171,7 @@ def test_order_rates_and_sets_fit_real_labels(real_data):
     """8,317 rows of RAPv1: rates that the order alone makes plausible, no row that breaks a set, 27 uncertain cells."""
     table = read_table(real_data / "lists" / "alm_rap_test.txt")
     known = schema("rapv1")
-    found = to_labels(table.iloc[:, 1:], known.names, "alm_rap_test.txt", known)
+    found = to_labels(table.iloc[:, 1:].set_axis(known.names, axis=1), known, "alm_rap_test.txt", [])
     assert found.shape == (8317, 51) and (found == -1).sum() == 27
     assert not any(rows.any() for rows in known.contradictions(found).values())
     rates = {name: (found[:, i] == 1).mean() for i, name in enumerate(known.names)}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parlib"
 # Called by the package alone: the readers behind `load_benchmark`.
 INSIDE = ("data/", "files.py")
-OPEN = ("data/__init__.py", "data/release.py", "data/check.py", "data/roots.py")
+OPEN = ("data/__init__.py", "data/release.py", "data/check.py")
 
 PROGRAM = """
 import numpy as np

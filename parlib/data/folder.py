@@ -1,12 +1,10 @@
 """Your own images: tables or lists of labels beside them, partial labels allowed, described by a YAML schema."""
 
-import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
-from parlib.data.formats import TABLES, header, holds, read_table, some
-from parlib.data.labels import to_labels
+from parlib.data.formats import TABLES, header, holds, read_table, some, to_labels
 from parlib.data.partition import SPLITS, disjoint, rows_by_split, split_of_file
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
@@ -154,7 +152,7 @@ def _listing(frame, roles, source, root, schema, notes):
     extra = [name for name in frame if name not in (*roles.values(), *schema.names)]
     if extra:
         notes.append(f"Columns left out of {source.name}: {some(extra)}.")
-    labels = to_labels(frame[schema.names], schema.names, source, schema, notes)
+    labels = to_labels(frame[schema.names], schema, source, notes)
     names, pictures = _pictures(frame[roles["picture"]], source, root)
     people = _texts(frame[roles["identity"]]) if "identity" in roles else None
     if people and "" in people:
@@ -196,8 +194,7 @@ def _pictures(column, source, root):
 
 def _below(name, row, source, root):
     """A picture's path as a table writes it -> relative to `root`, with "/"."""
-    if "\\" in name and not os.path.lexists(root / name):  # Linux allows a backslash in a file name
-        name = name.replace("\\", "/")
+    name = name.replace("\\", "/")
     for base in (root.absolute(), root.resolve()):
         if PurePosixPath(name).is_relative_to(base.as_posix()):
             return PurePosixPath(name).relative_to(base.as_posix()).as_posix()

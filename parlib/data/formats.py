@@ -1,4 +1,4 @@
-"""Annotation files as people have them: tables, text lists and MATLAB structs."""
+"""Annotation files as people have them (tables, text lists, MATLAB structs), and how their cells become labels."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,13 @@ from parlib.files import reading
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl")
 # A row of a text list, such as `images/1.png 0 1 1` or `images/1.png`.
 _LISTED = re.compile(rf'"?(.+?(?:{"|".join(map(re.escape, SUFFIXES))}))"?(?:[\s,;]+([^A-Za-z]+))?', re.IGNORECASE)
+_MEANINGS = {"yes": 1, "no": 0, "unknown": -1}
+_WORDS = {"yes": ("1", "yes", "true"), "no": ("0", "no", "false"), "unknown": ()}
+_EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
+_REMEDY = (
+    "write 1, 0 and empty, or declare what means what in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}; a "
+    "column that is no attribute is left out by listing the attributes there"
+)
 
 
 def holds(folder):
@@ -42,24 +50,6 @@ def located(root, find, what):
 def some(names, most=6):
     """The first of `names`, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def column_order(names, schema, where):
-    """(index of each schema attribute among a file's `names`, notes).
-
-    A name may differ in capitals or punctuation; notes list such names and those that are left out.
-    """
-    place = {folded(name): i for i, name in reversed(list(enumerate(names)))} | {n: i for i, n in enumerate(names)}
-    order = [place.get(name, place.get(folded(name))) for name in schema.names]
-    lacks = [name for name, i in zip(schema.names, order, strict=True) if i is None]
-    extra = [name for i, name in enumerate(names) if i not in order]
-    if lacks:
-        raise BadInput(f"{where}: not the attributes of {schema.name}: missing {lacks}, unknown {extra}")
-    other = [f"{names[i]} as {name}" for name, i in zip(schema.names, order, strict=True) if names[i] != name]
-    notes = [f"Attributes read by another spelling: {', '.join(other)}."] if other else []
-    if extra:
-        notes.append(f"Attributes left out, not among the {len(schema)} of {schema.name}: {some(extra)}.")
-    return order, notes
 
 
 def folded(name):
@@ -191,3 +181,90 @@ def texts(cells):
             cell = cell.item()
         out.append(cell.strip() if isinstance(cell, str) else "")
     return out
+
+
+def to_labels(table, schema, where, notes):
+    """A table's columns of the attributes of `schema`, in any order, as labels (N, A) int8.
+
+    1, yes and true are yes; 0, no and false are no; empty is unknown. -1 is unknown in a column that holds 0 as well.
+    Everything else has to be declared by the `codes` of `schema`. `notes` gets what was guessed or left out: such -1,
+    names in other capitals or punctuation, other columns.
+
+    Raises:
+        BadInput: naming column, values and remedy, for undeclared codes, soft labels, percentages and words.
+    """
+    names, found = schema.names, list(table)
+    place = {folded(name): i for i, name in reversed(list(enumerate(found)))} | {n: i for i, n in enumerate(found)}
+    order: list[Any] = [place.get(name, place.get(folded(name))) for name in names]
+    lacks = [name for name, i in zip(names, order, strict=True) if i is None]
+    extra = [name for i, name in enumerate(found) if i not in order]
+    if lacks:
+        raise BadInput(f"{where}: not the attributes of {schema.name}: missing {lacks}, unknown {extra}")
+    labels, with_minus = np.empty((len(table), len(names)), np.int8), []
+    for j, (name, i) in enumerate(zip(names, order, strict=True)):
+        codes, column = schema.codes_of(name), table.iloc[:, i]
+        if column.dtype == object:  # 1, 1.0 and True would be one value
+            column = column.map(lambda cell: cell if isinstance(cell, str | None) else str(cell))
+        rows, values = pd.factorize(column, use_na_sentinel=False)  # (N,) numbers of the distinct values
+        texts, meaning = [_cell_text(value) for value in values], _meaning(codes, where)
+        if not codes and "-1" in texts and {"0", "no", "false"} & set(texts):
+            meaning["-1"] = -1
+            with_minus.append(name)
+        strange = [text for text in texts if text not in meaning]
+        if strange:
+            raise BadInput(f"{where}: column {name}, {_refusal(rows, texts, strange, codes)}")
+        labels[:, j] = np.array([meaning[text] for text in texts], np.int8)[rows]
+    if with_minus:
+        notes.append(f"-1 is read as unknown, in {some(with_minus)}; where it means no: codes: {{yes: 1, no: -1}}.")
+    other = [f"{found[i]} as {name}" for name, i in zip(names, order, strict=True) if found[i] != name]
+    if other:
+        notes.append(f"Attributes read by another spelling: {', '.join(other)}.")
+    if extra:
+        notes.append(f"Attributes left out, not among the {len(names)} of {schema.name}: {some(extra)}.")
+    return labels
+
+
+def _meaning(codes, where):
+    """Text of a cell -> label. 1 and 0 keep their meaning where no other code is declared for it."""
+    out = dict.fromkeys(_EMPTY, -1)
+    declared: dict[str, str] = {}
+    for key, label in _MEANINGS.items():
+        values = codes.get(key, _WORDS[key])
+        for one in values if isinstance(values, list | tuple) else [values]:
+            # YAML and JSON read a bare yes as true.
+            for text in _WORDS["yes" if one else "no"][1:] if isinstance(one, bool) else [_cell_text(one)]:
+                if declared.setdefault(text, key) != key:
+                    both = f"{declared[text]} and {key}"
+                    raise BadInput(f"{where}: code {one} means both {both}; give each meaning its own code")
+                out[text] = label
+    return out
+
+
+def _cell_text(cell):
+    """A cell as codes are compared: 2, 2.0 and "2" are "2", words are in lower case, missing is ""."""
+    text = "" if cell is None else str(cell).strip().lower()
+    number = _number(text)
+    return text if number is None else f"{number:g}"
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _refusal(rows, texts, strange, codes):
+    """First row of a column with one of the `strange` texts, what is wrong with it, and what to do."""
+    numbers = [_number(text.rstrip("%")) for text in strange]
+    first = strange[numbers.index(None)] if None in numbers else strange[0]
+    row = f"row {int(np.flatnonzero(rows == texts.index(first))[0]) + 1}"
+    values = some([text for text in texts if text])
+    if codes:
+        return f"{row}: its codes do not declare {first!r}; add it there, or correct it"
+    if None in numbers:
+        return f"{row}: {first!r} is neither yes nor no (values: {values}); {_REMEDY}"
+    if "%" in first or max(numbers) > 9 or any(number % 1 for number in numbers):
+        kind = "soft label" if all(0 <= number <= 1 for number in numbers) else "percentage, a count or a measure"
+        return f"{row}: {first} is a {kind}; choose a limit and write 1 above it and 0 below"
+    return f"{row}: the meaning of {first} is not declared (values: {values}); {_REMEDY}"

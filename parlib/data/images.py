@@ -54,15 +54,14 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
     """
     # Resolved once: the root itself may be reached through a link, only what lies below may not lead away.
     root = Path(root).resolve()
-    paths: list[str] = []
-    lost, place = {"missing": names}, None
-    for folder in filter(Path.is_dir, (root / name for name in folders)):
-        found, not_found = _survey_one(root, folder, names)
-        if place is None or len(found) > len(paths):
-            paths, lost, place = found, not_found, folder
-        if not not_found["missing"]:
+    seen: list[tuple[Path, dict[str, list[str]]]] = []
+    for place in filter(Path.is_dir, (root / name for name in folders)):
+        seen.append((place, _survey_one(root, place, names)))
+        if not seen[-1][1]["missing"]:
             break
-    where = place if paths else f"{root}, in {', '.join(folders)}"
+    nothing: tuple[Path, dict[str, list[str]]] = root, {"found": [], "missing": names}
+    place, best = max(seen, key=lambda pair: len(pair[1]["found"]), default=nothing)
+    where = place if best["found"] else f"{root}, in {', '.join(folders)}"
     archive = next((path.name for path in sorted(root.glob("*.zip"))), "the archive again")
     follow = "such links are not followed: copy or move the images there, or bind-mount their folder"
     kinds = (
@@ -70,47 +69,47 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
         ("linked", f"are links, or in a linked folder, that leads out of {root}", follow),
         ("missing", f"are missing from {where}", f"unpack {archive}, or use images=False for labels alone"),
     )
-    return paths, [
-        f"{len(lost[kind]):,} of {len(names):,} images {fault}, first {', '.join(lost[kind][:3])}; {remedy}"
+    return best["found"], [
+        f"{len(best[kind]):,} of {len(names):,} images {fault}, first {', '.join(best[kind][:3])}; {remedy}"
         for kind, fault, remedy in kinds
-        if lost.get(kind)
+        if best.get(kind)
     ]
 
 
 def _survey_one(root, folder, names):
-    """(paths, kind of fault -> names) of the images in one folder, each of its folders scanned once."""
-    paths, scans = [], {}
-    lost: dict[str, list[str]] = {"missing": [], "outside": [], "linked": []}
+    """`found` -> paths, kind of fault -> names of the images in one folder."""
+
+    def is_inside(path):
+        return Path(os.path.realpath(path)).is_relative_to(root)
+
+    @cache
+    def files(parent):  # file name in NFC -> (path, whether no link leads out of the root)
+        try:
+            with os.scandir(folder / parent) as entries:
+                there = [entry for entry in entries if entry.is_symlink() or entry.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        inside = is_inside(folder / parent)
+        return {
+            unicodedata.normalize("NFC", file.name): (file.path, inside and (not file.is_symlink() or is_inside(file)))
+            for file in there
+        }
+
+    out: dict[str, list[str]] = {"found": [], "missing": [], "outside": [], "linked": []}
     for name in names:
         plain = name.replace("\\", "/")  # a table written on Windows
         parent, _, last = plain.rpartition("/")
         if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
-            lost["outside"].append(name)
+            out["outside"].append(name)
             continue
-        if parent not in scans:
-            scans[parent] = _scan(folder / parent, root)
-        path, is_inside = scans[parent].get(unicodedata.normalize("NFC", last), (None, False))
-        if path is None:
-            lost["missing"].append(name)
-        elif not is_inside:
-            lost["linked"].append(f"{name} (really {os.path.realpath(path)})")
+        path, inside = files(parent).get(unicodedata.normalize("NFC", last), ("", False))
+        if inside:
+            out["found"].append(path)
+        elif path:
+            out["linked"].append(f"{name} (really {os.path.realpath(path)})")
         else:
-            paths.append(path)
-    return paths, lost
-
-
-def _scan(folder, root):
-    """File name in NFC -> (path, whether no link leads out of the root)."""
-    try:
-        with os.scandir(folder) as entries:
-            files = [entry for entry in entries if entry.is_symlink() or entry.is_file()]
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    found, is_inside = {}, Path(os.path.realpath(folder)).is_relative_to(root)
-    for file in files:
-        leads_out = file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root)
-        found[unicodedata.normalize("NFC", file.name)] = file.path, is_inside and not leads_out
-    return found
+            out["missing"].append(name)
+    return out
 
 
 def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Image:

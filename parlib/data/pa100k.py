@@ -1,8 +1,7 @@
 """PA-100K: 26 binary attributes, 80,000 / 10,000 / 10,000 images; the official `annotation.mat` or three CSV files."""
 
-from parlib.data.formats import column_order, folded, header, labelled, located, member, read_mat, read_table, texts
+from parlib.data.formats import folded, header, labelled, located, member, read_mat, read_table, texts, to_labels
 from parlib.data.images import folders_below
-from parlib.data.labels import to_labels
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
 from parlib.files import read_yaml, reading
@@ -24,13 +23,15 @@ def read(root, images=True):
     source = located(root, find, "PA-100K: looked for annotation.mat or train.csv with its labels")
     folder = source.parent
     base = folder.parent if folder.name.lower() in ("annotation", "annotations") else folder
-    coded = _coded(base / "schema.yaml")
+    coded = schema("pa100k")
+    if (path := base / "schema.yaml").is_file():
+        with reading(path, "schema", "declare the codes in it, such as codes: {yes: 1, no: -1}"):
+            codes = (read_yaml(path, "schema") or {}).get("codes")
+        coded = Schema.from_dict({**coded.to_dict(), "codes": codes}, path)
     splits: dict[str, Listing] = {}
     notes: list[str] = []
     for split, names, table, where in (_of_mat if source.suffix == ".mat" else _of_csv)(source):
-        order, spellings = column_order(list(table), coded, where)
-        splits[split] = Listing(names, to_labels(table.iloc[:, order], coded.names, where, coded, notes))
-        notes += spellings
+        splits[split] = Listing(names, to_labels(table, coded, where, notes))
     folders = (*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base))
     return Release("pa100k", base, source, schema("pa100k"), splits, folders, EXPECTED, list(dict.fromkeys(notes)))
 
@@ -47,15 +48,6 @@ def find(root, depth=1):
             if len(known.intersection(map(folded, header(folder / "train.csv")))) > 13:
                 return folder / "train.csv"
     return None
-
-
-def _coded(path):
-    """The schema, with the `codes` of a user's schema.yaml where that is there."""
-    if not path.is_file():
-        return schema("pa100k")
-    with reading(path, "schema", "declare the codes in it, such as codes: {yes: 1, no: -1}"):
-        codes = (read_yaml(path, "schema") or {}).get("codes")
-    return Schema.from_dict({**schema("pa100k").to_dict(), "codes": codes}, path)
 
 
 def _of_mat(path):

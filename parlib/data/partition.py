@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,9 @@ from parlib.data.formats import TABLES, member, read_table
 from parlib.errors import BadInput
 from parlib.files import digest, read_json
 
-# Words for a split, and what it is called here.
-SPLITS = {
-    **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"},
-    **{"test": "test", "testing": "test", "trainval": "trainval"},
-}
+# What a split is called here, and words for it elsewhere.
+_WORDS = {"train": "train training", "val": "val valid validation dev", "test": "test testing", "trainval": "trainval"}
+SPLITS = {word: split for split, words in _WORDS.items() for word in words.split()}
 _LAYOUTS = (
     "expected JSON {split: [image, ...]}, CSV image,split, or a list of images in a file whose name has train, val or "
     "test in it"
@@ -95,18 +94,18 @@ def rows_by_split(words, source):
     return rows
 
 
-def choose(partition, whole, official, fields, sizes, source):
-    """A partition of the rows `whole` (a `Listing`) of a benchmark that has several.
+def choose(release, partition, official, fields):
+    """A `Release` of one split `all` -> the same in a partition, where a benchmark has several.
+
+    Without a val, one in six of the rows in train (or else of those not in test) is val, by the hash of their names.
 
     Args:
         partition: the number of an official one; `identity-disjoint-seedN`, ours, which deals out whole people by hash
-            into the official `sizes`; or the path of a published index (`read_index`).
+            into the official sizes; or the path of a published index (`read_index`).
         official: the official ones, MATLAB structs of row numbers from 1; `fields`: split -> its field.
-
-    Returns (split -> row numbers, their official sizes, note, name). Without a val, one in six of the rows in train (or
-    else of those not in test) is val, by the hash of their names.
     """
-    text, total = str(partition), len(whole.names)
+    whole, sizes, source, text = release.splits["all"], release.expected, release.source, str(partition)
+    total = len(whole.names)
     if text.isdigit():
         if int(text) >= len(official):
             raise BadInput(f"{source}: no partition {text}; there are 0..{len(official) - 1}")
@@ -132,10 +131,11 @@ def choose(partition, whole, official, fields, sizes, source):
         dealt = disjoint([whole.names[i] for i in others], {"val": round(len(others) / 6), "train": 0}, 0)
         indices = {split: [others[i] for i in dealt[split]] for split in ("train", "val")} | {"test": indices["test"]}
         note += " It has no val: of the images to train on, one in six is val, by hash."
-    if text.isdigit():
-        return indices, sizes, note, text
-    hashed = digest({split: sorted(whole.names[i] for i in rows) for split, rows in indices.items()})
-    return indices, {}, f"{note} Index SHA-256 {hashed}.", Path(text).name
+    splits = {split: whole.rows(rows) for split, rows in indices.items()}
+    if not text.isdigit():
+        note += f" Index SHA-256 {digest({split: sorted(part.names) for split, part in splits.items()})}."
+        release = replace(release, expected={})
+    return replace(release, splits=splits, notes=[note, *release.notes], partition=Path(text).name)
 
 
 def read_index(path, names):
@@ -150,24 +150,16 @@ def read_index(path, names):
     """
     path = Path(path)
     files = sorted(one for one in path.iterdir() if split_of_file(one, path)) if path.is_dir() else [path]
-    pairs: list[tuple[str, str]] = []
-    for one in files:
-        if one.is_file() and one.read_bytes()[:1] == b"\x80":
-            raise BadInput(
-                f"{one}: pickle files can run code, so they are not read; if you trust this one, convert it with: "
-                f'python -c "{_PICKLE.format(name=one.name)}"'
-            )
-        pairs += _of_json(one) if one.suffix == ".json" else _of_table(one)
+    pairs = [pair for one in files for pair in _pairs(one)]
     if not pairs:
         raise BadInput(f"{path}: {_LAYOUTS}")
     place = {str(row + 1): row for row in range(len(names))} | {name: row for row, name in enumerate(names)}
-    rows, lost = [], []
+    rows = []
     for _, image in pairs:
-        found = image
-        while found not in place and "/" in found:  # behind folders that the benchmark does not have
-            found = found.split("/", 1)[1]
-        rows.append(place.get(found))
-        lost += [image] if found not in place else []
+        while image not in place and "/" in image:  # behind folders that the benchmark does not have
+            image = image.split("/", 1)[1]
+        rows.append(place.get(image))
+    lost = [image for (_, image), row in zip(pairs, rows, strict=True) if row is None]
     if lost:
         hint = "; numbers count from 1: add 1 to a zero-based index" if "0" in lost else ""
         raise BadInput(f"{path}: {len(lost):,} image(s) are not in the benchmark, first {lost[0]}{hint}")
@@ -175,18 +167,21 @@ def read_index(path, names):
     return {split: [rows[i] for i in found] for split, found in split_rows.items()}
 
 
-def _of_json(path):
-    content = read_json(path, "split index")
-    if not isinstance(content, dict) or not all(isinstance(images, list) for images in content.values()):
-        raise BadInput(f"{path}: {_LAYOUTS}")
-    empty = [str(split) for split, images in content.items() if not images]
-    if empty or not content:
-        raise BadInput(f"{path}: no images in {', '.join(empty) or 'the file'}")
-    return [(split, str(image)) for split, images in content.items() for image in images]
-
-
-def _of_table(path):
-    """(split, image) of each row of a table or list."""
+def _pairs(path):
+    """(split, image) of each image in a file of an index."""
+    if path.is_file() and path.read_bytes()[:1] == b"\x80":
+        raise BadInput(
+            f"{path}: pickle files can run code, so they are not read; if you trust this one, convert it with: "
+            f'python -c "{_PICKLE.format(name=path.name)}"'
+        )
+    if path.suffix == ".json":
+        content = read_json(path, "split index")
+        if not isinstance(content, dict) or not all(isinstance(images, list) for images in content.values()):
+            raise BadInput(f"{path}: {_LAYOUTS}")
+        empty = [str(split) for split, images in content.items() if not images]
+        if empty or not content:
+            raise BadInput(f"{path}: no images in {', '.join(empty) or 'the file'}")
+        return [(split, str(image)) for split, images in content.items() for image in images]
     if path.suffix.lower() not in TABLES:
         raise BadInput(f"{path}: only JSON, {', '.join(TABLES)} are read as an index; save it as one of them")
     table, split = read_table(path), split_of_file(path, path.parent)

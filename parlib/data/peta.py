@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 
-from parlib.data.formats import column_order, located, member, read_mat, some, texts
+from parlib.data.formats import located, member, read_mat, some, texts, to_labels
 from parlib.data.images import SUFFIXES, files_in, folders_below
-from parlib.data.labels import to_labels
 from parlib.data.partition import choose
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
@@ -52,11 +52,12 @@ def read(root, images=True, partition=None, attributes="35"):
     if partition is None:
         partition = WITHOUT_PARTITION if official is None else 0
     _must_fit(partition, whole.names, official, source)
-    indices, expected, note, name = choose(partition, whole, official, _FIELDS, EXPECTED, source)
-    if name.startswith("identity-disjoint"):
-        note = f"It is not PETA_ZS, and people can recur inside CUHK, where every image is a person of its own. {note}"
-    splits = {split: whole.rows(index) for split, index in indices.items()}
-    return Release("peta", base, source, chosen, splits, ("images", "."), expected, [note, *notes], name)
+    release = Release("peta", base, source, chosen, {"all": whole}, ("images", "."), EXPECTED, notes)
+    release = choose(release, partition, official, _FIELDS)
+    if str(partition).startswith("identity-disjoint"):
+        cuhk = "people can recur inside CUHK, where every image is a person of its own"
+        release.notes[0] = f"It is not PETA_ZS, and {cuhk}. {release.notes[0]}"
+    return release
 
 
 def find(root, depth=1):
@@ -96,13 +97,14 @@ def _of_mat(source, archives):
     peta = member(read_mat(source), "peta", source)
     attributes = texts(member(peta, "attribute", source))
     data = np.asarray(member(peta, "data", source))
-    order, notes = column_order(attributes, schema("peta105"), source)
+    notes: list[str] = []
     width = 4 + len(attributes)
     if data.ndim != 2 or data.shape[1] != width or not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
         raise BadInput(
             f"{source}: peta.data is {data.shape}; expected {width} columns, the first numbering the images from 1"
         )
-    labels = to_labels(data[:, 4:], attributes, f"{source}, peta.data")[:, order]
+    table = pd.DataFrame(data[:, 4:], columns=attributes)
+    labels = to_labels(table, schema("peta105"), f"{source}, peta.data", notes)
     numbers, identity, subsets, people = data[:, :4].astype(int).T
     names = [f"{number:05d}.png" for number in numbers]
     if archives:

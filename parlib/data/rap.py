@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.formats import column_order, labelled, located, member, read_mat, texts
+from parlib.data.formats import labelled, located, member, read_mat, texts, to_labels
 from parlib.data.images import folders_below
-from parlib.data.labels import to_labels
 from parlib.data.partition import choose
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
@@ -52,17 +51,14 @@ def read(root, images=True, version="rapv1", partition=0, attributes=None):
         raise BadInput(f"{source}: is {other}'s file, not {version}'s; read it with --benchmark {other}")
     fields = FIELDS[version]
     names, known = (texts(member(rap, field, source)) for field in (fields[0], fields[2]))
-    where = f"{source}, {fields[1]}"
-    table = labelled(member(rap, fields[1], source), names, known, where)
-    order, notes = column_order(known, chosen, source)
-    labels = to_labels(table.iloc[:, order], chosen.names, where, chosen)
+    where, notes = f"{source}, {fields[1]}", list[str]()
+    labels = to_labels(labelled(member(rap, fields[1], source), names, known, where), chosen, where, notes)
     whole = Listing(names, labels, _people(rap, names, source) if version == "rapv2" else None)
     official = np.ravel(member(rap, fields[3], source))
-    indices, expected, note, name = choose(partition, whole, official, fields[4], EXPECTED[version], source)
-    splits = {split: whole.rows(rows) for split, rows in indices.items()}
     base = source.parent.parent if source.parent.name == "RAP_annotation" else source.parent
     folders = ("RAP_dataset", "images", ".")
-    return Release(version, base, source, chosen, splits, folders, expected, [note, *notes], name)
+    release = Release(version, base, source, chosen, {"all": whole}, folders, EXPECTED[version], notes)
+    return choose(release, partition, official, fields[4])
 
 
 def find(root, depth=1):

@@ -14,12 +14,14 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from parlib.data.corrections import correct
 from parlib.data.images import RGBImage, survey
 from parlib.data.partition import fold
 from parlib.errors import BadInput
+from parlib.profile import Profile
 from parlib.schema import Schema
 
 BENCHMARKS = ("pa100k", "peta", "market1501", "rapv1", "rapv2", "upar", "folder")
@@ -76,11 +78,12 @@ class Release:
 
     def listing(self, split: str) -> Listing:
         """The rows of a split, or of `trainval` or `all`, which are splits in a row; BadInput for an unknown one."""
-        made = {"trainval": ["train", "val"]} if {"train", "val"} <= set(self.splits) else {}
-        made |= {name: [name] for name in self.splits} | {"all": list(self.splits)}
+        made = {name: [name] for name in self.splits}
+        if {"train", "val"} <= set(made):
+            made.setdefault("trainval", ["train", "val"])
+        made["all"] = list(self.splits)
         if split not in made:
-            known = sorted(made, key=[*self.splits, "trainval", "all"].index)
-            raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(known)}")
+            raise BadInput(f"{self.name} has no split {split!r}; it has {', '.join(made)}")
         first, *rest = (self.splits[name] for name in made[split])
         return sum(rest, first)
 
@@ -211,13 +214,10 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     options: list[Any] = [{"partition": i, "attributes": "105"} for i in range(5)] if name == "peta" else [{}]
     releases = [read_release(name, root, images=False, **one) for one in options]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
-    order = [*halves[0][0], *halves[0][1]]
-    whole = releases[0].listing("trainval") + releases[0].listing("test")
-    row_of = {image: row for row, image in enumerate(whole.names)}
-    whole = whole.rows([row_of[image] for image in order])
-    place = {image: row for row, image in enumerate(order)}
-    partitions = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
-    arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": partitions}
+    order, whole = [*halves[0][0], *halves[0][1]], releases[0].listing("all")
+    whole = whole.rows(pd.Index(whole.names).get_indexer(order))
+    rows = [tuple(pd.Index(order).get_indexer(half) for half in both) for both in halves]
+    arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": rows}
     arrays["identities"] = whole.identity
     if name == "market1501":  # here names are identities, in the order of the annotation file
         arrays["image_index"] = dict(zip(("train", "test"), halves[0], strict=True))
@@ -253,3 +253,23 @@ def read_release(
             raise BadInput(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
     release = read(root, images=images, **fixed, **options)
     return correct(release, corrections) if corrections else release
+
+
+def benchmark_root(profile: Profile) -> Path:
+    """Root of the tree a `Profile` works on: the real one it names, or one rendered into its cache, once."""
+    if profile.root is not None:
+        return profile.root
+    from pedsynth import RENDERER_VERSION, synthesize
+
+    sizes = "-".join(str(size) for size in profile.sizes.values())
+    name = f"{profile.benchmark}-{sizes}-seed{profile.seed}-v{RENDERER_VERSION}"
+    return synthesize(profile.benchmark, profile.cache / "rendered" / name, **profile.sizes, seed=profile.seed)
+
+
+def benchmark_roots(profile: Profile) -> dict[str, Path]:
+    """Benchmark -> root of each that a `Profile` has: all three rendered, the real ones present, or the one sample."""
+    if profile.data is None:
+        return {name: benchmark_root(replace(profile, benchmark=name)) for name in IN_PLAN}
+    if profile.name == "paper":
+        return {path.name: path for path in sorted(profile.data.iterdir()) if path.name in BENCHMARKS}
+    return {profile.benchmark: benchmark_root(profile)}
