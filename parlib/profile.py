@@ -72,27 +72,24 @@ def profile(name: str | None = None, **changes: Any) -> Profile:
         BadInput: unknown profile or field, or real data that are not there.
     """
     base = settings(name or os.environ.get("PARLIB_PROFILE") or "small")
-    file = os.environ.get("PARLIB_FIELDS")
-    if file:
+    if file := os.environ.get("PARLIB_FIELDS"):
         with reading(file, "profile fields", "write lines of `field: value`"):
             changes = read_yaml(file, "profile fields") | changes
     known = [each.name for each in fields(Profile)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise BadInput(f"unknown profile field {', '.join(unknown)}; known: {', '.join(known)}")
-    variables = ("encoder", "revision", "precision", "data", "cache", "runs")
+    variables = ("encoder", "revision", "precision", "cache", "runs", *(() if base.name == "small" else ("data",)))
     environment = {field: os.environ.get(f"PARLIB_{field.upper()}") for field in variables}
-    if base.name == "small":
-        del environment["data"]
     wanted = {field: value for field, value in environment.items() if value} | changes
     if wanted.get("encoder", base.encoder) != base.encoder:
         wanted.setdefault("revision", None)  # the pinned commit is of the profile's own encoder
+    for place in ("data", "cache", "runs"):
+        path = wanted.get(place, getattr(base, place))
+        wanted[place] = path and Path(path).expanduser().resolve()
     made = replace(base, **wanted)
-    places = {field: getattr(made, field) for field in ("data", "cache", "runs")}
-    folders: dict[str, Any] = {field: Path(path).expanduser().resolve() for field, path in places.items() if path}
-    made = replace(made, **folders)
     if base.name != "small" and (made.root is None or not made.root.is_dir()):
-        held = "the folder that holds pa100k/, peta/, market1501/"
-        held = held if base.name == "paper" else "the root of one real tree"
+        several = "the folder that holds pa100k/, peta/, market1501/"
+        held = several if base.name == "paper" else "the root of one real tree"
         raise BadInput(f"profile {base.name!r} reads real images from {made.root}: set PARLIB_DATA to {held}")
     return made

@@ -39,9 +39,8 @@ class Report:
 
     def to_text(self) -> str:
         """Lines for people: one per split, then problems and notes, then the verdict."""
-        lines = [
-            f"{self.root}: {self.kind or 'not recognised'}" + (f", labels in {self.source}" if self.source else "")
-        ]
+        source = f", labels in {self.source}" if self.source else ""
+        lines = [f"{self.root}: {self.kind or 'not recognised'}{source}"]
         for split, found in self.splits.items():
             phrases = [_phrase(key, value) for key, value in found.items() if value or key == "rows"]
             lines.append(f"  {split}: {'; '.join(phrases)}")
@@ -96,20 +95,18 @@ def recognise(root: Path) -> str | None:
 
     What lies at `root` itself goes before anyone's own table there, and this before what lies further down.
     """
-    if root.suffix == ".mat" and root.is_file():
-        if root.name == rap.ANNOTATIONS:
-            return rap.version_of(root)
-        known = {market1501.ANNOTATIONS: "market1501", "PETA.mat": "peta"}
-        return known.get(root.name, "pa100k" if "annotation" in root.name else None)
     if root.is_file():
-        return "folder" if root.suffix.lower() in TABLES else None
-    readers = {"market1501": market1501, "peta": peta, "rap": rap, "pa100k": pa100k, "upar": upar}
-    here = [name for name, reader in readers.items() if reader.find(root, 0)]
-    below = [] if here or folder.find(root) else [name for name, reader in readers.items() if reader.find(root, 2)]
-    if len(below) != 1 and not here:
-        return "folder" if folder.find(root) else None
-    (found, *_) = here or below
-    return rap.version_of(rap.find(root, 2)) if found == "rap" else found
+        if root.suffix.lower() in TABLES:
+            return "folder"
+        known = {rap.ANNOTATIONS: "rap", market1501.ANNOTATIONS: "market1501", "PETA.mat": "peta"}
+        found = known.get(root.name, "pa100k" if root.suffix == ".mat" and "annotation" in root.name else None)
+    else:
+        readers = {"market1501": market1501, "peta": peta, "rap": rap, "pa100k": pa100k, "upar": upar}
+        here = [name for name, reader in readers.items() if reader.find(root, 0)]
+        found = next(iter(here), "folder" if folder.find(root) else None)
+        below = [] if found else [name for name, reader in readers.items() if reader.find(root, 2)]
+        found = below[0] if len(below) == 1 else found
+    return rap.version_of(root if root.is_file() else rap.find(root, 2)) if found == "rap" else found
 
 
 def _labels(listing, schema):
@@ -142,18 +139,15 @@ def _phrase(key, value):
 
 
 def _decode(report, split, paths, pictures, most):
-    """Open some pictures of a split in full, and look at the others."""
     step = max(1, len(paths) // most) if most else 1
-    decoded, unreadable = 0, []
-    for i, path in enumerate(paths):
-        if i % step and pictures is None and _looks_whole(path):
-            continue
-        decoded += 1
+    chosen = [i for i, path in enumerate(paths) if i % step == 0 or pictures or not _looks_whole(path)]
+    unreadable = []
+    for i in chosen:
         try:
-            open_image(path, pictures and pictures[i])
+            open_image(paths[i], pictures and pictures[i])
         except BadInput as error:
             unreadable.append(str(error))
-    report.splits[split] |= {"images": len(paths), "decoded": decoded}
+    report.splits[split] |= {"images": len(paths), "decoded": len(chosen)}
     if unreadable:
         report.splits[split]["unreadable"] = unreadable
         report.problems.append(f"{split}: {len(unreadable)} unreadable image(s), first {unreadable[0]}")

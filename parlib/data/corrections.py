@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from parlib.data.formats import read_table
@@ -45,7 +44,6 @@ def decide(
     row = image, attribute, str(int(label)), decision, who, datetime.now(UTC).isoformat(timespec="seconds"), why
     same = (old["image"] == image) & (old["attribute"] == attribute) & (old["who"] == who)
     table = pd.concat([old[~same], pd.DataFrame([[*row, annotation]], columns=list(COLUMNS))])
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, table.to_csv(index=False))
 
 
@@ -87,6 +85,6 @@ def correct(release, path):
         labels[split][i, a] = {"keep": listed, "flip": 1 - listed, "unknown": -1}[decision]
     done = f"{path}: {count['flip']:,} labels flipped, {count['unknown']:,} made unknown, {count['keep']:,} kept"
     warnings.warn(f"{done}; numbers on corrected labels are not those of the official ones", stacklevel=3)
-    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    splits = {split: replace(one, labels=np.asarray(labels[split], np.int8)) for split, one in release.splits.items()}
-    return replace(release, splits=splits, notes=[f"{done}.", *release.notes], corrections={"sha256": sha256, **count})
+    splits = {split: replace(one, labels=labels[split]) for split, one in release.splits.items()}
+    about = {"sha256": annotation_sha256(path), **count}
+    return replace(release, splits=splits, notes=[f"{done}.", *release.notes], corrections=about)

@@ -32,7 +32,12 @@ def read(root, images=True, seed=0):
     With `images=False` a row is a person (the image list exists only as file names), and `image_id` is the identity.
     With images, `image_id` is the path below the root. Junk (`-1`) and distractors (`0000`) are left out and counted.
     """
-    source, base = _places(root)
+    source = Path(root) if Path(root).is_file() else find(root)
+    if source is None or source.is_dir():
+        raise BadInput(f"{root}: no Market-1501 attributes here: looked for {ANNOTATIONS}, found {holds(root)}")
+    roots = [source.parent, source.parent.parent] if source == Path(root) else [Path(root)]
+    bases = [folder for start in roots for folder in folders_below(start, 2) if (folder / FOLDERS["train"]).is_dir()]
+    base = next(iter(bases), roots[0])
     market = member(read_mat(source), "market_attribute", source)
     people = {half: _half(member(market, half, f"{source}, {half}"), f"{source}, {half}") for half in FOLDERS}
     halves: dict[str, Listing] = {}
@@ -42,14 +47,13 @@ def read(root, images=True, seed=0):
         halves[half] = Listing(names, np.stack([labels[person] for person in identity]), identity)
     # Dealt out by person, so that the same people are val with and without images.
     whole = halves["train"]
-    whose = whole.identity or []
-    ids = sorted(set(whose))
+    ids = np.unique(whole.identity or [])
     size = min(VAL_IDENTITIES, len(ids) // 4)
-    val = {ids[i] for i in disjoint(ids, {"val": size, "train": 0}, seed)["val"]}
-    inside = np.isin(whose, list(val))
-    splits = {"train": whole.rows(np.flatnonzero(~inside)), "val": whole.rows(np.flatnonzero(inside))}
-    notes.append(f"val is {len(val)} people of the training half, chosen by parlib with seed {seed}.")
-    splits["test"], expected = halves["test"], IMAGES if images else IDENTITIES
+    is_val = np.isin(whole.identity or [], ids[disjoint(ids, {"val": size, "train": 0}, seed)["val"]])
+    rows = {"train": np.flatnonzero(~is_val), "val": np.flatnonzero(is_val)}
+    splits = {split: whole.rows(index) for split, index in rows.items()} | {"test": halves["test"]}
+    notes.append(f"val is {size} people of the training half, chosen by parlib with seed {seed}.")
+    expected = IMAGES if images else IDENTITIES
     return Release("market1501", base, source, schema("market1501"), splits, (".",), expected, notes)
 
 
@@ -61,16 +65,6 @@ def find(root, depth=2):
     if images:  # the repository of the annotations is often cloned beside them
         files.append(Path(root).absolute().parent / "Market-1501_Attribute" / ANNOTATIONS)
     return next((file for file in files if file.is_file()), images[0] if images else None)
-
-
-def _places(root):
-    """(annotation file, folder of the image folders)."""
-    source = Path(root) if Path(root).is_file() else find(root)
-    if source is None or source.is_dir():
-        raise BadInput(f"{root}: no Market-1501 attributes here: looked for {ANNOTATIONS}, found {holds(root)}")
-    roots = [source.parent, source.parent.parent] if source == Path(root) else [Path(root)]
-    bases = [folder for start in roots for folder in folders_below(start, 2) if (folder / FOLDERS["train"]).is_dir()]
-    return source, bases[0] if bases else roots[0]
 
 
 def _half(struct, where):
@@ -85,10 +79,11 @@ def _half(struct, where):
     for field, column in values.items():
         if len(column) != len(ids):
             raise BadInput(f"{where}: {field} has {len(column)} values for {len(ids)} identities; take an intact copy")
-        codes = len(ages) if field == "age" else 2
-        for person, value in zip(ids, column.tolist(), strict=True):
-            if value not in range(1, codes + 1):
-                raise BadInput(f"{where}: {field} of identity {person} is {value}, expected 1..{codes}")
+        codes = range(1, 1 + (len(ages) if field == "age" else 2))
+        wrong = np.flatnonzero(~np.isin(column, codes))
+        if len(wrong):
+            value = f"{field} of identity {ids[wrong[0]]} is {column[wrong[0]]}"
+            raise BadInput(f"{where}: {value}, expected 1..{codes[-1]}")
     columns = [values[field] == (ages.index(name) + 1 if name in ages else 2) for name, field in fields.items()]
     return dict(zip(ids, np.stack(columns, axis=1).astype(np.int8), strict=True))
 
