@@ -163,8 +163,7 @@ class Schema:
     def contradictions(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Exclusive set -> (N,) bool, true for each row of `labels` (N, A) that breaks it.
 
-        A row breaks a set where two of its members are 1, or where all members of an exactly-one set are 0. Unknown
-        (-1) breaks nothing. Decisions as bool are taken as well.
+        It breaks it where two of its members are 1, or all members of an exactly-one set 0. Decisions may be bool.
         """
         broken = {}
         for group in self.exclusive:
@@ -225,17 +224,12 @@ class Schema:
                 _codes(data.get("codes"), where),
             )
 
-    @classmethod
-    def from_yaml(cls, path: str | os.PathLike) -> "Schema":
-        """A schema from a YAML file laid out as in `parlib/assets/schemas/`."""
-        return cls.from_dict(read_yaml(path, "schema"), where=path)
-
 
 @cache
 def schema(name: str) -> Schema:
     """The schema of a benchmark, of a longer or shorter list of its attributes, or of a view: one of `SCHEMAS`."""
     if name not in SCHEMAS:
-        raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")
+        raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_dict for your own")
     about = read_yaml(_FOLDER / f"{name}.yaml", "schema")
     if "of" not in about:
         return Schema.from_dict(about, where=name)

@@ -19,7 +19,7 @@ from parlib.data import check, load_benchmark
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.errors import BadInput
-from parlib.schema import Schema
+from parlib.files import read_yaml
 from parlib.use.model import EXAMPLES, load
 
 TRIES = int(os.environ.get("PARLIB_FUZZ", 60))
@@ -82,7 +82,7 @@ def test_code_in_a_yaml_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path / "a.yaml", "attributes: !!python/object/apply:os.system ['touch hacked']")
     with pytest.raises(BadInput, match=r"a\.yaml"):
-        Schema.from_yaml(path)
+        read_yaml(path, "schema")
     assert [file.name for file in tmp_path.iterdir()] == ["a.yaml"]
 
 

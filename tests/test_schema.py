@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parlib.errors import BadInput
+from parlib.files import read_yaml
 from parlib.schema import SCHEMAS, Schema, schema
 
 SIZES = {"pa100k": 26, "peta": 35, "peta105": 105, "market1501": 30, "upar": 40}
@@ -141,7 +142,7 @@ def test_own_yaml(tmp_path):
         "name: shop\nattributes:\n  - {name: apron, prompt: a person in an apron, group: upper}\n  - badge\n"
         "exclusive:\n  - {name: either, members: [apron, badge]}\n"
     )
-    own = Schema.from_yaml(path)
+    own = Schema.from_dict(read_yaml(path, "schema"), path)
     assert own.names == ["apron", "badge"] and own.attributes[0].meaning == "a person in an apron"
     assert own.attributes[0].prompt == "a person in an apron" and own.attributes[1].group == "other"
 
@@ -170,7 +171,7 @@ def test_broken_yaml(tmp_path, text, match):
     path = tmp_path / "schema.yaml"
     path.write_text(text)
     with pytest.raises(BadInput, match=match):
-        Schema.from_yaml(path)
+        Schema.from_dict(read_yaml(path, "schema"), path)
 
 
 def test_codes_stay_what_they_are_through_json():
@@ -197,4 +198,4 @@ def test_contradictions():
 
 def test_missing_yaml(tmp_path):
     with pytest.raises(BadInput, match=r"gone\.yaml"):
-        Schema.from_yaml(tmp_path / "gone.yaml")
+        read_yaml(tmp_path / "gone.yaml", "schema")

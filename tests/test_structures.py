@@ -30,7 +30,7 @@ from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.errors import BadInput
-from parlib.files import digest, markdown_cell, plain_cell
+from parlib.files import digest, markdown_cell, plain_cell, read_yaml
 from parlib.learn.run import evaluate_run
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
@@ -161,7 +161,7 @@ def test_schemas_of_any_members(tmp_path, random):
         schema("market1501").to_dict() | {"exclusive": [{"name": "a", "members": ["young", "old"]}]}, random
     )
     path = written(tmp_path / "a.yaml", yaml.safe_dump(json.loads(json.dumps(about, default=str))))
-    if made := tried(Schema.from_yaml, path):
+    if made := tried(lambda p: Schema.from_dict(read_yaml(p, "schema"), p), path):
         assert all(isinstance(name, str) and name.strip() for name in made.names)
         assert made.groups and Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
@@ -171,7 +171,7 @@ def test_schemas_of_any_members(tmp_path, random):
 )
 def test_an_attribute_without_a_name_of_its_own_is_refused(entry, tmp_path):
     with pytest.raises(BadInput, match=r"a\.yaml, attribute 2 is no schema"):
-        Schema.from_yaml(written(tmp_path / "a.yaml", f"attributes: [hat, {entry}]"))
+        Schema.from_dict(yaml.safe_load(f"attributes: [hat, {entry}]"), "a.yaml")
 
 
 class Tags(html.parser.HTMLParser):

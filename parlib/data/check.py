@@ -49,9 +49,7 @@ class Report:
         return "\n".join([*lines, "usable" if self.usable else f"NOT usable: {len(self.problems)} problem(s)"])
 
 
-def check(
-    root: str | os.PathLike, images: bool = True, decode: int | None = DECODED, kind: str | None = None, **options: Any
-) -> Report:
+def check(root: str | os.PathLike, images: bool = True, decode: int | None = DECODED) -> Report:
     """Report all problems of the tree at `root` at once, with counts and findings of labels.
 
     Args:
@@ -59,19 +57,17 @@ def check(
         images: False checks the labels alone.
         decode: how many pictures per split are decoded in full, spread evenly; None for all of them. Of every other
             the header and the end are read: one that is empty, cut off, no image or too large is found in any case.
-        kind: which benchmark it is; recognised by its files if not given.
-        **options: of `load_benchmark`.
     """
     root = Path(root)
-    report = Report(str(root), kind)
+    report = Report(str(root))
     try:
-        report.kind = kind or recognise(root)
+        report.kind = recognise(root)
         if report.kind is None:
             raise BadInput(
                 "looked for annotation.mat or train.csv (pa100k), PETA.mat, market_attribute.mat, RAP_annotation.mat, "
                 f"or a table of labels ({', '.join(TABLES)}); found {holds(root)}"
             )
-        release = read_release(report.kind, root, images=images, **options)
+        release = read_release(report.kind, root, images=images)
     except BadInput as error:
         report.problems.append(str(error))
         return report

@@ -24,11 +24,10 @@ NAME_FILES = ("attributes.txt", "names.txt", "classes.txt")  # one attribute per
 
 
 def read(root, images=True, table=None, schema=None):
-    """Splits of a folder of images with a table of labels, or with one table per split.
+    """Splits of a folder of images with a table of labels (see `read_table`), or with one table per split.
 
-    Tables are CSV, TSV, Parquet, JSON lines or lists `picture 0 1 1`. Columns: the picture's path below the root (or,
-    in Parquet, its bytes); optionally `identity` and `split`; and one column per attribute. Without splits, whole
-    people (or else images) are dealt out 70/10/20 by a hash of their names.
+    Its columns: the picture's path below the root (or, in Parquet, its bytes); optionally `identity` and `split`; and
+    one per attribute. Without splits, whole people (or else images) are dealt out 70/10/20 by a hash of their names.
 
     Args:
         table: file name below `root`, or a path; without it the tables that `find` lists.
@@ -56,15 +55,11 @@ def read(root, images=True, table=None, schema=None):
 
 
 def find(root):
-    """Tables below a folder that have a column of pictures; where none has, all tables.
-
-    They lie in the folder, in `data/`, or are called `metadata` in a folder for each split.
-    """
+    """Tables in a folder, its `data/`, or called `metadata` in one for each split: those with pictures, or else all."""
     below = [path for path in sorted(Path(root).glob("*/metadata.*")) if split_of_file(path, root)]
     for paths in (sorted(Path(root).glob("*")), sorted(Path(root).glob("data/*")), below):
         tables = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
-        headers = {path: header(path) for path in tables}
-        found = [path for path, names in headers.items() if len(names) > 1 and "picture" in _roles(names)]
+        found = [path for path in tables if len(names := header(path)) > 1 and "picture" in _roles(names)]
         # Any text may end in .txt.
         found = found or [path for path in tables if path.suffix.lower() != ".txt"]
         if found:

@@ -61,10 +61,9 @@ def read_table(path):
     """A table of labels, boxes or splits as a DataFrame.
 
     Text files (CSV with commas, semicolons or tabs, UTF-8 or UTF-16) give text in every cell, so that "NA" and "007"
-    stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2. A list
-    as CelebA has it, a count and a header of attributes alone before the rows, is read too.
-    Parquet and JSON lines give the types they hold, whole numbers as int. A column without a name, such as the index
-    that pandas writes, is named "Unnamed: 0".
+    stay what they are. A list `picture 0 1 1` without a header gets the columns image, attribute-1, attribute-2;
+    CelebA's, with a count and a header of attributes alone, is read too. Parquet and JSON lines give the types they
+    hold, whole numbers as int. A column without a name, such as the index that pandas writes, is named "Unnamed: 0".
 
     Raises:
         BadInput: no such file, another format, rows of different lengths, two columns of one name.

@@ -26,11 +26,10 @@ def read(root, images=True, seed=0):
     """Splits of the official tree; `market_attribute.mat` lies in it, in a folder of its own or beside the tree.
 
     The image folders lie in the root or up to two folders further down, their images in them or in one folder for each
-    person. `trainval` is the official training half, `test` the gallery. There is no official validation part: `val` is
-    100 people of the training half, chosen by the hash of `seed` and their identity, and `train` the others.
+    person. `trainval` is the official training half, `test` the gallery, without junk (`-1`) and distractors (`0000`).
+    `val`, which is not official, is 100 people of the training half, by the hash of `seed` and their identity.
 
     With `images=False` a row is a person (the image list exists only as file names), and `image_id` is the identity.
-    With images, `image_id` is the path below the root. Junk (`-1`) and distractors (`0000`) are left out and counted.
     """
     source = Path(root) if Path(root).is_file() else find(root)
     if source is None or source.is_dir():
@@ -101,15 +100,12 @@ def _images(base, half, people, source, notes):
     matches = [_NAME.fullmatch(path.rpartition("/")[2]) for path in found]
     whose = [match[1] if match else "" for match in matches]
     rows = [i for i, person in enumerate(whose) if person in people[half]]
-    if not rows and any(person in labels for labels in people.values() for person in whose):
-        raise BadInput(
-            f"{folder}: shows people of the other half of {source} and none of this one; are the two folders swapped?"
-        )
     if not rows:
-        raise BadInput(
-            f"{folder}: none of {len(found):,} files is named after a person of {source}, as 0002_c1s1_000451_03.jpg "
-            f"is; the first is {found[0] if found else 'not there'}"
-        )
+        fault = f"none of {len(found):,} files is named after a person of {source}, as 0002_c1s1_000451_03.jpg is"
+        remedy = f"the first is {found[0] if found else 'not there'}"
+        if any(person in labels for labels in people.values() for person in whose):
+            fault, remedy = f"shows people of the other half of {source} and none of this one", "are the two swapped?"
+        raise BadInput(f"{folder}: {fault}; {remedy}")
     left = Counter(LEFT_OUT.get(person, "without labels") for person in whose if person not in people[half])
     if left:
         notes.append(f"Left out of {folder.name}: {', '.join(f'{count:,} {kind}' for kind, count in left.items())}.")

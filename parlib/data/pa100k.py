@@ -16,9 +16,8 @@ def read(root, images=True):
     """Splits `train`, `val`, `test` of the tree at `root`, or of an annotation file.
 
     `annotation.mat` (or another .mat with "annotation" in its name) or `train.csv`, `val.csv`, `test.csv` lie in the
-    root, in `annotation/` or `annotations/`, or one folder further down. Columns are joined by their names, so another
-    order, an attribute more or other capitals read right. Codes other than 1 and 0 stand in a `schema.yaml` in the
-    root, such as `codes: {yes: 1, no: -1}`.
+    root, in `annotation/` or `annotations/`, or one folder further down. Columns are joined by name. Codes other than 1
+    and 0 stand in a `schema.yaml` in the root, such as `codes: {yes: 1, no: -1}`.
     """
     source = located(root, find, "PA-100K: looked for annotation.mat or train.csv with its labels")
     folder = source.parent
@@ -30,7 +29,19 @@ def read(root, images=True):
         coded = Schema.from_dict({**coded.to_dict(), "codes": codes}, path)
     splits: dict[str, Listing] = {}
     notes: list[str] = []
-    for split, names, table, where in (_of_mat if source.suffix == ".mat" else _of_csv)(source):
+    mat = read_mat(source) if source.suffix == ".mat" else None
+    for split in SPLITS:
+        if mat:
+            where, names = f"{source}, {split}_label", texts(member(mat, f"{split}_images_name", source))
+            attributes = texts(member(mat, "attributes", source))
+            table = labelled(member(mat, f"{split}_label", source), names, attributes, where)
+        else:
+            where = source.with_name(f"{split}.csv")
+            table = read_table(where)
+            picture = next((name for name in table if folded(name) == "image"), None)
+            if picture is None:
+                raise BadInput(f"{where}: looked for a column Image, found {', '.join(list(table)[:8])}")
+            names, table = table[picture].fillna("").tolist(), table.drop(columns=picture)
         splits[split] = Listing(names, to_labels(table, coded, where, notes))
     folders = (*FOLDERS, *(f"{folder.name}/{name}" for name in FOLDERS if folder != base))
     return Release("pa100k", base, source, schema("pa100k"), splits, folders, EXPECTED, list(dict.fromkeys(notes)))
@@ -48,23 +59,3 @@ def find(root, depth=1):
             if len(known.intersection(map(folded, header(folder / "train.csv")))) > 13:
                 return folder / "train.csv"
     return None
-
-
-def _of_mat(path):
-    """(split, image names, table of labels, where it stands) of each split."""
-    mat = read_mat(path)
-    attributes = texts(member(mat, "attributes", path))
-    for split in SPLITS:
-        names = texts(member(mat, f"{split}_images_name", path))
-        where = f"{path}, {split}_label"
-        yield split, names, labelled(member(mat, f"{split}_label", path), names, attributes, where), where
-
-
-def _of_csv(first):
-    for split in SPLITS:
-        path = first.with_name(f"{split}.csv")
-        table = read_table(path)
-        picture = next((name for name in table if folded(name) == "image"), None)
-        if picture is None:
-            raise BadInput(f"{path}: looked for a column Image, found {', '.join(list(table)[:8])}")
-        yield split, table[picture].fillna("").tolist(), table.drop(columns=picture), path

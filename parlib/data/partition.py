@@ -30,9 +30,8 @@ def disjoint(keys, sizes, seed):
     """Split rows, each with its key (a str), so that rows with one key stay together: split -> ascending row numbers.
 
     Keys are ordered by the SHA-256 of `seed:key` (no random generator: the same everywhere, for ever) and dealt out to
-    the splits in turn; a split is full once it has its size (`sizes`: split -> rows; the last one takes the rest), so
-    it exceeds it by less than one key's rows. It is also full where the keys left are just enough for one in each split
-    that follows.
+    the splits in turn. A split is full once it has its size (`sizes`: split -> rows; the last takes the rest), so it
+    exceeds it by less than one key's rows, or where the keys left are just enough for one in each split that follows.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(keys):

@@ -24,19 +24,16 @@ WITHOUT_PARTITION = "identity-disjoint-seed0"
 
 
 def read(root, images=True, partition=None, attributes="35"):
-    """Splits `train`, `val`, `test` of PETA as its authors give it, or of `PETA.mat` with repacked images.
+    """Splits `train`, `val`, `test` of a tree that is one of these, or lies one folder further down.
 
-    The tree is one of these, or lies one folder further down:
-
-    - the ten folders of the release, with images and `Label.txt` in `archive/`. Identity is the sub-dataset and the
+    - The ten folders of the release, with images and `Label.txt` in `archive/`. Identity is the sub-dataset and the
       number before the first `_` of a file name.
     - `PETA.mat` and `images/00001.png` ..., as most programs have it.
     - `PETA.mat` beside the ten folders: its rows are their files in the order of names, and person numbers must agree.
 
     Args:
-        partition: 0..4, the official random ones of `PETA.mat`; `"identity-disjoint-seedN"`, ours (not PETA_ZS); or the
-            path of a published index: see `partition.choose`. None is 0 where there is a `PETA.mat`, and
-            `"identity-disjoint-seed0"` without.
+        partition: see `partition.choose`; None is 0 with a `PETA.mat`, and without `"identity-disjoint-seed0"`, which
+            is not PETA_ZS.
         attributes: `"35"`, those of the literature, or `"105"`.
     """
     if str(attributes) not in ("35", "105"):
@@ -51,7 +48,17 @@ def read(root, images=True, partition=None, attributes="35"):
     whole.labels = np.ascontiguousarray(whole.labels[:, : len(chosen)])  # the 35 are the first of the 105
     if partition is None:
         partition = WITHOUT_PARTITION if official is None else 0
-    _must_fit(partition, whole.names, official, source)
+    if str(partition).isdigit() and official is None:
+        raise BadInput(
+            f"{source}: the official partitions are in PETA.mat, which is missing; put it next to the ten folders, or "
+            f"use partition={WITHOUT_PARTITION!r} or a list of test images"
+        )
+    index, names = Path(str(partition)), whole.names
+    if names and "/" not in names[0] and index.is_file() and re.search(rb"\bCUHK[/\\]", index.read_bytes()):
+        raise BadInput(
+            f"{index} lists file names of the release, but this tree has only renumbered images ({names[0]} ...); put "
+            "the ten folders next to PETA.mat and remove images/"
+        )
     release = Release("peta", base, source, chosen, {"all": whole}, ("images", "."), EXPECTED, notes)
     release = choose(release, partition, official, _FIELDS)
     if str(partition).startswith("identity-disjoint"):
@@ -71,11 +78,10 @@ def _archives(base):
     """Sub-dataset -> (its folder of images, its Label.txt), of those that are there, in the order of PETA.mat."""
     found: dict[str, tuple[Path, Path]] = {}
     for subset in SUBSETS:
-        folder = base / subset / "archive"
-        folder = folder if folder.is_dir() else base / subset
-        labels = [path for path in (folder / "Label.txt", base / subset / "Label.txt") if path.is_file()]
+        places = [place for place in (base / subset / "archive", base / subset) if place.is_dir()]
+        labels = [place / "Label.txt" for place in places if (place / "Label.txt").is_file()]
         if labels:
-            found[subset] = folder, labels[0]
+            found[subset] = places[0], labels[0]
     return found
 
 
@@ -158,21 +164,6 @@ def _label_file(path, known):
         if key and people.setdefault(_person(key), set(words)) != set(words):
             raise BadInput(f"{path}: row {row}: {key} appears twice with different attributes; remove one row")
     return people
-
-
-def _must_fit(partition, names, official, source):
-    """BadInput for an official partition without PETA.mat, or the original's file names in a renumbered tree."""
-    path = Path(str(partition))
-    if str(partition).isdigit() and official is None:
-        raise BadInput(
-            f"{source}: the official partitions are in PETA.mat, which is missing; put it next to the ten folders, or "
-            f"use partition={WITHOUT_PARTITION!r} or a list of test images"
-        )
-    if names and "/" not in names[0] and path.is_file() and re.search(rb"\bCUHK[/\\]", path.read_bytes()):
-        raise BadInput(
-            f"{path} lists file names of the release, but this tree has only renumbered images ({names[0]} ...); put "
-            "the ten folders next to PETA.mat and remove images/"
-        )
 
 
 def leak(release):

@@ -35,8 +35,7 @@ def read(root, images=True, version="rapv1", partition=0, attributes=None):
 
     Args:
         version: `"rapv1"` or `"rapv2"`; benchmark names are these.
-        partition: 0..4, the random ones of the release (RAPv1 has no val: it is dealt out of train);
-            `"identity-disjoint-seedN"` of RAPv2, ours; or the path of a published index such as RAP_ZS (`read_index`).
+        partition: see `partition.choose`; RAPv1 has no val, it is dealt out of train.
         attributes: `"51"` of RAPv1; of RAPv2 `"54"`, `"53"` (all but Age46-60, as RAP_ZS is scored, which is what an
             index file stands for if nothing else is set) or `"111"`, every yes-or-no one.
     """

@@ -47,9 +47,8 @@ class Listing:
 
     def rows(self, index: Sequence[int] | np.ndarray) -> "Listing":
         """Some of the rows, by number and in that order."""
-        identity = None if self.identity is None else [self.identity[i] for i in index]
-        pictures = None if self.pictures is None else [self.pictures[i] for i in index]
-        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], identity, pictures)
+        more: list[Any] = [each and [each[i] for i in index] for each in (self.identity, self.pictures)]
+        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], *more)
 
 
 @dataclass
@@ -191,12 +190,9 @@ def load_benchmark(
             `schema` for folder; and of each `partition="fold0of5-seed0"`, see `read_release`.
 
     Returns:
-        `datasets.Dataset` with `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`,
-        and `identity` where the benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more.
-        Import `parlib.data` before `datasets.load_from_disk` reads it again.
-
-    Raises:
-        BadInput: naming the path or name, what was looked for and what exists.
+        `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`, `identity` where the
+        benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more. Import `parlib.data`
+        before `datasets.load_from_disk` reads it again. BadInput names the path, what was looked for and what exists.
     """
     release = read_release(name, root, images=images, corrections=corrections, **options)
     if split is None and name != "folder":

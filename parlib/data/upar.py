@@ -21,8 +21,7 @@ def read(root, images=True, partition=None):
 
     Args:
         partition: `"leave-PETA-out"`: test is that domain, and of the images of the others one in eight is val, by the
-            hash of their names; or the path of a published index (`read_index`). None takes the rows as
-            `folder` would: by a column `split`, the name of the table, or dealt out by hash.
+            hash of their names; or the path of a published index (`read_index`). None: as `folder` splits the table.
     """
     source = located(root, find, "UPAR: looked for a CSV with its 40 attributes")
     base = Path(root) if Path(root).is_dir() else source.parent

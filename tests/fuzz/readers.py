@@ -18,7 +18,7 @@ from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.encode.prompts import load_prompts
-from parlib.files import read_json
+from parlib.files import read_json, read_yaml
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
@@ -99,7 +99,7 @@ def read_tree(path):
 
 
 def read_schema(path):
-    made = Schema.from_yaml(path)
+    made = Schema.from_dict(read_yaml(path, "schema"), path)
     assert Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     for name in made.questions:
         made.view(name)
@@ -125,10 +125,10 @@ READERS = {
     "pa100k": (pa100k, read_tree),
     "folder": (lambda f: tree(f, "metadata.csv"), read_tree),
     "folder, schema": (lambda f: tree(f, "schema.yaml"), read_tree),
-    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), Schema.from_yaml),
+    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), read_schema),
     "schema, used": (
         lambda f: written(f / "a.yaml", yaml.safe_dump({**schema("market1501").to_dict(), "name": "own"})),
-        lambda p: Schema.from_yaml(p).to_dict(),
+        read_schema,
     ),
     "index, json": (
         lambda f: written(f / "a.json", '{"train": [1, 2, "00003.png"], "val": [4], "test": [5]}'),
