@@ -4,7 +4,6 @@ import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -30,14 +29,9 @@ SUFFIXES = (
 )
 
 
-def folders_below(root: str | os.PathLike, depth: int) -> Iterator[Path]:
-    """`root` and the folders below it, `depth` levels down, each before those inside it, in the order of names."""
-    root = Path(root)
-    yield root
-    # os.walk passes over a folder that may not be listed, such as the lost+found of a disk.
-    _, names, _ = next(os.walk(root), ("", [], [])) if depth else ("", [], [])
-    for name in sorted(names):
-        yield from folders_below(root / name, depth - 1)
+def folders_below(root: str | os.PathLike, depth: int) -> list[Path]:
+    """`root` and the folders below it, `depth` levels down, level by level; what may not be listed is passed over."""
+    return [Path(root), *(path for level in range(depth) for path in sorted(Path(root).glob("*/" * (level + 1))))]
 
 
 def files_in(folder: Path) -> list[str]:

@@ -95,10 +95,9 @@ def _images(base, half, people, source, notes):
             f"{base}: no folder {folder.name} here or two folders further down, found {holds(base)}; give the folder "
             "that contains both image folders, or use images=False for labels alone"
         )
-    parts = [part.relative_to(base) for part in folders_below(folder, 1)]
-    found = [(part / name).as_posix() for part in parts for name in files_in(base / part)]
-    matches = [_NAME.fullmatch(path.rpartition("/")[2]) for path in found]
-    whose = [match[1] if match else "" for match in matches]
+    files = [part / name for part in folders_below(folder, 1) for name in files_in(part)]
+    found = [path.relative_to(base).as_posix() for path in files]
+    whose = [match[1] if (match := _NAME.fullmatch(path.name)) else "" for path in files]
     rows = [i for i, person in enumerate(whose) if person in people[half]]
     if not rows:
         fault = f"none of {len(found):,} files is named after a person of {source}, as 0002_c1s1_000451_03.jpg is"

@@ -37,15 +37,10 @@ def disjoint(keys, sizes, seed):
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
     out: dict[str, list[int]] = {split: [] for split in sizes}
-    order = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
-    current, *later = sizes
-    for dealt, key in enumerate(order):
-        while later:
-            are_few = len(order) - dealt <= len(later)
-            if len(out[current]) < sizes[current] and not (out[current] and are_few):
-                break
-            current, *later = later
-        out[current] += rows[key]
+    keys = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest(), reverse=True)
+    for later, split in zip(reversed(range(len(sizes))), sizes, strict=True):
+        while keys and (not later or (len(out[split]) < sizes[split] and (len(keys) > later or not out[split]))):
+            out[split] += rows[keys.pop()]
     return {split: sorted(found) for split, found in out.items()}
 
 
