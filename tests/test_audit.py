@@ -5,12 +5,10 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from scipy.io import loadmat
 
 from parlib import BadInput, audit, schema
 from parlib.cli import main
 from parlib.data import audit_arrays
-from parlib.data.formats import _loaded
 
 KEYS = {"constant_predictor", "identity_copy", "identity_overlap", "consecutive_id_mistake"}
 
@@ -127,11 +125,3 @@ def test_bad_input_is_named(tmp_path, capsys):
         audit_arrays("folder", tmp_path)
     assert main(["audit", "--benchmark", "peta", "--root", str(tmp_path)]) == 2
     assert "PETA.mat" in capsys.readouterr().err
-
-
-def test_the_audit_parses_the_file_of_five_partitions_once(rendered_peta, monkeypatch):
-    parsed = []
-    monkeypatch.setattr("scipy.io.loadmat", lambda path, load=loadmat: parsed.append(path) or load(path))
-    _loaded.cache_clear()
-    assert len(audit_arrays("peta", rendered_peta)["partitions"]) == 5
-    assert len(parsed) == 1

@@ -80,9 +80,21 @@ def check(root: str | os.PathLike, images: bool = True, decode: int | None = DEC
     if release.kind == "rendered":
         report.notes.append("rendered by parlib: no photograph in it")
     for split, listing in release.splits.items():
-        report.splits[split] = _labels(listing, release.schema)
-        if images:
-            _decode(report, split, paths[split], listing.pictures, decode)
+        found = report.splits[split] = _labels(listing, release.schema)
+        if not images:
+            continue
+        files, pictures, unreadable = paths[split], listing.pictures, []
+        step = max(1, len(files) // decode) if decode else 1
+        chosen = [i for i, path in enumerate(files) if i % step == 0 or pictures or not _looks_whole(path)]
+        for i in chosen:
+            try:
+                open_image(files[i], pictures[i] if pictures else None)
+            except BadInput as error:
+                unreadable.append(str(error))
+        found |= {"images": len(files), "decoded": len(chosen)}
+        if unreadable:
+            found["unreadable"] = unreadable
+            report.problems.append(f"{split}: {len(unreadable)} unreadable image(s), first {unreadable[0]}")
     return report
 
 
@@ -132,21 +144,6 @@ def _phrase(key, value):
         return f"{key}: {some(value, 4)}"
     value = f"{value:.1%}" if isinstance(value, float) else f"{value:,}"
     return f"{value} rows" if key == "rows" else f"{key} {value}"
-
-
-def _decode(report, split, paths, pictures, most):
-    step = max(1, len(paths) // most) if most else 1
-    chosen = [i for i, path in enumerate(paths) if i % step == 0 or pictures or not _looks_whole(path)]
-    unreadable = []
-    for i in chosen:
-        try:
-            open_image(paths[i], pictures and pictures[i])
-        except BadInput as error:
-            unreadable.append(str(error))
-    report.splits[split] |= {"images": len(paths), "decoded": len(chosen)}
-    if unreadable:
-        report.splits[split]["unreadable"] = unreadable
-        report.problems.append(f"{split}: {len(unreadable)} unreadable image(s), first {unreadable[0]}")
 
 
 def _looks_whole(path):

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,32 +58,28 @@ def correct(release, path):
     table, annotation = read_corrections(path), annotation_sha256(release.source)
     place = {image: (split, i) for split, listing in release.splits.items() for i, image in enumerate(listing.names)}
     labels = {split: listing.labels.copy() for split, listing in release.splits.items()}
-    names, count = release.schema.names, dict.fromkeys(DECISIONS, 0)
-    first: dict[tuple[str, str], tuple[int, str, str]] = {}
-    for row, (image, attribute, label, decision, who, _, _, made_for) in enumerate(table.itertuples(index=False), 1):
-        where, key = f"{path}: row {row}", (image, attribute)
-        if made_for != annotation:
-            edition = f"is for annotation {made_for[:12]!r}, {release.source} is {annotation[:12]}"
+    names, count, first = release.schema.names, dict.fromkeys(DECISIONS, 0), dict[tuple[str, str], Any]()
+    for one in table.set_axis(range(1, len(table) + 1)).itertuples():
+        where, image, attribute, who = f"{path}: row {one.Index}", one.image, one.attribute, one.who or "somebody"
+        if one.annotation != annotation:
+            edition = f"is for annotation {one.annotation[:12]!r}, {release.source} is {annotation[:12]}"
             raise BadInput(f"{where} {edition}; take the release it was made for, or decide again")
         if image not in place or attribute not in names:
             missing = f"image {image!r}" if image not in place else f"attribute {attribute!r}"
             raise BadInput(f"{where} corrects {missing}, which {release.source} does not have; remove the row")
-        if decision not in DECISIONS:
-            raise BadInput(f"{where} decides {decision!r}; write {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
-        split, i = place[image]
-        a = names.index(attribute)
+        if one.decision not in DECISIONS:
+            raise BadInput(f"{where} decides {one.decision!r}; write {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
+        (split, i), a = place[image], names.index(attribute)
         listed = release.splits[split].labels[i, a]
-        if label not in ("0", "1") or int(label) != listed:
-            raise BadInput(f"{where} is about label {label}, the release has {listed}; decide again on this label")
-        if key in first:
-            other, one, person = first[key]
-            if one != decision:
-                both = f"{who or 'somebody'} decides {decision} on {image} {attribute}, row {other} ({person}) {one}"
-                raise BadInput(f"{where}: {both}; agree on one, and remove the other row")
-            continue
-        first[key] = row, decision, who or "somebody"
-        count[decision] += 1
-        labels[split][i, a] = {"keep": listed, "flip": 1 - listed, "unknown": -1}[decision]
+        if listed < 0 or one.label != str(listed):
+            raise BadInput(f"{where} is about label {one.label}, the release has {listed}; decide again on this label")
+        earlier = first.setdefault((image, attribute), one)
+        if earlier.decision != one.decision:
+            others = f"row {earlier.Index} ({earlier.who or 'somebody'}) {earlier.decision}"
+            both = f"{who} decides {one.decision} on {image} {attribute}, {others}"
+            raise BadInput(f"{where}: {both}; agree on one, and remove the other row")
+        count[one.decision] += 1 if earlier is one else 0  # people who agree count once
+        labels[split][i, a] = {"keep": listed, "flip": 1 - listed, "unknown": -1}[one.decision]
     done = f"{path}: {count['flip']:,} labels flipped, {count['unknown']:,} made unknown, {count['keep']:,} kept"
     warnings.warn(f"{done}; numbers on corrected labels are not those of the official ones", stacklevel=3)
     splits = {split: replace(one, labels=labels[split]) for split, one in release.splits.items()}

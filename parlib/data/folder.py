@@ -39,14 +39,24 @@ def read(root, images=True, table=None, schema=None):
     root = Path(root)
     sources, others = _sources(root, table)
     root = root.parent if root.is_file() else root
-    about = _declared(root, schema)
+    about = schema  # or what a YAML file declares: perhaps codes or sets alone
+    if not isinstance(about, Schema):
+        path = root / "schema.yaml" if schema is None else Path(schema)
+        about = (read_yaml(path, "schema") or {}) if schema is not None or path.is_file() else {}
+        if not isinstance(about, dict) or "attributes" in about:
+            about = Schema.from_dict(about, where=path)
     notes = [f"Not read: {some([path.name for path in others])}; choose by table=."] if others else []
     splits: dict[str, Listing] = {}
     for source in sources:
         frame = _named(read_table(source), source, about, notes)
         roles = _roles(frame)
-        if not isinstance(about, Schema):
-            about = _of_columns(frame, roles, source, root, about)
+        if not isinstance(about, Schema):  # the columns are the attributes, but for an index without a name
+            columns = [name for name in frame if name not in roles.values() and not name.startswith("Unnamed: ")]
+            if not columns:
+                raise BadInput(f"{source}: has no column of labels; add one for each attribute, with 1, 0 or empty")
+            attributes = [{"name": name, "meaning": name.replace("_", " ")} for name in columns]
+            about = {"name": root.resolve().name, **about, "attributes": attributes}
+            about = Schema.from_dict(about, where=path)
         listing = _listing(frame, roles, source, root, about, notes)
         listing.pictures = listing.pictures if images else None
         for split, rows in _splits(frame, roles, source, root, listing, notes).items():
@@ -94,27 +104,6 @@ def _roles(names):
     plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in names}
     found = {role: [plain[name] for name in known if name in plain] for role, known in ROLES.items()}
     return {role: columns[0] for role, columns in found.items() if columns}
-
-
-def _declared(root, schema):
-    """A `Schema`, or the content of a YAML file that declares codes or sets alone."""
-    if isinstance(schema, Schema):
-        return schema
-    path = Path(schema) if schema is not None else root / "schema.yaml"
-    if schema is None and not path.is_file():
-        return {}
-    about = read_yaml(path, "schema") or {}
-    return about if isinstance(about, dict) and "attributes" not in about else Schema.from_dict(about, where=path)
-
-
-def _of_columns(frame, roles, source, root, about):
-    """A schema whose attributes are the columns of a table, without those of `ROLES` and an index without a name."""
-    columns = [name for name in frame if name not in roles.values() and not name.startswith("Unnamed: ")]
-    if not columns:
-        raise BadInput(f"{source}: has no column of labels; add one for each attribute, with 1, 0 or empty")
-    attributes = [{"name": name, "meaning": name.replace("_", " ")} for name in columns]
-    about = {"name": root.resolve().name, **about, "attributes": attributes}
-    return Schema.from_dict(about, where=root / "schema.yaml")
 
 
 def _named(frame, source, about, notes):

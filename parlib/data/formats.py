@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +140,9 @@ def _listed(lines):
 def read_mat(path):
     """Variables of a MATLAB file, as `scipy.io.loadmat` gives them; BadInput where it is none or is damaged."""
     with reading(path, "MATLAB file", "fetch it again; a MATLAB 7.3 (HDF5) file has to be saved with `save -v7`"):
-        about = os.stat(path)
-        return _loaded(path, about.st_mtime_ns, about.st_size)
+        from scipy.io import loadmat
 
-
-@lru_cache(maxsize=1)  # the audit of PETA reads its one file for each of five partitions
-def _loaded(path, modified, size):
-    from scipy.io import loadmat
-
-    return loadmat(path)
+        return loadmat(path)
 
 
 def member(container, key, where):
@@ -164,12 +157,14 @@ def member(container, key, where):
     return container[key]
 
 
-def labelled(values, names, attributes, where):
-    """A matrix of labels of a MATLAB file as a table; BadInput where it does not fit its names of images."""
-    if np.shape(values) != (len(names), len(attributes)):
-        expected = f"{len(names)} rows, one per image name, and {len(attributes)} columns"
+def labelled(struct, names, labels, attributes, source):
+    """(image names, table of labels, where it stands) of three fields of a MATLAB file, which must fit each other."""
+    images, columns = (texts(member(struct, field, source)) for field in (names, attributes))
+    values, where = member(struct, labels, source), f"{source}, {labels}"
+    if np.shape(values) != (len(images), len(columns)):
+        expected = f"{len(images)} rows, one per image name, and {len(columns)} columns"
         raise BadInput(f"{where}: labels are {np.shape(values)}, expected {expected}; fetch it again")
-    return pd.DataFrame(values, columns=attributes)
+    return images, pd.DataFrame(values, columns=columns), where
 
 
 def texts(cells):

@@ -1,6 +1,6 @@
 """PA-100K: 26 binary attributes, 80,000 / 10,000 / 10,000 images; the official `annotation.mat` or three CSV files."""
 
-from parlib.data.formats import folded, header, labelled, located, member, read_mat, read_table, texts, to_labels
+from parlib.data.formats import folded, header, labelled, located, read_mat, read_table, to_labels
 from parlib.data.images import folders_below
 from parlib.data.release import Listing, Release
 from parlib.errors import BadInput
@@ -32,9 +32,8 @@ def read(root, images=True):
     mat = read_mat(source) if source.suffix == ".mat" else None
     for split in SPLITS:
         if mat:
-            where, names = f"{source}, {split}_label", texts(member(mat, f"{split}_images_name", source))
-            attributes = texts(member(mat, "attributes", source))
-            table = labelled(member(mat, f"{split}_label", source), names, attributes, where)
+            fields = f"{split}_images_name", f"{split}_label", "attributes"
+            names, table, where = labelled(mat, *fields, source)
         else:
             where = source.with_name(f"{split}.csv")
             table = read_table(where)

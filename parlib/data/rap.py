@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parlib.data.formats import labelled, located, member, read_mat, texts, to_labels
+from parlib.data.formats import labelled, located, member, read_mat, to_labels
 from parlib.data.images import folders_below
 from parlib.data.partition import choose
 from parlib.data.release import Listing, Release
@@ -46,13 +46,18 @@ def read(root, images=True, version="rapv1", partition=0, attributes=None):
     if str(attributes) not in lists:
         raise BadInput(f"{version} has no attribute list {attributes!r}; there is {', '.join(lists)}")
     chosen, rap = schema(lists[str(attributes)]), member(read_mat(source), "RAP_annotation", source)
-    if (other := version_of(source)) != version:
+    other, fields = "rapv1" if version == "rapv2" else "rapv2", FIELDS[version]
+    if FIELDS[other][0] in (rap.dtype.names or ()):
         raise BadInput(f"{source}: is {other}'s file, not {version}'s; read it with --benchmark {other}")
-    fields = FIELDS[version]
-    names, known = (texts(member(rap, field, source)) for field in (fields[0], fields[2]))
-    where, notes = f"{source}, {fields[1]}", list[str]()
-    labels = to_labels(labelled(member(rap, fields[1], source), names, known, where), chosen, where, notes)
-    whole = Listing(names, labels, _people(rap, names, source) if version == "rapv2" else None)
+    names, table, where = labelled(rap, *fields[:3], source)
+    notes: list[str] = []
+    whole = Listing(names, to_labels(table, chosen, where, notes))
+    if version == "rapv2":
+        people = np.ravel(member(rap, "person_identity", source)).astype(int)
+        if len(people) != len(names):
+            raise BadInput(f"{source}: {len(people)} identities for {len(names)} images; fetch it again")
+        both = zip(people, names, strict=True)
+        whole.identity = [str(person) if person > 0 else f"nobody else: {name}" for person, name in both]
     official = np.ravel(member(rap, fields[3], source))
     base = source.parent.parent if source.parent.name == "RAP_annotation" else source.parent
     folders = ("RAP_dataset", "images", ".")
@@ -70,10 +75,3 @@ def version_of(source):
     """`rapv1` or `rapv2`, whose names of fields the file has; `rapv1` for neither."""
     rap = member(read_mat(source), "RAP_annotation", source)
     return "rapv2" if FIELDS["rapv2"][0] in (rap.dtype.names or ()) else "rapv1"
-
-
-def _people(rap, names, source):
-    numbers = np.ravel(member(rap, "person_identity", source)).astype(int)
-    if len(numbers) != len(names):
-        raise BadInput(f"{source}: {len(numbers)} identities for {len(names)} images; fetch it again")
-    return [str(who) if who > 0 else f"nobody else: {name}" for who, name in zip(numbers, names, strict=True)]
