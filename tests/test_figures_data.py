@@ -30,35 +30,12 @@ def test_contact_sheet_shows_every_crop_once_in_its_own_shape():
     assert axes[0].images[0].get_array().shape == (80, 30, 3) and axes[2].get_title() == "c"
 
 
-def test_domains_put_each_rate_beside_the_releases():
-    sheet, dots = drawn(figures.domains({"pa100k": (PEOPLE, [0.1, 0.5], [0.2, 0.4])}, **told("Alike")), "Alike")
-    assert sheet.images[0].get_array().shape[:2] == (100, 3 * 38)
-    assert dots.lines[1].get_xydata().tolist() == [[0.2, 0.1], [0.4, 0.5]] and dots.get_xlabel()
-
-
 def test_label_rates_leave_the_unknown_out_and_count_positives():
     (ax,) = drawn(figures.label_rates(LABELS, LABELS, list("abc"), **told("Rare")), "Rare")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["c", "b", "a"]
     train = next(line for line in ax.lines if line.get_label() == "train")
     assert train.get_xdata() == pytest.approx([1 / 3, 0.5, 0.75])
     assert [text.get_text() for text in ax.texts[:3]] == ["1", "2", "3"]
-
-
-def test_cooccurrence_is_the_correlation_of_what_is_known():
-    heat = drawn(figures.cooccurrence(LABELS, list("abc"), **told("Together")), "Together")[0]
-    values = heat.collections[0].get_array().reshape(3, 3)
-    assert values[0, 1] == pytest.approx(np.corrcoef(LABELS[:, 0], LABELS[:, 1])[0, 1])
-
-
-def test_aspect_ratios_count_every_crop():
-    axes = drawn(figures.aspect_ratios(PEOPLE[0], [[30, 80]] * 5, 224, **told("Squeezed")), "Squeezed")
-    assert "30 x 80 px" in axes[0].get_title() and axes[1].images[0].get_array().shape[:2] == (224, 224)
-    assert sum(bar.get_height() for bar in axes[2].patches) == 5
-
-
-def test_identity_leak_has_a_bar_a_partition_in_percent():
-    (ax,) = drawn(figures.identity_leak({"0": 0.58, "ours": 0.0}, **told("Known people")), "Known people")
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx([58, 0])
 
 
 def test_training_curves_mark_the_epoch_that_was_kept():

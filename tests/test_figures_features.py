@@ -62,7 +62,7 @@ def test_attribute_scores_compare_the_last_method_with_the_first():
         "prompts": {"Hat": {"mA": 0.6}, "Bag": {"mA": 0.7}},
         "probe": {"Hat": {"mA": 0.9}, "Bag": {"mA": 0.6}},
     }
-    title = title_of(figures.attribute_scores(per, chance=0.5))
+    title = title_of(figures.attribute_scores({name: pd.DataFrame(each).T for name, each in per.items()}, chance=0.5))
     assert title.startswith(
         "probe is above prompts on 1 of 2 attributes; the difference runs from -10.0 (Bag) to +30.0"
     )

@@ -1,7 +1,6 @@
 """Figures of measures show the numbers they are given."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from parlib.measure.records import make_record
@@ -22,24 +21,6 @@ def record(method=HEAD, trained=None, benchmark="pa100k", scores=SCORES, labels=
 def points(ax, label):
     line = next(line for line in ax.lines if str(line.get_label()).startswith(label))
     return np.stack([line.get_xdata(), line.get_ydata()], axis=1)
-
-
-def test_each_predictor_stands_at_its_two_numbers_and_the_printed_one_is_a_line():
-    made = figures.plain_against_mA({"PETA": ({"constant": (81.9, 50.0)}, 93.52), "other": ({"x": (90, 60)}, None)})
-    first, second = made.axes
-    assert (first.lines[0].get_xdata()[0], first.lines[0].get_ydata()[0]) == (81.9, 50.0)
-    assert first.lines[1].get_xdata()[0] == 93.52 and len(second.lines) == 1
-
-
-def test_copied_identities_draws_a_bar_and_a_dot_a_partition():
-    ax = figures.copied_identities([0.5, 0.6], {"mA": [0.8, 0.7]}).axes[0]
-    assert [bar.get_height() for bar in ax.patches] == [50, 60]
-    assert points(ax, "mA").tolist() == [[0, 80], [1, 70]]
-
-
-def test_flavours_draws_the_first_convention_on_top():
-    ax = figures.flavours(pd.DataFrame({"f1": [80.0, 82.0]}, index=["one", "two"])).axes[0]
-    assert sorted(points(ax, "f1").tolist()) == [[80, 1], [82, 0]]
 
 
 def test_calibration_of_labels_drawn_from_the_probabilities_lies_on_the_diagonal():

@@ -1,22 +1,15 @@
 # The functions of this folder that draw a figure, each with its module.
-from .data import aspect_ratios as aspect_ratios
-from .data import contact_sheet as contact_sheet
-from .data import cooccurrence as cooccurrence
-from .data import domains as domains
-from .data import identity_leak as identity_leak
-from .data import label_rates as label_rates
+from .features import attention_overlay as attention_overlay
 from .features import attribute_scores as attribute_scores
+from .features import contact_sheet as contact_sheet
 from .features import languages as languages
 from .features import neighbourhoods as neighbourhoods
 from .features import patch_colours as patch_colours
 from .features import similarity_maps as similarity_maps
-from .learning import attention_overlay as attention_overlay
-from .learning import few_shot_curves as few_shot_curves
-from .learning import training_curves as training_curves
 from .measure import calibration as calibration
 from .measure import claims as claims
-from .measure import copied_identities as copied_identities
 from .measure import domain_losses as domain_losses
-from .measure import flavours as flavours
-from .measure import plain_against_mA as plain_against_mA
+from .measure import few_shot_curves as few_shot_curves
+from .measure import label_rates as label_rates
 from .measure import strengths as strengths
+from .measure import training_curves as training_curves

@@ -1,4 +1,4 @@
-"""Figures of what a frozen encoder already knows. Where no title is given, it states the finding."""
+"""Figures of pictures and of what an encoder knows of them. Where no title is given, most state the finding."""
 
 import math
 import textwrap
@@ -16,6 +16,19 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from parlib.show.figures.style import COLOURS, ORANGE, dots, figure, patches, pictures
+
+
+def contact_sheet(
+    images: Sequence[Any], titles: Sequence[str] = (), title: str = "", caption: str = "", columns: int = 10
+) -> Figure:
+    """Crops side by side at one height, so that their aspect ratios show. `images`: PIL, or (height, width, 3)."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    made, axes = pictures(0.9 * columns, 2.4 * rows + 0.6, title, caption, rows, columns)
+    for ax, image, name in zip(axes.flat, images, titles or [""] * len(images), strict=False):
+        ax.imshow(np.asarray(image))
+        ax.set_title(name, fontsize=7)
+    return made
 
 
 def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str = "", caption: str = "") -> Figure:
@@ -67,6 +80,25 @@ def similarity_maps(
             ax.set(xticks=[], yticks=[])
         axes[row, 0].set_ylabel(textwrap.fill(phrase, 18), fontsize=8)
         made.colorbar(shown, ax=axes[row].tolist(), label="cosine", shrink=0.8)
+    return made
+
+
+def attention_overlay(
+    images: Sequence[Image.Image],
+    maps: np.ndarray,
+    titles: Sequence[str],
+    title: str = "",
+    caption: str = "",
+    rows: int = 1,
+) -> Figure:
+    """Attention `maps` (K, N), N a square number, over K darkened crops with a title each, spread over some rows."""
+    maps = np.asarray(maps, dtype=np.float32)
+    columns = -(-len(images) // rows)
+    made, axes = pictures(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns)
+    for ax, image, weights, line in zip(axes.flat, images, maps, titles, strict=False):
+        ax.imshow(image.convert("L"), cmap="gray", vmax=330)
+        patches(ax, image, weights, cmap="inferno", alpha=0.55, interpolation="bicubic")
+        ax.set_title(line, fontsize=7)
     return made
 
 
@@ -135,14 +167,13 @@ def neighbourhoods(
 
 
 def attribute_scores(
-    by_method: Mapping[str, Any], column: str = "mA", title: str = "", caption: str = "", chance: float | None = None
+    by_method: Mapping[str, pd.DataFrame], title: str = "", caption: str = "", chance: float | None = None
 ) -> Figure:
-    """One dot per attribute and method, sorted by the last method, which the default title compares with the first.
+    """mA of each attribute, one dot per method, sorted by the last method, which the default title compares with the first.
 
-    `by_method`: `Scores.per_attribute` or the same as dicts, fractions of 1; `chance`: of a line, such as 0.5 for mA.
+    `by_method`: `Scores.per_attribute`, fractions of 1; `chance`: where to draw a line, such as 0.5 for mA.
     """
-    frames = {method: pd.DataFrame(t).T if isinstance(t, dict) else t for method, t in by_method.items()}
-    table = pd.DataFrame({method: 100 * frame[column].astype(float) for method, frame in frames.items()})
+    table = pd.DataFrame({method: 100 * frame["mA"].astype(float) for method, frame in by_method.items()})
     table = table.sort_values(table.columns[-1])
     first, last = table.columns[0], table.columns[-1]
     gain = (table[last] - table[first]).dropna()
@@ -151,7 +182,7 @@ def attribute_scores(
         f"{gain.min():+.1f} ({gain.idxmin()}) to {gain.max():+.1f} ({gain.idxmax()}), mean {gain.mean():+.1f}"
     )
     made, ax = figure(8, 0.21 * len(table) + 1.4, title, caption)
-    dots(ax, table, f"{column} of the attribute, %")
+    dots(ax, table, "mA of the attribute, %")
     if chance is not None:
         ax.axvline(100 * chance, color="black", lw=0.8, ls=":")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=4)

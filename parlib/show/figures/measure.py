@@ -1,76 +1,76 @@
-"""Figures of what numbers mean, from records, tables and the audit. Where no title is given, it states the finding."""
+"""Figures of labels, of training and of scores. Where no title is given, most state the finding."""
 
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from parlib.learn.train import History
+from parlib.measure.metrics import positive_rates
 from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
-from parlib.show.figures.style import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, figure, names_on_y
-
-_RIGHT = {"frameon": False, "loc": "center left", "bbox_to_anchor": (1, 0.5)}  # of a legend beside its axes
+from parlib.show.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, figure, names_on_y
 
 
-def plain_against_mA(
-    panels: Mapping[str, tuple[Mapping[str, tuple[float, float]], float | None]], title: str = "", caption: str = ""
+def label_rates(
+    train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
-    """Plain accuracy against mA in percent, one panel per benchmark; lines at a printed number whose metric is unclear.
+    """Positive rate of A attributes in train and test labels (N, A) on a log scale, and the positives in test.
 
-    `panels`: name -> (`{predictor: (plain accuracy, mA)}`, the printed number or None).
+    The bar behind each test point is twice the standard error of a rate that rests on so few positives.
     """
-    made, axes = figure(3 * len(panels), 3.2, title, caption, 1, len(panels), sharey=True, squeeze=False)
-    for ax, (name, (points, printed)) in zip(axes.flat, panels.items(), strict=True):
-        for (label, (plain, balanced)), colour in zip(points.items(), COLOURS, strict=False):
-            ax.plot(plain, balanced, "o", color=colour, ms=6)
-            place = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-            ax.annotate(f"{label}\n{plain:.1f} | {balanced:.1f}", (plain, balanced), **place, fontsize=8)
-        if printed is not None:
-            ax.axvline(printed, color=GREY, lw=1, ls="--")
-            ax.axhline(printed, color=GREY, lw=1, ls=":")
-            ax.text(73, printed + 0.7, f"printed: {printed:.2f}", fontsize=8, color=GREY)
-        ax.set(xlim=(72, 99), ylim=(45, 100), xlabel="plain accuracy, %")
-        ax.set_title(name, loc="left", fontsize=9)
-    axes[0, 0].set_ylabel("mA, %")
+    train_rate, rate, test = positive_rates(train), positive_rates(test), np.asarray(test)
+    error, positives = 2 * np.sqrt(rate * (1 - rate) / np.maximum(1, (test >= 0).sum(0))), (test == 1).sum(0)
+    order, y = np.argsort(rate), np.arange(len(names))
+    made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
+    ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
+    ax.plot(train_rate[order], y, "|", color=BLUE, ms=10, mew=2, label="train")
+    seen = np.concatenate([rate, train_rate])
+    ax.set(xscale="log", xlim=(max(5e-4, seen[seen > 0].min() / 2), 1.9))
+    for at, count in zip(y, positives[order], strict=True):
+        ax.text(1.15, at, f"{count:,}", va="center", fontsize=7, color=GREY)
+    ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
+    names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
+    ax.legend(loc="upper left", frameon=False)
     return made
 
 
-def copied_identities(
-    overlap: Sequence[float], scores: Mapping[str, Sequence[float]], title: str = "", caption: str = ""
-) -> Figure:
-    """Scores of copying the labels of an identity, over the share of test images with a known one (`overlap`).
-
-    Both have one value per partition, fractions of 1; `scores` is a dict of them by name.
-    """
-    made, ax = figure(7, 3, title, caption)
-    at = np.arange(len(overlap))
-    ax.bar(at, 100 * np.asarray(overlap), color=GREY, alpha=0.4, width=0.6, label="identity is in trainval")
-    for (name, values), colour, marker in zip(scores.items(), COLOURS, MARKERS, strict=False):
-        ax.plot(at, 100 * np.asarray(values), marker, color=colour, ms=7, label=name)
-    ax.axhline(50, color=GREY, lw=0.8, ls=":")
-    ax.set(xlabel="official partition", ylabel="%", ylim=(0, 100), xticks=at)
-    ax.legend(**_RIGHT)
+def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
+    """Training loss, and mA and mAP on val, by epoch; a line marks the kept epoch. `history`: from `fit`."""
+    table = pd.DataFrame(history.epochs).set_index("epoch")
+    made, axes = figure(8, 2.8, title, caption, 1, 2)
+    axes[0].plot(table["loss"], "o-", color=GREY, ms=3)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    for name, colour in (("mA", BLUE), ("mAP", ORANGE)):
+        axes[1].plot(100 * table[name], "o-", color=colour, ms=3, label=f"{name} on val")
+    axes[1].axvline(history.best_epoch, color=GREY, lw=0.8, ls=":", label="kept epoch")
+    axes[1].set(xlabel="epoch", ylabel="%")
+    axes[1].legend(frameon=False)
     return made
 
 
-def flavours(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """One set of predictions under several conventions: one row of dots per convention.
-
-    `table`: DataFrame in percent, one row per convention, one column per score.
-    """
-    made, ax = figure(7, 0.32 * len(table) + 1.6, title, caption)
-    table = table[::-1]  # the first row on top
-    for name, colour in zip(table, COLOURS, strict=False):
-        ax.plot(table[name], range(len(table)), "o", color=colour, ms=5, label=name)
-        for y, value in enumerate(table[name]):
-            ax.annotate(f"{value:.1f}", (value, y), (5, 0), textcoords="offset points", fontsize=7, va="center")
-    names_on_y(ax, table.index, "%")
-    ax.set_ylim(-0.5, len(table) - 0.4)
-    ax.legend(**_RIGHT)
+def few_shot_curves(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
+    """AP of new attributes by the number of labelled crops (`few_shot_curve`): one dot per draw, lines the means."""
+    names = table["attribute"].unique()
+    made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)
+    for ax, name in zip(axes[0], names, strict=True):
+        part = table[table["attribute"] == name].assign(AP=lambda rows: 100 * rows["AP"])
+        labelled = part[part["labels"] > 0]
+        ax.axhline(part.loc[part["labels"] == 0, "AP"].iloc[0], color=GREY, ls="--", lw=1, label="phrase alone")
+        for start, colour, label in (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing")):
+            draws = labelled[labelled["start"] == start]
+            ax.plot(draws["labels"], draws["AP"], "o", color=colour, ms=3, alpha=0.5)
+            ax.plot(draws.groupby("labels")["AP"].mean(), color=colour, lw=1.5, label=label)
+        sizes = sorted(labelled["labels"].unique())
+        ax.set(title=name, xlabel="labelled crops", ylim=(0, 100), xscale="log")
+        ax.set_xticks(sizes, map(str, sizes))
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("average precision, %")
+    axes[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
     return made
 
 
@@ -115,7 +115,7 @@ def strengths(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure
     ax.plot(table[HEAD], y, "o", color=BLUE, ms=4, label=HEAD)
     names = [f"{name} ({count:,})" for name, count in table["positives"].items()]
     names_on_y(ax, names, "% (positives in test in brackets)")
-    ax.legend(**_RIGHT)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return made
 
 
@@ -170,11 +170,10 @@ def claims(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         ax.annotate(words, (1, y), (6, 0), **place, va="center", fontsize=8, color=colour)
     reach = max(3.0, float(np.nanmax(np.abs(table[["low", "high"]].to_numpy(float)), initial=0)) * 1.2)
-    ticks = [tick for tick in (1, 3, 10, 30, 100) if tick <= reach]
+    ticks = [tick for tick in (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100) if abs(tick) <= reach]
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-0.6, len(table) - 0.4)
     names = [textwrap.fill(f"({name}) {statement}", 52) for name, statement in table["statement"].items()]
     names_on_y(ax, names, "against | for the claim (each in its unit, named at the right; logarithmic beyond 1)")
-    ticks = [*(-tick for tick in reversed(ticks)), 0, *ticks]
     ax.set_xticks(ticks, map(str, ticks))
     return made
