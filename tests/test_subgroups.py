@@ -6,7 +6,8 @@ import pytest
 import parlib
 from parlib import BadInput, schema
 from parlib.measure.records import make_record
-from parlib.measure.subgroups import readable, subgroups
+from parlib.measure.subgroups import LEAST, readable, subgroups
+from parlib.measure.tables import SUBGROUP_NOTE
 from parlib.show.report import write_report
 from parlib.use.card import card
 from parlib.use.model import Model
@@ -66,6 +67,7 @@ def test_people_are_drawn_whole_and_small_groups_are_not_judged():
     table = subgroups(made, cameras)
     assert table.loc["camera 1", ["images", "people", "attributes"]].tolist() == [8, 1, 0]
     assert np.isnan(table.loc["camera 1", "p"]) and not table.loc["camera 1", "holds"]
+    assert f"{LEAST} people with a yes and {LEAST} with a no" in SUBGROUP_NOTE
     assert readable(table).loc["camera 1", "mA"] == "too few" and table.loc["camera 2", "people"] == 30
 
 

@@ -12,7 +12,7 @@ from parlib.measure.bootstrap import persons
 from parlib.measure.metrics import F1, PROTOCOLS, evaluate, positive_rates
 from parlib.schema import schema
 
-FIRST_TEST = 752  # the first test identity where ids are taken to be consecutive: 751 in train
+FIRST = {"train": 1, "test": 752}  # identities of the first rows, where ids are taken to be consecutive
 
 
 def audit(
@@ -34,13 +34,11 @@ def audit(
     Returns:
         dict of fractions of 1 to 6 digits; None where a score is undefined, None or [] where there is nothing to say.
         `constant_predictor`: protocol -> scores on test of each attribute's majority in trainval.
-        `identity_copy`: scores on the first partition of labels copied from trainval by identity (the mean over its
-        images; unseen identities get trainval's rates); `protocols` and `flavours` (F1 and threshold) score the same
-        predictions in other ways, `partitions` has one row per partition.
+        `identity_copy`: scores of labels copied from trainval by identity (the mean over its images; trainval's rates
+        for others); `protocols` and `flavours` (F1 and threshold) score them in other ways, `partitions` by partition.
         `identity_overlap`: for each partition the share of test rows whose identity is in trainval.
-        `consecutive_id_mistake`: what happens where train is taken to be identities 1..751 and test 752..1501: how many
-        identities get their own labels, the share of labels that agree with the truth, and the constant predictor's
-        scores on the mistaken labels.
+        `consecutive_id_mistake`, where train is taken to be identities 1..751 and test 752..1501: how many identities
+        get their own labels, the share of labels that are true all the same, the constant predictor's scores.
 
     Raises:
         BadInput: an unknown benchmark, arrays that do not fit together, a partition without rows.
@@ -74,23 +72,18 @@ def audit(
 
 def _consecutive(labels, image_index, protocols):
     """What labels by position give, where row i of train is taken as identity 1 + i and row i of test as 752 + i."""
-    ids = {half: [int(person) for person in image_index[half]] for half in ("train", "test")}
-    order = ids["train"] + ids["test"]
-    if len(order) != len(labels):
-        raise BadInput(f"image_index names {len(order)} identities for {len(labels)} rows of labels")
-    row_of = {1 + i: i for i in range(len(ids["train"]))}
-    row_of |= {FIRST_TEST + i: len(ids["train"]) + i for i in range(len(ids["test"]))}
+    ids = [(half, first + i, int(person)) for half, first in FIRST.items() for i, person in enumerate(image_index[half])]
+    if len(ids) != len(labels):
+        raise BadInput(f"image_index names {len(ids)} identities for {len(labels)} rows of labels")
+    rows = pd.DataFrame(ids, columns=["half", "taken_for", "person"]).rename_axis("row").reset_index()
+    # Of each person that the mistake gives labels: its row, and the one whose labels it gets.
+    found = rows.merge(rows[["taken_for", "row"]], left_on="person", right_on="taken_for", suffixes=("", "_mistaken"))
     out: dict[str, Any] = {}
-    mistaken, correct = {}, {}
-    for half, people in ids.items():
-        found = [person for person in people if person in row_of]
-        mistaken[half] = [row_of[person] for person in found]
-        correct[half] = [order.index(person) for person in found]
-        out[f"{half}_right"] = int(np.sum(np.equal(mistaken[half], correct[half])))
-        out[f"{half}_total"] = len(people)
-    train, test = labels[mistaken["train"]], labels[mistaken["test"]]
-    agree = np.concatenate([train, test]) == labels[correct["train"] + correct["test"]]
-    out["agreement"] = round(float(agree.mean()), 6)
+    for half in FIRST:
+        out[f"{half}_right"] = int(found.query("half == @half and row == row_mistaken").shape[0])
+        out[f"{half}_total"] = len(image_index[half])
+    train, test = (labels[found["row_mistaken"][found["half"] == half]] for half in FIRST)
+    out["agreement"] = round(float((np.concatenate([train, test]) == labels[found["row"]]).mean()), 6)
     return {**out, "constant_predictor": _all(protocols, test, _constant(train, len(test)))}
 
 

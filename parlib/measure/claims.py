@@ -10,7 +10,7 @@ import pandas as pd
 
 from parlib.errors import BadInput
 from parlib.files import digest, read_yaml
-from parlib.measure.bootstrap import persons, resampled, scorer
+from parlib.measure.bootstrap import interval, persons, resampled, scorer
 from parlib.measure.published import published
 from parlib.measure.records import comparison, has_scores, read_scores
 from parlib.measure.rows import grouped, kind_of
@@ -25,7 +25,8 @@ COLUMNS = (
     *("head", "against", "missing", "seeds", "records", "rule"),
 )
 _NO_HEAD = {"preset": "", "words": ""}
-_NOT_RUN = {"verdict": "not run", "difference": np.nan, "low": np.nan, "high": np.nan}
+_NO_NUMBERS = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": 0}
+_NOT_RUN = {"verdict": "not run", **_NO_NUMBERS, "head": "", "against": "", "records": ""}
 _TINY = 1e-12  # keeps a logarithm finite where a table says never
 
 
@@ -58,8 +59,7 @@ def verdicts(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
             measured = CLAIMS["measures"][claim["measure"]]
             found = _verdict(claim, here) if places else {**_NOT_RUN, "missing": ", ".join(claim["benchmarks"])}
             rows.append({**about, **found, "unit": measured["unit"], "rule": f"{measured['is']}. {CLAIMS['rule']}"})
-    empty = {**dict.fromkeys(("head", "against", "missing", "records"), ""), "seeds": 0}
-    return pd.DataFrame([{**empty, **row} for row in rows]).set_index("claim")[list(COLUMNS)].astype({"seeds": int})
+    return pd.DataFrame(rows).set_index("claim")[list(COLUMNS)]
 
 
 def _about(record):
@@ -149,12 +149,12 @@ def _terms(measure, head, heads, others):
 
 def _judged(draws, used):
     """Verdict, difference and interval from the value on the test images and its draws, (1 + R,)."""
-    low, high = np.nanpercentile(draws[1:], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    difference, low, high = interval(draws, LEVEL)
     verdict = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
     records = [record for terms in used for _, record in terms]
     seeds = {record["setting"].get("seed") for record in records} - {None}
     hashes = dict.fromkeys(record["sha256"][:8] for record in records)
-    numbers = {"difference": draws[0], "low": low, "high": high}
+    numbers = {"difference": difference, "low": low, "high": high}
     return {"verdict": verdict, **numbers, "seeds": max(1, len(seeds)), "records": ", ".join(hashes)}
 
 

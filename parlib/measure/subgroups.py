@@ -8,26 +8,17 @@ import pandas as pd
 from scipy.stats import norm
 
 from parlib.errors import BadInput
-from parlib.measure.bootstrap import persons, resampled, scorer
+from parlib.measure.bootstrap import interval, persons, resampled, scorer
 from parlib.measure.metrics import AVERAGES, checked
 from parlib.measure.records import read_scores
 from parlib.schema import SCHEMAS, Schema, schema
 
 LEAST = 5  # people with a yes, and with a no, that an attribute must have in the group and outside to be compared
-COLUMNS = (
-    *("images", "people", "attributes", "value", "low", "high"),
-    *("rest", "gap", "gap_low", "gap_high", "p"),
-)
-SUBGROUP_NOTE = (
-    "Percent, mA at the thresholds tuned on val, each group against all other images, over the attributes that are no "
-    f"part of the grouping and have {LEAST} people with a yes and {LEAST} with a no on both sides. 95 % intervals over "
-    "people, or images where nobody knows the people. A gap holds where its p-value, after Holm's correction for all "
-    "gaps of the table, is below 0.05. Groups are by label: an annotator's impression."
-)
+COLUMNS = ("images", "people", "attributes", "value", "low", "high", "rest", "gap", "gap_low", "gap_high", "p")
 
 
 def subgroups(
-    record: dict[str, Any], groups: Mapping[str, np.ndarray | None] | None = None, resamples: int = 1000, seed: int = 0
+    record: dict[str, Any], groups: Mapping[str, np.ndarray | None] | None = None, resamples: int = 1000
 ) -> pd.DataFrame:
     """mA in groups of a record's images against the rest, from the scores that are kept beside it.
 
@@ -35,7 +26,7 @@ def subgroups(
         record: with its scores (`read_scores`), the thresholds tuned on val among them; without, 0.5.
         groups: name -> (N,) bool, such as the images of one camera, or None for those labelled with the attribute of
             that name; default: gender, age and view as far as the benchmark labels them.
-        resamples, seed: of the bootstrap (`resampled`).
+        resamples: of the bootstrap (`resampled`).
 
     Returns:
         DataFrame, one row per group: `images`, `people`, `attributes` compared; `value`, `low`, `high`, mA in the group
@@ -49,10 +40,8 @@ def subgroups(
     arrays, data = read_scores(record), record["data"]
     about = next((schema(name) for name in (data.get("view"), data["benchmark"]) if name in SCHEMAS), None)
     limits = arrays["thresholds"] if len(arrays["thresholds"]) else None
-    who = arrays["identity"] if record["drawn"] == "identities" else None
-    return compare(
-        arrays["labels"], arrays["scores"], limits, arrays["names"].tolist(), about, groups, who, resamples, seed
-    )
+    labels, scores, names, who = (arrays[part] for part in ("labels", "scores", "names", "identity"))
+    return compare(labels, scores, limits, names.tolist(), about, groups, who, resamples)
 
 
 def compare(
@@ -64,7 +53,6 @@ def compare(
     groups: Mapping[str, np.ndarray | None] | None = None,
     who: Sequence[str] | np.ndarray | None = None,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """`subgroups` of labels and scores (N, A) at `limits` (A,), None for 0.5; `who` (N,) is in the images."""
     labels, scores = checked(labels, scores)
@@ -81,15 +69,11 @@ def compare(
             used = scores[:, columns], None if limits is None else limits[columns]
             sides = [np.where(side[:, None], labels[:, columns], -1) for side in (members, ~members)]
             score = [scorer(each, *used) for each in sides]
-            draws = resampled(len(labels), who, resamples, seed)
+            draws = resampled(len(labels), who, resamples)
             inside, outside = np.concatenate([[each(draw)[:, place] for each in score] for draw in draws], axis=1)
             gap = inside - outside
-            row |= dict(
-                zip(("value", "low", "high"), (inside[0], *np.nanpercentile(inside[1:], [2.5, 97.5])), strict=True)
-            )
-            row |= dict(
-                zip(("gap", "gap_low", "gap_high"), (gap[0], *np.nanpercentile(gap[1:], [2.5, 97.5])), strict=True)
-            )
+            row |= dict(zip(("value", "low", "high"), interval(inside), strict=True))
+            row |= dict(zip(("gap", "gap_low", "gap_high"), interval(gap), strict=True))
             row |= {"rest": outside[0], "p": 2 * norm.sf(abs(gap[0]) / max(np.nanstd(gap[1:]), 1e-12))}
         rows[name] = row
     table = pd.DataFrame.from_dict(rows, "index", columns=COLUMNS).rename_axis("group")

@@ -26,7 +26,8 @@ HEAD = OUR_METHODS[-1]  # the recommended one
 REFERENCE = "linear probe"  # the ablation's
 ALL_OTHERS = "all others"  # what a head is trained on, of several benchmarks, that is tested on the one left out
 # How each kind of table is to be read.
-NOTE, LITERATURE_NOTE, ABLATION_NOTE, CROSS_NOTE, LEFT_OUT_NOTE = read_yaml(ASSETS / "notes.yaml", "notes").values()
+_NOTES = read_yaml(ASSETS / "notes.yaml", "notes")
+NOTE, LITERATURE_NOTE, ABLATION_NOTE, CROSS_NOTE, LEFT_OUT_NOTE, SUBGROUP_NOTE = _NOTES.values()
 _BEST = "\ue000{}\ue001"  # around a cell in bold, until `render` knows the format
 _FORMATS = {"markdown": "pipe", "latex": "latex_booktabs", "html": "html"}  # to tabulate
 _BOLD = {"markdown": ("**", "**"), "latex": (r"\textbf{", "}"), "html": ("<b>", "</b>"), "csv": ("", "")}
@@ -39,6 +40,13 @@ def spread(values: Iterable[float], digits: int = 1, sign: str = "") -> str:
     if percent.empty:
         return "undefined"
     return f"{percent.mean():{sign}.{digits}f}" + (f" ± {percent.std():.{digits}f}" if len(percent) > 1 else "")
+
+
+def spreads(records: Sequence[dict[str, Any]], digits: int = 1) -> dict[str, str]:
+    """The `spread` of each headline score, and of `tuned mA`, which is empty where nothing was tuned."""
+    tuned = [record["tuned"]["mA"] for record in records if record["tuned"]]
+    cells = {name: spread([record["scores"][name] for record in records], digits) for name in SUMMARY}
+    return cells | {"tuned mA": spread(tuned, digits) if tuned else ""}
 
 
 def benchmark_table(
@@ -122,14 +130,12 @@ def _our_row(group, protocol):
     records = group.records
     intervals = [record["intervals"]["mA"] for record in records if "mA" in record["intervals"]]
     low, high = 100 * np.mean(intervals, axis=0) if intervals else (np.nan, np.nan)
-    tuned = [record["tuned"]["mA"] for record in records if record["tuned"]]
     seeds = len({(r["setting"].get("seed"), r["data"].get("labels_sha256")) for r in records})
     return {
         "method": group.name,
         "data": group.data,
         "backbone": group.backbone,
-        **{name: spread([record["scores"][name] for record in records], 2) for name in SUMMARY},
-        "tuned mA": spread(tuned, 2) if tuned else "",
+        **spreads(records, 2),
         "95 %": f"{low:.1f} to {high:.1f}" if np.isfinite(low) else "",
         "seeds": str(seeds) + (f" ({len(records)} runs)" if len(records) > seeds else ""),
         "protocol": protocol,
@@ -141,17 +147,16 @@ def _our_row(group, protocol):
 def literature_table(
     records: Sequence[dict[str, Any]],
     columns: Sequence[str] = ("mA", "accuracy", "precision", "recall", "f1"),
-    data: str | None = None,
     protocol: str = "parlib",
 ) -> pd.DataFrame:
     """Three benchmarks side by side, one row per method, as papers print it; `LITERATURE_NOTE` says what is bold.
 
-    `columns` are of `benchmark_table`, whose other arguments these are; benchmarks without a record show printed rows.
+    `columns` and `protocol` are of `benchmark_table`; benchmarks without a record show printed rows.
     """
     parts = []
     for benchmark in VLM_PAR_CLAIM:
         there = [record for record in records if record["data"]["benchmark"] == benchmark]
-        part = benchmark_table(there, benchmark, data, protocol).reset_index()
+        part = benchmark_table(there, benchmark, protocol=protocol).reset_index()
         part = part[~part["data"].str.endswith("_ZS")]  # another division of the images
         part["data"] = part["data"].str.replace(r"(?<=\]), .*|, \d.*", "", regex=True)  # no year, no number of images
         keys = ["method", "backbone", "data"]
@@ -163,7 +168,7 @@ def literature_table(
         parts.append(part.rename(columns=lambda name, benchmark=benchmark: f"{benchmark} {name}"))
     table = pd.concat(parts, axis=1, sort=False).fillna("").reset_index().drop(columns="n")
     codes = [f"{benchmark} comparable" for benchmark in VLM_PAR_CLAIM]
-    table["comparable"] = [" / ".join(filter(None, row)) for row in table[codes].itertuples(index=False)]
+    table["comparable"] = table[codes].agg(lambda row: " / ".join(filter(None, row)), axis=1)
     return table.drop(columns=codes).set_index("method")
 
 
@@ -220,21 +225,18 @@ def ablation_table(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     if len({weights for *_, weights in places}) != 1 or max(lists.values(), default=1) > 1:
         raise BadInput("an ablation table needs one encoder and one list of images for each seed; these have several")
     rows = []
-    for option, runs in _one_each(records).items():
-        scores = {name: [run["scores"][name] for run in runs] for name in ("mA", "mAP", "f1")}
-        scores["tuned mA"] = [run["tuned"]["mA"] for run in runs]
+    options = sorted(_one_each(records).items(), key=lambda one: -np.mean([run["scores"]["mAP"] for run in one[1]]))
+    for option, runs in options:
         compared = pd.DataFrame([run["setting"]["ablation"] for run in runs])
-        row = {name: spread(values) for name, values in scores.items()}
-        row |= {"option": option, "seeds": str(len(runs)), "impossible": spread([compared["impossible"].mean()])}
+        row = {"option": option, "seeds": str(len(runs)), "impossible": spread([compared["impossible"].mean()])}
         ahead = []
         for name, column in (("mA", "tuned mA"), ("mAP", "mAP")) if option != REFERENCE else ():
             gap = 100 * pd.DataFrame(list(compared[name])).mean()
             row[f"{column} - probe"] = f"{gap['difference']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
             ahead += [column] if gap["low"] > 0 else [f"behind in {column}"] if gap["high"] < 0 else []
-        rows.append({**row, "ahead in": ", ".join(ahead), "order": -np.mean(scores["mAP"])})
+        rows.append({**row, **spreads(runs), "ahead in": ", ".join(ahead)})
     columns = ["mA", "tuned mA", "mAP", "f1", "tuned mA - probe", "mAP - probe", "ahead in", "impossible", "seeds"]
-    table = pd.DataFrame(rows).set_index("option").sort_values("order", kind="stable")
-    return table.reindex(columns=columns).fillna("")
+    return pd.DataFrame(rows).set_index("option").reindex(columns=columns).fillna("")
 
 
 def cross_domain_losses(records: Sequence[dict[str, Any]], column: str = "mA") -> pd.DataFrame:
@@ -272,12 +274,12 @@ def cross_domain_table(records: Sequence[dict[str, Any]], column: str = "mA") ->
     """The matrix of domains as text cells; `CROSS_NOTE` says how to read it. Arguments as `cross_domain_losses`."""
     means = cross_domain_losses(records, column).groupby(["trained_on", "tested_on", "seed"])[["home", "away"]].mean()
     means["change"] = means["away"] - means["home"]
-    cells: dict[str, dict[str, str]] = {}
+    cells = {}
     for (trained, tested), group in means.groupby(level=[0, 1]):
-        score, change = spread(group["away"]), spread(group["change"], sign="+")
-        cells.setdefault(tested, {})[trained] = score if trained == tested else f"{score} ({change})"
+        change = "" if trained == tested else f" ({spread(group['change'], sign='+')})"
+        cells[trained, tested] = spread(group["away"]) + change
     order = sorted(means.index.unique(0), key=lambda trained: trained == ALL_OTHERS)  # which is the last row
-    table = pd.DataFrame(cells).reindex(index=order, columns=[name for name in order if name != ALL_OTHERS])
+    table = pd.Series(cells).unstack().reindex(index=order, columns=[name for name in order if name != ALL_OTHERS])
     return table.fillna("not run").rename_axis("trained on")
 
 

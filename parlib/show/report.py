@@ -20,7 +20,7 @@ from parlib.measure.metrics import PROTOCOLS
 from parlib.measure.published import VLM_PAR_CLAIM
 from parlib.measure.records import has_scores, read_scores
 from parlib.measure.rows import by_method, grouped, kind_of
-from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
+from parlib.measure.subgroups import readable, subgroups
 from parlib.show.figures.measure import calibration, claims, strengths
 
 _KINDS, _READINGS = read_yaml(ASSETS / "report.yaml", "words of the report").values()
@@ -62,7 +62,6 @@ def write_report(
         side_by_side=tables.literature_table(own_words),
         benchmarks=[_benchmark(plain, name, figure) for name in dict.fromkeys(r["data"]["benchmark"] for r in plain)],
         subgroups=_subgroups(own_words),
-        subgroup_note=SUBGROUP_NOTE,
         crossed={method: _crossed(of_one) for method, of_one in by_method(crossed).items()},
         missing=judged[judged["verdict"] == "not run"][["data", "encoder", "missing"]].rename_axis("claim"),
         plan=plan,
@@ -89,10 +88,9 @@ def _printed_numbers(records):
         of_it = [r for r in records if r["data"]["benchmark"] == benchmark and r["method"] in _PRINTED_BESIDE]
         groups = sorted(grouped(of_it), key=lambda group: _PRINTED_BESIDE.index(group.method))
         for group in groups:
+            cells = tables.spreads(group.records)
             row = {**about, "ours": group.name, "data": group.data}
-            row |= {text: tables.spread([r["scores"][name] for r in group.records]) for name, text in _READINGS.items()}
-            tuned = [r["tuned"]["mA"] for r in group.records if r["tuned"]]
-            row["mA, tuned thresholds"] = tables.spread(tuned) if tuned else ""
+            row |= {text: cells[name] for name, text in _READINGS.items()}
             views = [name for name, protocol in PROTOCOLS.items() if protocol.view and benchmark == "market1501"]
             for name in views if all(map(has_scores, group.records)) else ():
                 arrays = map(read_scores, group.records)

@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from parlib.files import ASSETS, markdown_cell
 from parlib.measure.records import has_scores
-from parlib.measure.subgroups import SUBGROUP_NOTE, readable, subgroups
-from parlib.measure.tables import render
+from parlib.measure.subgroups import readable, subgroups
+from parlib.measure.tables import SUBGROUP_NOTE, render
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
