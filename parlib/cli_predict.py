@@ -69,7 +69,7 @@ def predict(
     watch: Any = iter
     if annotate:  # drawing takes a second to import
         from parlib.show.annotate import annotate as draw
-        from parlib.show.clip import annotate_people
+        from parlib.show.annotate import annotate_people
 
         watch = functools.partial(annotate_people if job.together else draw, crops=every, folder=annotate)
     people, unreadable = write_predictions(job, out, format, watch)

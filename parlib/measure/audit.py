@@ -72,7 +72,9 @@ def audit(
 
 def _consecutive(labels, image_index, protocols):
     """What labels by position give, where row i of train is taken as identity 1 + i and row i of test as 752 + i."""
-    ids = [(half, first + i, int(person)) for half, first in FIRST.items() for i, person in enumerate(image_index[half])]
+    ids = [
+        (half, first + i, int(person)) for half, first in FIRST.items() for i, person in enumerate(image_index[half])
+    ]
     if len(ids) != len(labels):
         raise BadInput(f"image_index names {len(ids)} identities for {len(labels)} rows of labels")
     rows = pd.DataFrame(ids, columns=["half", "taken_for", "person"]).rename_axis("row").reset_index()

@@ -25,8 +25,7 @@ COLUMNS = (
     *("head", "against", "missing", "seeds", "records", "rule"),
 )
 _NO_HEAD = {"preset": "", "words": ""}
-_NO_NUMBERS = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": 0}
-_NOT_RUN = {"verdict": "not run", **_NO_NUMBERS, "head": "", "against": "", "records": ""}
+_NOT_RUN = {"verdict": "not run", **dict.fromkeys(("head", "against", "records"), ""), "seeds": 0}
 _TINY = 1e-12  # keeps a logarithm finite where a table says never
 
 
@@ -59,7 +58,7 @@ def verdicts(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
             measured = CLAIMS["measures"][claim["measure"]]
             found = _verdict(claim, here) if places else {**_NOT_RUN, "missing": ", ".join(claim["benchmarks"])}
             rows.append({**about, **found, "unit": measured["unit"], "rule": f"{measured['is']}. {CLAIMS['rule']}"})
-    return pd.DataFrame(rows).set_index("claim")[list(COLUMNS)]
+    return pd.DataFrame(rows).set_index("claim").reindex(columns=COLUMNS)
 
 
 def _about(record):
@@ -88,13 +87,11 @@ def _about(record):
 def _verdict(claim, frame):
     """The row of a claim, about the first head of `of` that can be compared."""
     heads_on = frame[frame["benchmark"].isin(claim["benchmarks"])]
-    missing: list[str] = []
     for head in claim["of"]:
         own = {**_ANY_METHOD, "words": "own", **head}
         heads = _matching(heads_on, **own)
         _must_be_one(heads, claim)
-        judged: list[dict[str, Any]] = []
-        missing = []
+        judged, missing = list[dict[str, Any]](), list[str]()
         for other in claim.get("against", [None]):
             reference = {**own, **other} if isinstance(other, dict) else {**own, **_NO_HEAD, "method": other}
             name = other if isinstance(other, str) else ", ".join((other or {}).values())
@@ -107,8 +104,9 @@ def _verdict(claim, frame):
                 judged.append(_judged(_draws(claim["measure"], used), used) | compared)
         if judged:
             row = min(judged, key=lambda each: each["low"])
-            beaten = "undecided" if missing and row["verdict"] == "supported" else row["verdict"]
-            return {**row, "verdict": beaten, "missing": ", ".join(missing)}
+            if missing and row["verdict"] == "supported":
+                row["verdict"] = "undecided"
+            return {**row, "missing": ", ".join(missing)}
     return {**_NOT_RUN, "missing": ", ".join(missing)}
 
 
@@ -154,8 +152,8 @@ def _judged(draws, used):
     records = [record for terms in used for _, record in terms]
     seeds = {record["setting"].get("seed") for record in records} - {None}
     hashes = dict.fromkeys(record["sha256"][:8] for record in records)
-    numbers = {"difference": difference, "low": low, "high": high}
-    return {"verdict": verdict, **numbers, "seeds": max(1, len(seeds)), "records": ", ".join(hashes)}
+    about = {"verdict": verdict, "seeds": max(1, len(seeds)), "records": ", ".join(hashes)}
+    return {"difference": difference, "low": low, "high": high, **about}
 
 
 def _draws(measure, used):

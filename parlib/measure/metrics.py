@@ -88,12 +88,11 @@ class Protocol:
         """`Scores`; `threshold`, a number or (A,), replaces the protocol's own, such as one tuned on val."""
         labels, scores = checked(labels, scores)
         made = self.decide(labels, scores, threshold)
-        table = _per_attribute(made, labels, scores, 0.0 if self.epsilon else np.nan)
+        sums = self.sums(made)
+        table = _per_attribute(sums, labels, scores, 0.0 if self.epsilon else np.nan)
         table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
-        once = np.ones(len(labels))[None]
-        mA, accuracy, precision, recall, f1, plain = self.averages(self.sums(made), once)[0].tolist()
-        undefined = tuple(table.index[table["AP"].isna()])
-        return Scores(mA, accuracy, precision, recall, f1, plain, float(table["AP"].mean()), undefined, table)
+        averages = self.averages(sums, np.ones((1, len(labels))))[0].tolist()
+        return Scores(*averages, float(table["AP"].mean()), tuple(table.index[table["AP"].isna()]), table)
 
     def decide(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Decisions:
         """Every decision beside its truth; arguments as for a call, already `checked`."""
@@ -131,11 +130,10 @@ class Protocol:
     def averages(self, sums: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Scores in the order of `AVERAGES`, (b, 6), where image n counts draws[:, n] times; `draws` is (b, N)."""
         counts = draws @ sums
-        attributes = (counts.shape[1] - 7) // 4
-        tp, tn, yes, no = np.split(counts[:, : 4 * attributes], 4, axis=1)
+        tp, tn, yes, no = np.split(counts[:, :-7], 4, axis=1)
         undefined = 0.0 if self.epsilon else np.nan
         balanced = (ratio(tp, yes, undefined) + ratio(tn, no, undefined)) / 2
-        *parts, images, right, counted = counts[:, 4 * attributes :].T
+        *parts, images, right, counted = counts[:, -7:].T
         accuracy, precision, recall, f1 = (ratio(part, images) for part in parts)
         if self.f1 == "harmonic":
             f1 = ratio(2 * precision * recall, precision + recall, 0.0)
@@ -176,26 +174,23 @@ def evaluate(
     return Protocol("evaluate", threshold, f1=f1)(labels, scores, names)
 
 
-def _per_attribute(made, labels, scores, undefined):
+def _per_attribute(sums, labels, scores, undefined):
     """One row per attribute; a recall (TPR, TNR) without labels to count is `undefined`."""
-    tp, fp = (made.truth & made.decided).sum(0), (made.known & ~made.truth & made.decided).sum(0)
-    positives, known = made.truth.sum(0), made.known.sum(0)
-    negatives = known - positives
-    tn = negatives - fp
-    tpr, tnr = ratio(tp, positives, undefined), ratio(tn, negatives, undefined)
+    tp, tn, yes, no = np.split(sums[:, :-7].sum(0), 4)
+    tpr, tnr, fp = ratio(tp, yes, undefined), ratio(tn, no, undefined), no - tn
     columns = [(labels[:, a], scores[:, a]) for a in range(labels.shape[1])]
     return pd.DataFrame(
         {
-            "positives": positives,
-            "known": known,
+            "positives": yes.astype(int),
+            "known": (yes + no).astype(int),
             "TPR": tpr,
             "TNR": tnr,
             "mA": (tpr + tnr) / 2,
             "precision": ratio(tp, tp + fp),
-            "F1": ratio(2 * tp, positives + tp + fp),
+            "F1": ratio(2 * tp, yes + tp + fp),
             "AP": [average_precision(*column) for column in columns],
             "AUROC": [_masked(roc_auc_score, *column) for column in columns],
-            "plain_accuracy": ratio(tp + tn, known),
+            "plain_accuracy": ratio(tp + tn, yes + no),
         }
     )
 

@@ -1,7 +1,4 @@
-"""A record: one JSON file with the scores of a run and all that is needed to repeat it.
-
-Beside it lies an npz file with the probabilities and labels, so that any protocol can be asked later.
-"""
+"""A record: the scores of a run and all that repeats it, as JSON, and an npz file of probabilities and labels."""
 
 import glob
 import hashlib
@@ -26,7 +23,7 @@ from parlib.measure.bootstrap import bootstrap, persons
 from parlib.measure.metrics import PROTOCOLS
 
 _PROTOCOL = "threshold > 0.5; f1 = harmonic mean of averaged precision and recall; fractions of 1"
-_PARTS = ("method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256")
+_PARTS = {"method", "data", "setting", "protocol", "scores", "intervals", "tuned", "per_attribute", "sha256"}
 _PACKAGES = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "pillow")
 _CHOSEN_ON_VAL = "epoch and thresholds chosen on val"
 
@@ -142,10 +139,10 @@ def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
 
 def findings(record: dict[str, Any]) -> list[str]:
     """What does not hold of a record, one line each, none where it stands up; its scores are scored again."""
-    data = record["data"]
-    found = [
-        f"no {name}: its test images are unknown" for name in ("items_sha256", "labels_sha256") if name not in data
-    ]
+    from torch.testing import assert_close  # takes a second to import
+
+    hashes = "items_sha256", "labels_sha256"
+    found = [f"no {name}: its test images are unknown" for name in hashes if name not in record["data"]]
     if record["protocol"] != _PROTOCOL:
         found.append(f"another protocol than this version's: {record['protocol']}")
     if record.get("comparable") != digest(comparison(record)):
@@ -155,20 +152,11 @@ def findings(record: dict[str, Any]) -> list[str]:
     except BadInput as error:
         return [*found, str(error)]
     for part in ("scores", "intervals", "tuned", "per_attribute", "calibration"):
-        if not _is_close(record[part], again[part]):
+        try:  # to 6 digits, as processors differ in the last ones
+            assert_close(record[part], again[part], rtol=1e-9, atol=2e-6, equal_nan=True, check_dtype=False)
+        except (AssertionError, TypeError):  # the second where somebody wrote a text for a number
             found.append(f"{part} are not those of the probabilities beside it")
     return found
-
-
-def _is_close(one, other):
-    """Whether two JSON values hold the same numbers to 6 digits, as processors differ in the last ones."""
-    import torch
-
-    try:
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=2e-6, equal_nan=True, check_dtype=False)
-    except (AssertionError, TypeError):  # TypeError: no number, where somebody wrote the file by hand
-        return False
-    return True
 
 
 def has_scores(record: dict[str, Any]) -> bool:
@@ -187,7 +175,8 @@ def read_scores(record: dict[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         BadInput: the file is missing, was changed, or the record was made without one.
     """
-    path, content = getattr(record, "path", None), getattr(record, "npz", None)
+    path: Any = getattr(record, "path", None)
+    content = getattr(record, "npz", None)
     if not record.get("scores_file") or not (path or content):
         raise BadInput(f"record {path or record['method']} has no file of scores; make it again with this version")
     if not content:
@@ -202,24 +191,22 @@ def read_scores(record: dict[str, Any]) -> dict[str, np.ndarray]:
 def _npz(labels, scores, thresholds, names, identities):
     """Content of the npz file; not compressed, so that the same scores are the same bytes everywhere."""
     people = pd.Series(identities if identities is not None else [None] * len(labels), dtype=object)
-    arrays = {
-        "scores": scores,
-        "labels": np.asarray(labels, dtype=np.int8),
-        "identity": pd.factorize(people.mask(people == ""), sort=True)[0].astype(np.int32),
-        "thresholds": np.asarray(thresholds if thresholds is not None else [], dtype=np.float64),
-        "names": np.asarray(names, dtype=np.str_),
-    }
-    file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(
+        file := io.BytesIO(),
+        scores=scores,
+        labels=np.asarray(labels, dtype=np.int8),
+        identity=pd.factorize(people.mask(people == ""), sort=True)[0].astype(np.int32),
+        thresholds=np.asarray(thresholds if thresholds is not None else [], dtype=np.float64),
+        names=np.asarray(names, dtype=np.str_),
+    )
     return file.getvalue()
 
 
 def read_records(*places: str | os.PathLike) -> list[Record]:
     """Records from files and from folders, also those below them, in the order of their paths.
 
-    A run's folder gives the records of its evaluations. JSON files in folders that are no records are left out, with a
-    warning that counts and names them; hidden folders are not searched. A copy of a record is read once. Scores that
-    are null in the file are nan.
+    JSON files in folders that are no records are left out, with a warning that counts and names them; hidden folders
+    are not searched. A copy of a record is read once. Scores that are null in the file are nan.
 
     Raises:
         BadInput: a place that is no record and holds none, or a record that was changed since it was made.
@@ -239,7 +226,7 @@ def read_records(*places: str | os.PathLike) -> list[Record]:
                     raise
                 others.insert(0, f"{file} (cannot be read)")
                 continue
-            if not isinstance(record, dict) or not set(_PARTS) <= set(record):
+            if not isinstance(record, dict) or not set(record) >= _PARTS:
                 others.append(str(file))
             elif digest({name: value for name, value in record.items() if name != "sha256"}) != record["sha256"]:
                 raise BadInput(f"record {file} was changed after it was made; run the evaluation again")
@@ -277,7 +264,7 @@ def hardware() -> dict[str, str | None]:
     import torch
 
     cpuinfo = Path("/proc/cpuinfo")
-    cores = re.findall("^model name\\s*: (.*)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    cores = re.findall(r"^model name\s*: (.*)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
     cpu = f"{len(cores)} x {cores[0]}" if cores else platform.processor() or platform.machine()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"cpu": cpu, "gpu": gpu, "system": platform.system()}
@@ -289,7 +276,7 @@ def _calibration_bins(labels, scores, bins=10):
     probability, yes = np.asarray(scores)[known], np.asarray(labels)[known] == 1
     place = np.minimum((probability * bins).astype(int), bins - 1)
     count, *sums = (np.bincount(place, weights, bins) for weights in (None, probability, yes))
-    means = [(total / np.maximum(1, count)).round(6).tolist() for total in sums]
+    means = (np.array(sums) / np.maximum(1, count)).round(6).tolist()
     return {"count": count.tolist(), "probability": means[0], "yes": means[1]}
 
 

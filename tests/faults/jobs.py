@@ -18,7 +18,7 @@ from parlib.encode.extract import extract
 from parlib.errors import BadInput
 from parlib.learn.run import evaluate_run, train_run
 from parlib.learn.train import TrainOptions
-from parlib.show.clip import annotate_people
+from parlib.show.annotate import annotate_people
 from parlib.use import predict as predicting
 from parlib.use.clips import Clip
 from parlib.use.crops import gather

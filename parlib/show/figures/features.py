@@ -169,7 +169,7 @@ def neighbourhoods(
 def attribute_scores(
     by_method: Mapping[str, pd.DataFrame], title: str = "", caption: str = "", chance: float | None = None
 ) -> Figure:
-    """mA of each attribute, one dot per method, sorted by the last method, which the default title compares with the first.
+    """mA of each attribute, one dot per method, sorted by the last, which the default title compares with the first.
 
     `by_method`: `Scores.per_attribute`, fractions of 1; `chance`: where to draw a line, such as 0.5 for mA.
     """
