@@ -1,7 +1,5 @@
 """Figures of a benchmark and of training draw what they are given."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,21 +34,6 @@ def test_label_rates_leave_the_unknown_out_and_count_positives():
     train = next(line for line in ax.lines if line.get_label() == "train")
     assert train.get_xdata() == pytest.approx([1 / 3, 0.5, 0.75])
     assert [text.get_text() for text in ax.texts[:3]] == ["1", "2", "3"]
-
-
-def test_training_curves_mark_the_epoch_that_was_kept():
-    epochs = [{"epoch": i, "loss": 1 / i, "mA": 0.5 + i / 10, "mAP": 0.4} for i in (1, 2, 3)]
-    loss, scores = drawn(
-        figures.training_curves(SimpleNamespace(epochs=epochs, best_epoch=3), **told("Better")), "Better"
-    )
-    assert loss.lines[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3])
-    assert scores.lines[0].get_ydata() == pytest.approx([60, 70, 80]) and scores.lines[2].get_xdata()[0] == 3
-
-
-def test_attention_overlay_lays_a_map_over_each_crop():
-    axes = drawn(figures.attention_overlay(PEOPLE, np.eye(3, 16), list("abc"), **told("Where")), "Where")
-    assert [ax.images[1].get_array().shape for ax in axes] == [(4, 4)] * 3
-    assert [int(ax.images[1].get_array().argmax()) for ax in axes] == [0, 1, 2]
 
 
 def test_few_shot_curves_draw_every_draw_and_the_phrase_alone():

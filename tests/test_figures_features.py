@@ -14,15 +14,6 @@ def title_of(figure):
     return " ".join(figure.get_suptitle().split())
 
 
-def test_patch_colours_find_height_where_tokens_hold_nothing_else():
-    rng = np.random.default_rng(0)
-    row = np.repeat(np.arange(6), 6)[None, :, None] * np.ones((3, 1, 8))
-    title = title_of(figures.patch_colours(PEOPLE, row + rng.normal(0, 1e-3, (3, 36, 8))))
-    assert title.startswith("Three directions hold 100 % of the variance")
-    assert title.endswith("height in the picture with |r| = 1.00")
-    assert title_of(figures.patch_colours(PEOPLE, rng.normal(0, 1, (3, 36, 8)), title="Mine")) == "Mine"
-
-
 def test_similarity_maps_say_where_a_prompt_is_found():
     maps = np.zeros((3, 2, 25))
     maps[:, 0, 2] = 1  # the top row of five

@@ -31,26 +31,6 @@ def contact_sheet(
     return made
 
 
-def patch_colours(images: Sequence[Image.Image], tokens: ArrayLike, title: str = "", caption: str = "") -> Figure:
-    """Three principal components of patch tokens (B, N, D), N a square number, as red, green, blue under B images."""
-    tokens = np.asarray(tokens, dtype=np.float32)
-    pca = PCA(3, random_state=0)
-    components = pca.fit_transform(tokens.reshape(-1, tokens.shape[-1]))  # (B * N, 3)
-    low, high = np.percentile(components, [2, 98], axis=0)
-    maps = ((components - low) / (high - low)).clip(0, 1).reshape(*tokens.shape[:2], 3)
-    height = np.tile(np.arange(tokens.shape[1]) // math.isqrt(tokens.shape[1]), len(images))  # row of each patch
-    correlation = max(abs(np.corrcoef(component, height)[0, 1]) for component in components.T)
-    title = title or (
-        f"Three directions hold {100 * pca.explained_variance_ratio_.sum():.0f} % of the variance of these tokens; "
-        f"one of them follows height in the picture with |r| = {correlation:.2f}"
-    )
-    made, axes = pictures(1.05 * len(images), 4.2, title, caption, 2, len(images))
-    for above, below, image, colours in zip(*axes, images, maps, strict=True):
-        above.imshow(image)
-        patches(below, image, colours, interpolation="nearest")
-    return made
-
-
 def similarity_maps(
     images: Sequence[Image.Image], maps: ArrayLike, phrases: Sequence[str], title: str = "", caption: str = ""
 ) -> Figure:
@@ -80,25 +60,6 @@ def similarity_maps(
             ax.set(xticks=[], yticks=[])
         axes[row, 0].set_ylabel(textwrap.fill(phrase, 18), fontsize=8)
         made.colorbar(shown, ax=axes[row].tolist(), label="cosine", shrink=0.8)
-    return made
-
-
-def attention_overlay(
-    images: Sequence[Image.Image],
-    maps: np.ndarray,
-    titles: Sequence[str],
-    title: str = "",
-    caption: str = "",
-    rows: int = 1,
-) -> Figure:
-    """Attention `maps` (K, N), N a square number, over K darkened crops with a title each, spread over some rows."""
-    maps = np.asarray(maps, dtype=np.float32)
-    columns = -(-len(images) // rows)
-    made, axes = pictures(max(7, 1.15 * columns), 0.6 + 2.8 * rows, title, caption, rows, columns)
-    for ax, image, weights, line in zip(axes.flat, images, maps, titles, strict=False):
-        ax.imshow(image.convert("L"), cmap="gray", vmax=330)
-        patches(ax, image, weights, cmap="inferno", alpha=0.55, interpolation="bicubic")
-        ax.set_title(line, fontsize=7)
     return made
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from parlib.learn.train import History
 from parlib.measure.metrics import positive_rates
 from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
@@ -36,20 +35,6 @@ def label_rates(
     ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
     names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
     ax.legend(loc="upper left", frameon=False)
-    return made
-
-
-def training_curves(history: History, title: str = "", caption: str = "") -> Figure:
-    """Training loss, and mA and mAP on val, by epoch; a line marks the kept epoch. `history`: from `fit`."""
-    table = pd.DataFrame(history.epochs).set_index("epoch")
-    made, axes = figure(8, 2.8, title, caption, 1, 2)
-    axes[0].plot(table["loss"], "o-", color=GREY, ms=3)
-    axes[0].set(xlabel="epoch", ylabel="training loss")
-    for name, colour in (("mA", BLUE), ("mAP", ORANGE)):
-        axes[1].plot(100 * table[name], "o-", color=colour, ms=3, label=f"{name} on val")
-    axes[1].axvline(history.best_epoch, color=GREY, lw=0.8, ls=":", label="kept epoch")
-    axes[1].set(xlabel="epoch", ylabel="%")
-    axes[1].legend(frameon=False)
     return made
 
 
