@@ -91,8 +91,9 @@ class Protocol:
         sums = self.sums(made)
         table = _per_attribute(sums, labels, scores, 0.0 if self.epsilon else np.nan)
         table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
-        averages = self.averages(sums, np.ones((1, len(labels))))[0].tolist()
-        return Scores(*averages, float(table["AP"].mean()), tuple(table.index[table["AP"].isna()]), table)
+        mA, accuracy, precision, recall, f1, plain = self.averages(sums, np.ones((1, len(labels))))[0].tolist()
+        undefined = tuple(table.index[table["AP"].isna()])
+        return Scores(mA, accuracy, precision, recall, f1, plain, float(table["AP"].mean()), undefined, table)
 
     def decide(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Decisions:
         """Every decision beside its truth; arguments as for a call, already `checked`."""
