@@ -6,8 +6,8 @@ import pytest
 from parlib import BadInput, schema
 from parlib.measure import claims, records
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
-from parlib.measure.published import published
 from parlib.measure.records import make_record, write_record
+from parlib.measure.rows import published
 from parlib.measure.tables import ALL_OTHERS
 
 NAMES = schema("pa100k").names

@@ -7,9 +7,9 @@ import pytest
 from parlib import BadInput, schema
 from parlib.measure import records
 from parlib.measure.claims import CLAIMS, verdicts
-from parlib.measure.published import VLM_PAR_CLAIM
 from parlib.measure.records import make_record
-from parlib.show.figures.measure import claims
+from parlib.measure.rows import VLM_PAR_CLAIM
+from parlib.show.figures.results import claims
 from parlib.show.report import write_report
 
 NAMES = schema("market1501").names

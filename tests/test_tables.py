@@ -11,8 +11,8 @@ import pytest
 from parlib import PROTOCOLS, BadInput, benchmark_table
 from parlib.cli import main
 from parlib.files import digest, json_text
-from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import make_record, read_records, write_record
+from parlib.measure.rows import VLM_PAR_CLAIM, published
 from parlib.measure.tables import (
     ALL_OTHERS,
     HEAD,

@@ -12,7 +12,7 @@ import parlib
 from parlib import BadInput, load_benchmark
 from parlib.data import check, labels_of, read_release, schema_of
 from parlib.learn.plan import plan, splits
-from parlib.measure.published import published
+from parlib.measure.rows import published
 from parlib.schema import schema
 
 NAMES = schema("upar").names

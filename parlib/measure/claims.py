@@ -11,9 +11,8 @@ import pandas as pd
 from parlib.errors import BadInput
 from parlib.files import digest, read_yaml
 from parlib.measure.bootstrap import interval, persons, resampled, scorer
-from parlib.measure.published import published
 from parlib.measure.records import comparison, has_scores, read_scores
-from parlib.measure.rows import grouped, kind_of
+from parlib.measure.rows import grouped, kind_of, published
 from parlib.measure.tables import ALL_OTHERS
 from parlib.schema import schema
 

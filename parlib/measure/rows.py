@@ -1,17 +1,20 @@
-"""Which records stand in one row of a table, and what tells rows apart."""
+"""Which records stand in one row of a table, what tells rows apart, and the rows that others printed."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from parlib.files import digest
+from parlib.files import ASSETS, digest, read_yaml
 from parlib.measure.records import comparison
 
 # In a setting, but not set.
 _OUTCOMES = ("seed", "cell", "ablation", "best_epoch", "calibrated", "k", "notes", "temperature")
 _OF_ENCODER = ("weights", "identity", "revision", "layer")
+_PRINTED = read_yaml(ASSETS / "published.yaml", "published numbers")  # by others; it tells their sources
+VLM_PAR_CLAIM: dict[str, float] = _PRINTED["claim"]["printed"]  # benchmark -> percent, printed as "mA"
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,22 @@ def by_method(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any
         preset = (record["setting"].get("head") or {}).get("preset")
         found.setdefault(" ".join(filter(None, (record["method"], preset))), []).append(record)
     return found
+
+
+def published(benchmark: str) -> list[dict[str, Any]]:
+    """Rows of one benchmark: dicts of method, venue, backbone, list, scores (name -> percent), protocol, caveat.
+
+    `scores` holds what was printed and nothing else; `protocol` is "not stated" where no code says it; `list` names the
+    published index (PETA_ZS, RAP_ZS) that divides the images by person, or is "" for the benchmark's own partition.
+    """
+    rows = []
+    lists = _PRINTED["lists"].get(benchmark, {benchmark: ""})
+    for entry, (key, name) in itertools.product(_PRINTED["methods"], lists.items()):
+        printed = zip(_PRINTED["columns"], entry.get(key, []), strict=False)
+        scores = {column: value for column, value in printed if value != "-"}
+        if scores:
+            rows.append({"protocol": "not stated", "caveat": "", **entry, "list": name, "scores": scores})
+    if benchmark in VLM_PAR_CLAIM:
+        caveat = f'printed as "mA" {VLM_PAR_CLAIM[benchmark]}; {_PRINTED["claim"]["caveat"]}'
+        rows.append({**_PRINTED["claim"], "protocol": "not stated", "caveat": caveat, "list": "", "scores": {}})
+    return rows

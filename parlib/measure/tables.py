@@ -13,9 +13,8 @@ from tabulate import LATEX_ESCAPE_RULES, tabulate
 from parlib.errors import BadInput
 from parlib.files import ASSETS, markdown_cell, plain_cell, read_yaml
 from parlib.measure.metrics import SUMMARY
-from parlib.measure.published import VLM_PAR_CLAIM, published
 from parlib.measure.records import under
-from parlib.measure.rows import grouped, kind_of
+from parlib.measure.rows import VLM_PAR_CLAIM, grouped, kind_of, published
 
 # The rows of a complete table, by growing effort.
 OUR_METHODS = (
@@ -162,8 +161,11 @@ def literature_table(
         keys = ["method", "backbone", "data"]
         part["n"] = part.groupby(keys).cumcount()  # rows that differ in their data alone stay apart
         shown = chosen_columns(part, columns)
-        for name in shown:
-            part[name] = _with_best(part[name], part["comparable"])
+        for name in shown:  # the greatest number of each code is marked for `render`, unless it stands alone
+            numbers = pd.to_numeric(part[name].str.extract(r"^([\d.]+)")[0])
+            of_code = numbers.groupby(part["comparable"])
+            best = (numbers == of_code.transform("max")) & (of_code.transform("count") > 1)
+            part[name] = part[name].where(~best, part[name].map(_BEST.format))
         part = part.set_index([*keys, "n"])[[*shown, "comparable"]]
         parts.append(part.rename(columns=lambda name, benchmark=benchmark: f"{benchmark} {name}"))
     table = pd.concat(parts, axis=1, sort=False).fillna("").reset_index().drop(columns="n")
@@ -178,14 +180,6 @@ def chosen_columns(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     if unknown:
         raise BadInput(f"no column {', '.join(unknown)}; there are {', '.join(table)}")
     return list(columns)
-
-
-def _with_best(cells, codes):
-    """Text cells with the greatest number of each code marked for `render`."""
-    numbers = pd.to_numeric(cells.str.extract(r"^([\d.]+)")[0])
-    of_code = numbers.groupby(codes)
-    best = (numbers == of_code.transform("max")) & (of_code.transform("count") > 1)  # a row alone is not the best
-    return cells.where(~best, cells.map(_BEST.format))
 
 
 def attribute_table(records: Sequence[dict[str, Any]], benchmark: str, column: str = "mA") -> pd.DataFrame:

@@ -17,11 +17,10 @@ from parlib.files import ASSETS, json_text, markdown_cell, read_yaml, write_atom
 from parlib.measure import tables
 from parlib.measure.claims import CLAIMS, LEVEL, verdicts
 from parlib.measure.metrics import PROTOCOLS
-from parlib.measure.published import VLM_PAR_CLAIM
 from parlib.measure.records import has_scores, read_scores
-from parlib.measure.rows import by_method, grouped, kind_of
+from parlib.measure.rows import VLM_PAR_CLAIM, by_method, grouped, kind_of
 from parlib.measure.subgroups import readable, subgroups
-from parlib.show.figures.measure import calibration, claims, strengths
+from parlib.show.figures.results import calibration, claims, strengths
 
 _KINDS, _READINGS = read_yaml(ASSETS / "report.yaml", "words of the report").values()
 _PRINTED_BESIDE = ("constant predictor", "linear probe", "VLM-PAR head")
@@ -48,7 +47,7 @@ def write_report(
     crossed = [r for r in records if tables.part_of(r).startswith("test in view")]
     own_words = [r for r in plain if _has_own_words(r)]
     judged = verdicts(records)
-    measures = [{"measure": name, "unit": m["unit"], "what it is": m["is"]} for name, m in CLAIMS["measures"].items()]
+    measures = pd.DataFrame(CLAIMS["measures"]).T.rename(columns={"is": "what it is"}).rename_axis("measure")
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # no HTML is made by it
     environment.filters |= {"table": tables.render, "cell": markdown_cell}
     text = environment.from_string((ASSETS / "report.md").read_text(encoding="utf-8")).render(
@@ -58,7 +57,7 @@ def write_report(
         claims=CLAIMS,
         level=f"{100 * LEVEL:.2f} %",
         judged=[_judged(i, part, figure) for i, (_, part) in enumerate(judged.groupby(["data", "encoder"]))],
-        measures=pd.DataFrame(measures).set_index("measure"),
+        measures=measures,
         side_by_side=tables.literature_table(own_words),
         benchmarks=[_benchmark(plain, name, figure) for name in dict.fromkeys(r["data"]["benchmark"] for r in plain)],
         subgroups=_subgroups(own_words),
