@@ -91,7 +91,7 @@ class Protocol:
         sums = self.sums(made)
         table = _per_attribute(sums, labels, scores, 0.0 if self.epsilon else np.nan)
         table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
-        mA, accuracy, precision, recall, f1, plain = self.averages(sums, np.ones((1, len(labels))))[0].tolist()
+        mA, accuracy, precision, recall, f1, plain = self.averages(sums, np.ones(len(labels))[None])[0].tolist()
         undefined = tuple(table.index[table["AP"].isna()])
         return Scores(mA, accuracy, precision, recall, f1, plain, float(table["AP"].mean()), undefined, table)
 

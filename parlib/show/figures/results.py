@@ -16,7 +16,6 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from parlib.measure.metrics import positive_rates
 from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
 from parlib.show.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, dots, figure, names_on_y, patches, pictures
@@ -32,29 +31,6 @@ def contact_sheet(
     for ax, image, name in zip(axes.flat, images, titles or [""] * len(images), strict=False):
         ax.imshow(np.asarray(image))
         ax.set_title(name, fontsize=7)
-    return made
-
-
-def label_rates(
-    train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
-) -> Figure:
-    """Positive rate of A attributes in train and test labels (N, A) on a log scale, and the positives in test.
-
-    The bar behind each test point is twice the standard error of a rate that rests on so few positives.
-    """
-    train_rate, rate, test = positive_rates(train), positive_rates(test), np.asarray(test)
-    error, positives = 2 * np.sqrt(rate * (1 - rate) / np.maximum(1, (test >= 0).sum(0))), (test == 1).sum(0)
-    order, y = np.argsort(rate), np.arange(len(names))
-    made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
-    ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
-    ax.plot(train_rate[order], y, "|", color=BLUE, ms=10, mew=2, label="train")
-    seen = np.concatenate([rate, train_rate])
-    ax.set(xscale="log", xlim=(max(5e-4, seen[seen > 0].min() / 2), 1.9))
-    for at, count in zip(y, positives[order], strict=True):
-        ax.text(1.15, at, f"{count:,}", va="center", fontsize=7, color=GREY)
-    ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
-    names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
-    ax.legend(loc="upper left", frameon=False)
     return made
 
 
@@ -151,29 +127,6 @@ def neighbourhoods(
         ax.set(xlabel=f"first principal component ({variance[0]:.0f} %)", xticks=[], yticks=[])
         ax.legend(frameon=False, fontsize=8, markerscale=2, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncol=3)
     axes[0, 0].set_ylabel(f"second ({variance[1]:.0f} % of the variance)")
-    return made
-
-
-def attribute_scores(
-    by_method: Mapping[str, pd.DataFrame], title: str = "", caption: str = "", chance: float | None = None
-) -> Figure:
-    """mA of each attribute, one dot per method, sorted by the last, which the default title compares with the first.
-
-    `by_method`: `Scores.per_attribute`, fractions of 1; `chance`: where to draw a line, such as 0.5 for mA.
-    """
-    table = pd.DataFrame({method: 100 * frame["mA"].astype(float) for method, frame in by_method.items()})
-    table = table.sort_values(table.columns[-1])
-    first, last = table.columns[0], table.columns[-1]
-    gain = (table[last] - table[first]).dropna()
-    title = title or (
-        f"{last} is above {first} on {(gain > 0).sum()} of {len(gain)} attributes; the difference runs from "
-        f"{gain.min():+.1f} ({gain.idxmin()}) to {gain.max():+.1f} ({gain.idxmax()}), mean {gain.mean():+.1f}"
-    )
-    made, ax = figure(8, 0.21 * len(table) + 1.4, title, caption)
-    dots(ax, table, "mA of the attribute, %")
-    if chance is not None:
-        ax.axvline(100 * chance, color="black", lw=0.8, ls=":")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=4)
     return made
 
 
