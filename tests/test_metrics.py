@@ -90,7 +90,7 @@ def test_the_table_of_a_case_worked_by_hand():
     labels = LABELS.copy()
     labels[3, 0] = -1
     table = evaluate(labels, SCORES, names=["hat", "bag", "boots"]).per_attribute
-    assert (table.dtypes[["positives", "known"]] == int).all(), "counts"
+    assert {dtype.kind for dtype in table.dtypes[["positives", "known"]]} == {"i"}
     want = {  # ranked, hat: yes yes no; bag: no yes no no; boots: yes yes no no
         "positives": [2, 1, 2],
         "known": [3, 4, 4],

@@ -138,7 +138,7 @@ def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
 
 
 def findings(record: dict[str, Any]) -> list[str]:
-    """What does not hold of a record, one line each, none where it stands up; its scores are scored again."""
+    """What is wrong with a record, one line each, none where nothing is; its scores are computed again."""
     from torch.testing import assert_close  # takes a second to import
 
     hashes = "items_sha256", "labels_sha256"

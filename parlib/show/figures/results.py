@@ -98,15 +98,13 @@ def languages(
     return made
 
 
-def neighbourhoods(
-    features: ArrayLike, panels: Mapping[str, np.ndarray], neighbours: int = 10, title: str = "", caption: str = ""
-) -> Figure:
+def neighbourhoods(features: ArrayLike, panels: Mapping[str, np.ndarray], title: str = "", caption: str = "") -> Figure:
     """Two principal components of features (n, D), compared by cosine, coloured once by each label of `panels`.
 
-    `panels`: name -> n values. The shares in the titles are counted over nearest neighbours in all D dimensions.
+    `panels`: name -> n values. The shares in the titles are counted over ten nearest neighbours in all D dimensions.
     """
     unit = normalize(np.asarray(features, dtype=np.float32))
-    near = NearestNeighbors(n_neighbors=neighbours + 1).fit(unit).kneighbors(unit, return_distance=False)[:, 1:]
+    near = NearestNeighbors(n_neighbors=11).fit(unit).kneighbors(unit, return_distance=False)[:, 1:]
     pca = PCA(2, random_state=0)
     places, variance = pca.fit_transform(unit), 100 * pca.explained_variance_ratio_
     found = {}  # label -> % of neighbours that have the same value, % among images drawn at random
@@ -115,10 +113,8 @@ def neighbourhoods(
         shares = np.unique(values, return_counts=True)[1] / len(values)
         found[name] = 100 * (values[near] == values[:, None]).mean(), 100 * (shares**2).sum()
     first = next(iter(panels))
-    title = title or (
-        f"{found[first][0]:.0f} % of an image's {neighbours} nearest neighbours share its {first}; chance is "
-        f"{found[first][1]:.0f} %"
-    )
+    words = "{:.0f} % of an image's 10 nearest neighbours share its {}; chance is {:.0f} %"
+    title = title or words.format(found[first][0], first, found[first][1])
     made, axes = figure(3.4 * len(panels), 3.9, title, caption, 1, len(panels), sharey=True, squeeze=False)
     for ax, (name, values) in zip(axes[0], panels.items(), strict=True):
         for value, colour in zip(np.unique(values), COLOURS, strict=False):
