@@ -107,7 +107,7 @@ def scorer(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from draws (b, N) of `resampled` to the scores of each, (b, 6) in the order of `AVERAGES`."""
     how = PROTOCOLS[protocol]
-    sums = how.sums(how.decide(*checked(labels, scores), threshold))
+    sums = how.sums(*checked(labels, scores), threshold)
     return lambda draws: how.averages(sums, draws)
 
 

@@ -50,17 +50,6 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Decisions:
-    """Decisions beside the truth, bool; plain accuracy counts Q questions, fewer than A where some join binaries."""
-
-    truth: np.ndarray  # (N, A)
-    known: np.ndarray  # (N, A)
-    decided: np.ndarray  # (N, A)
-    right: np.ndarray  # (N, Q)
-    counted: np.ndarray  # (N, Q); False where the answer is unknown
-
-
-@dataclass(frozen=True)
 class Protocol:
     """One way from probabilities to scores; call it with labels (N, A) and scores (N, A) for `Scores`.
 
@@ -87,16 +76,15 @@ class Protocol:
     ) -> Scores:
         """`Scores`; `threshold`, a number or (A,), replaces the protocol's own, such as one tuned on val."""
         labels, scores = checked(labels, scores)
-        made = self.decide(labels, scores, threshold)
-        sums = self.sums(made)
+        sums = self.sums(labels, scores, threshold)
         table = _per_attribute(sums, labels, scores, 0.0 if self.epsilon else np.nan)
         table.index = pd.Index(names if names is not None else range(labels.shape[1]), name="attribute")
         mA, accuracy, precision, recall, f1, plain = self.averages(sums, np.ones(len(labels))[None])[0].tolist()
         undefined = tuple(table.index[table["AP"].isna()])
         return Scores(mA, accuracy, precision, recall, f1, plain, float(table["AP"].mean()), undefined, table)
 
-    def decide(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> Decisions:
-        """Every decision beside its truth; arguments as for a call, already `checked`."""
+    def sums(self, labels: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray | None = None) -> np.ndarray:
+        """What the scores are ratios of, for each image: (N, 4 A + 7) float; arguments as for a call, `checked`."""
         if self.f1 not in ("harmonic", "per_image"):
             raise BadInput(f"unknown f1 flavour {self.f1!r}; known: harmonic, per_image")
         if self.comparison not in _COMPARE:
@@ -105,8 +93,8 @@ class Protocol:
         if threshold.shape not in ((), (labels.shape[1],)):
             raise BadInput(f"threshold has shape {threshold.shape}; expected a number or one for each attribute")
         decided = _COMPARE[self.comparison](scores, threshold)
-        truth, known = labels == 1, labels >= 0
-        right, counted = decided == truth, known
+        yes, known = labels == 1, labels >= 0
+        no, right, counted = known & ~yes, decided == yes, known  # the last two: (N, A), or (N, questions) of a view
         if self.view:
             view = schema("market1501").view(self.view)
             answers, columns = view(labels), []
@@ -119,14 +107,9 @@ class Protocol:
                 else:
                     columns.append(right[:, members[0]])
             right, counted = np.stack(columns, axis=1), answers >= 0
-        return Decisions(truth, known, decided, right & counted, counted)
-
-    def sums(self, made: Decisions) -> np.ndarray:
-        """What the scores are ratios of, for each image: (N, 4 A + 7) float."""
-        yes, no = made.truth, made.known & ~made.truth
-        answers = [made.right.sum(1, keepdims=True), made.counted.sum(1, keepdims=True)]
-        columns = [yes & made.decided, no & ~made.decided, yes, no, per_image(made, self.drop_empty), *answers]
-        return np.concatenate(columns, axis=1)
+        answers = [(right & counted).sum(1, keepdims=True), counted.sum(1, keepdims=True)]
+        each = per_image(yes, decided & known, self.drop_empty)
+        return np.concatenate([yes & decided, no & ~decided, yes, no, each, *answers], axis=1)
 
     def averages(self, sums: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Scores in the order of `AVERAGES`, (b, 6), where image n counts draws[:, n] times; `draws` is (b, N)."""
@@ -196,10 +179,12 @@ def _per_attribute(sums, labels, scores, undefined):
     )
 
 
-def per_image(made: Decisions, drop_empty: bool) -> np.ndarray:
-    """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0."""
-    decided = made.decided & made.known
-    both, answered, true = (made.truth & decided).sum(1), decided.sum(1), made.truth.sum(1)
+def per_image(truth: np.ndarray, decided: np.ndarray, drop_empty: bool) -> np.ndarray:
+    """Accuracy, precision, recall, F1 of each image and whether it counts: (N, 5) float; a row that does not is 0.
+
+    `truth`, `decided`: (N, A) bool, False where the label is unknown.
+    """
+    both, answered, true = (truth & decided).sum(1), decided.sum(1), truth.sum(1)
     parts = [ratio(both, answered + true - both, 0.0), ratio(both, answered, 0.0), ratio(both, true, 0.0)]
     parts += [ratio(2 * both, answered + true, 0.0), np.ones(len(both))]  # 2PR / (P + R)
     return np.stack(parts, axis=1) * ((true > 0) | (not drop_empty))[:, None]
