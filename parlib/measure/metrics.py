@@ -107,9 +107,9 @@ class Protocol:
                 else:
                     columns.append(right[:, members[0]])
             right, counted = np.stack(columns, axis=1), answers >= 0
-        answers = [(right & counted).sum(1, keepdims=True), counted.sum(1, keepdims=True)]
+        plain = np.stack([(right & counted).sum(1), counted.sum(1)], axis=1)
         each = per_image(yes, decided & known, self.drop_empty)
-        return np.concatenate([yes & decided, no & ~decided, yes, no, each, *answers], axis=1)
+        return np.concatenate([yes & decided, no & ~decided, yes, no, each, plain], axis=1)
 
     def averages(self, sums: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Scores in the order of `AVERAGES`, (b, 6), where image n counts draws[:, n] times; `draws` is (b, N)."""
