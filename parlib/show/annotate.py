@@ -114,12 +114,9 @@ def _line(draw, font, left, top, row):
 def annotate_people(
     parts: Iterable[list[Person]], crops: Sequence[Crop], folder: str | os.PathLike
 ) -> Iterator[list[Person]]:
-    """Pass on the people of a `Job`, and write `person-NAME.png` for each to `folder`; for a clip, the clip as well.
+    """Pass on people as `combined` gives them, and write `person-NAME.png` for each to `folder`.
 
-    Args:
-        parts: see `combined`.
-        crops: every box of everybody, also those that were not answered.
-        folder: the clip is written to it as `NAME-people.mp4`, with the times of its frames.
+    For a clip, whose boxes of everybody are in `crops`, also `NAME-people.mp4`, with the times of its frames.
 
     Raises:
         BadInput: a picture or the clip cannot be written.
