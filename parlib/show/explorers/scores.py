@@ -158,8 +158,7 @@ class ThresholdExplorer(Explorer):
         by, column = PROTOCOLS["parlib"], np.arange(len(self.schema)) == a
         # What the scores are ratios of, for each image, with a "no" and with a "yes" to the attribute: (n, 4 A + 7).
         never, always = (
-            by.sums(by.decide(self.labels, self.scores, np.where(column, limit, self.thresholds)))
-            for limit in (np.inf, -np.inf)
+            by.sums(self.labels, self.scores, np.where(column, limit, self.thresholds)) for limit in (np.inf, -np.inf)
         )
         gains, above = always - never, self.scores[:, a] > at[:, None]  # (n, 4 A + 7), (G, n)
         sums, moved = np.tile(never.sum(0), (len(at), 1)), gains.any(0)  # (G, 4 A + 7), (4 A + 7,)
