@@ -2,7 +2,6 @@
 
 import difflib
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -72,10 +71,9 @@ class View:
         0, or -1 where it is unknown or where the source does not carry it.
         """
         labels = np.asarray(labels, dtype=np.int8)
-        if labels.ndim != 2 or labels.shape[1] != len(self.source):
-            raise BadInput(
-                f"view {self.name!r} wants labels (N, {len(self.source)}) of {self.source.name}, got {labels.shape}"
-            )
+        if labels.shape[1:] != (len(self.source),):
+            wanted = f"(N, {len(self.source)}) of {self.source.name}"
+            raise BadInput(f"view {self.name!r} wants labels {wanted}, got {labels.shape}")
         out = np.full((len(labels), len(self.columns)), -1, np.int8)
         for j, column in enumerate(self.columns):
             if column.terms:
@@ -108,8 +106,7 @@ class Schema:
         names = self.names
         if not names:
             raise BadInput(f"schema {self.name!r} has no attributes")
-        twice = sorted(name for name, count in Counter(names).items() if count > 1)
-        if twice:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise BadInput(f"schema {self.name!r} names these attributes twice: {', '.join(twice)}")
         for group in self.exclusive:
             if not group.members:

@@ -151,9 +151,8 @@ def member(container, key, where):
         container = {name: container.item()[i] for i, name in enumerate(container.dtype.names)}
     have = [name for name in container if name[:2] != "__"] if isinstance(container, dict) else []
     if key not in have:
-        raise BadInput(
-            f"{where}: looked for {key!r}, found {', '.join(have) or 'no fields at all'}; is it another file?"
-        )
+        found = ", ".join(have) or "no fields at all"
+        raise BadInput(f"{where}: looked for {key!r}, found {found}; is it another file?")
     return container[key]
 
 

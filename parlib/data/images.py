@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 from datasets.features.features import register_feature
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
@@ -48,14 +49,15 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
     """
     # Resolved once: the root itself may be reached through a link, only what lies below may not lead away.
     root = Path(root).resolve()
-    seen: list[tuple[Path, dict[str, list[str]]]] = []
-    for place in filter(Path.is_dir, (root / name for name in folders)):
-        seen.append((place, _survey_one(root, place, names)))
-        if not seen[-1][1]["missing"]:
+    seen: dict[Path, dict[str, list[str]]] = {}
+    for folder in filter(Path.is_dir, (root / name for name in folders)):
+        states = pd.DataFrame(_states(root, folder, names), columns=["kind", "text"])
+        seen[folder] = states.groupby("kind")["text"].agg(list).to_dict()
+        if "missing" not in seen[folder]:
             break
-    nothing: tuple[Path, dict[str, list[str]]] = root, {"found": [], "missing": names}
-    place, best = max(seen, key=lambda pair: len(pair[1]["found"]), default=nothing)
-    where = place if best["found"] else f"{root}, in {', '.join(folders)}"
+    place = max(seen, key=lambda folder: len(seen[folder].get("found", ())), default=root)
+    best = seen.get(place, {"missing": names})
+    where = place if "found" in best else f"{root}, in {', '.join(folders)}"
     archive = next((path.name for path in sorted(root.glob("*.zip"))), "the archive again")
     follow = "such links are not followed: copy or move the images there, or bind-mount their folder"
     kinds = (
@@ -63,15 +65,15 @@ def survey(root: str | os.PathLike, folders: tuple[str, ...], names: list[str]) 
         ("linked", f"are links, or in a linked folder, that leads out of {root}", follow),
         ("missing", f"are missing from {where}", f"unpack {archive}, or use images=False for labels alone"),
     )
-    return best["found"], [
+    return best.get("found", []), [
         f"{len(best[kind]):,} of {len(names):,} images {fault}, first {', '.join(best[kind][:3])}; {remedy}"
         for kind, fault, remedy in kinds
-        if best.get(kind)
+        if kind in best
     ]
 
 
-def _survey_one(root, folder, names):
-    """`found` -> paths, kind of fault -> names of the images in one folder."""
+def _states(root, folder, names):
+    """("found", path) or (kind of fault, name) of each image in one folder."""
 
     def is_inside(path):
         return Path(os.path.realpath(path)).is_relative_to(root)
@@ -89,21 +91,17 @@ def _survey_one(root, folder, names):
             for file in there
         }
 
-    out: dict[str, list[str]] = {"found": [], "missing": [], "outside": [], "linked": []}
     for name in names:
         plain = name.replace("\\", "/")  # a table written on Windows
         parent, _, last = plain.rpartition("/")
-        if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
-            out["outside"].append(name)
-            continue
-        path, inside = files(parent).get(unicodedata.normalize("NFC", last), ("", False))
+        leads_out = plain.startswith("/") or ".." in plain.split("/") or "\0" in plain
+        path, inside = ("", False) if leads_out else files(parent).get(unicodedata.normalize("NFC", last), ("", False))
         if inside:
-            out["found"].append(path)
+            yield "found", path
         elif path:
-            out["linked"].append(f"{name} (really {os.path.realpath(path)})")
+            yield "linked", f"{name} (really {os.path.realpath(path)})"
         else:
-            out["missing"].append(name)
-    return out
+            yield "outside" if leads_out else "missing", name
 
 
 def open_image(path: str | os.PathLike, data: bytes | None = None) -> Image.Image:

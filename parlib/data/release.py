@@ -171,12 +171,7 @@ def schema_of(dataset: datasets.Dataset) -> Schema:
 
 
 def load_benchmark(
-    name: str,
-    root: str | os.PathLike,
-    split: str | None = None,
-    images: bool = True,
-    corrections: str | os.PathLike | None = None,
-    **options: Any,
+    name: str, root: str | os.PathLike, split: str | None = None, images: bool = True, **options: Any
 ) -> datasets.Dataset:
     """One split of a benchmark.
 
@@ -185,16 +180,16 @@ def load_benchmark(
         root: the folder the release was unpacked into.
         split: `train`, `val`, `trainval`, `test` or `all`; `folder` alone may leave it out, which means `all`.
         images: False reads the annotation file alone.
-        corrections: a table of people's decisions on labels to apply; see `parlib.data.corrections`.
-        **options: of the benchmark's `read`, such as `partition` and `attributes` for peta and RAP, `table` and
-            `schema` for folder; and of each `partition="fold0of5-seed0"`, see `read_release`.
+        **options: of `read_release`: `corrections`, a table of decisions on labels (`parlib.data.corrections`),
+            and `partition="fold0of5-seed0"`; and of the benchmark's `read`, such as `partition` and `attributes` for
+            peta and RAP, `table` and `schema` for folder.
 
     Returns:
         `image` (decoded on access: upright RGB), `labels` (A) int8 with -1 unknown, `image_id`, `identity` where the
         benchmark has one. `labels_of` and `schema_of` take it; `info.description` tells more. Import `parlib.data`
         before `datasets.load_from_disk` reads it again. BadInput names the path, what was looked for and what exists.
     """
-    release = read_release(name, root, images=images, corrections=corrections, **options)
+    release = read_release(name, root, images, **options)
     if split is None and name != "folder":
         raise BadInput(f"{name} needs a split: {', '.join(release.splits)} or trainval")
     return release.dataset(split or "all", images)
