@@ -51,8 +51,11 @@ def main():
         heads = {head: table.loc[f"{name}-{head}-seed0", shown].to_dict() for head in HEADS}
         features = table.loc[f"{name}-constant-seed0", shown].to_dict()  # the first cell encodes
         result[name] = {"images": images, "features": features, "heads": heads}
+    whole = {"features": sum(each["features"]["hours"] for each in result.values())}
+    whole |= {head: sum(each["heads"][head]["hours"] for each in result.values()) for head in HEADS}
+    share = {name: round(100 * hours / sum(whole.values()), 1) for name, hours in whole.items()}
     head = cells[[cell.method.key for cell in cells].index("recommended")]
-    write("costs", {"training": head.options(paper).to_dict(), "benchmarks": result})
+    write("costs", {"training": head.options(paper).to_dict(), "benchmarks": result, "profile": share})
 
 
 if __name__ == "__main__":

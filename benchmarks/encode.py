@@ -12,18 +12,19 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import datasets
 import psutil
 import torch
-from harness import side_by_side, write
+from harness import profile, side_by_side, write
 from transformers import SiglipConfig, SiglipModel
 
 from parlib import extract, load_benchmark, load_encoder
 from parlib.data.images import open_image
 from parlib.encode.encoder import Encoder
 from parlib.encode.extract import _Batches
-from parlib.encode.precision import set_precision
+from parlib.encode.precision import fit_batch, set_precision
 from parlib.encode.store import write_shard
 from pedsynth import synthesize
 
@@ -72,7 +73,12 @@ def pixels(encoder, dataset, repeats):
         encoder.preprocess(images)
         return len(images)
 
-    return side_by_side({"processor": processor, "preprocess": ours}, repeats)
+    resized = encoder.pixels(images)["pixel_values"]
+    parts = {
+        "resize": lambda: encoder.pixels(images),
+        "rescale and normalise": lambda: encoder._normalised(resized),
+    }
+    return {**side_by_side({"processor": processor, "preprocess": ours}, repeats), "profile": _percent(parts)}
 
 
 def forward(encoder, dataset, repeats):
@@ -101,7 +107,10 @@ def forward(encoder, dataset, repeats):
         "bf16 weights": run(copy.deepcopy(tower).bfloat16(), ready.bfloat16()),
         "torch.compile": run(compiled),
     }
-    return side_by_side(variants, repeats)
+    found = side_by_side(variants, repeats)
+    for name, work in variants.items():
+        found[name]["profile"] = profile(work)
+    return found
 
 
 def extraction(encoder, dataset, repeats):
@@ -109,6 +118,7 @@ def extraction(encoder, dataset, repeats):
 
     `profile` holds the share of the extraction's work in percent, each part timed alone, in both precisions.
     """
+    fit_batch(encoder)
     side, size = encoder.preprocessing["size"]["height"], encoder.batch_size
     pixels = torch.rand(size, 3, side, side, device=encoder.device)
     half, compiled = copy.deepcopy(encoder), copy.deepcopy(encoder)
@@ -126,7 +136,8 @@ def extraction(encoder, dataset, repeats):
 
     def whole(used):
         def call():
-            with tempfile.TemporaryDirectory() as place:
+            # The sample is too small for compiling to pay; a job of the benchmarks' size is compiled.
+            with tempfile.TemporaryDirectory() as place, patch("parlib.encode.extract.compile_if_it_pays"):
                 extract(dataset, used, place, "t", progress=False)
             return len(dataset)
 
@@ -137,6 +148,7 @@ def extraction(encoder, dataset, repeats):
         "bf16 bare forward": bare(half),
         "bf16 compiled bare forward": bare(compiled),
         "bf16 extraction": whole(half),
+        "bf16 compiled extraction": whole(compiled),
         **({"fp32 extraction": whole(encoder)} if encoder.name == "nano" else {}),  # its precision by default
     }
     encoder.identity  # noqa: B018 (computed once an encoder, here before the clock starts)
@@ -163,8 +175,14 @@ def _shares(encoder, dataset):
             "normalise and forward": lambda: encoder.encode_images(pixels),
             "convert, hash and write": store,
         }
-        seconds = {name: row["median_s"] for name, row in side_by_side(parts, 3).items()}
-    seconds["forward"] = seconds.pop("normalise and forward") - seconds["rescale and normalise"]
+        return _percent(parts)
+
+
+def _percent(parts):
+    """Percent of their summed time that each part takes, timed side by side."""
+    seconds = {name: row["median_s"] for name, row in side_by_side(parts, 3).items()}
+    if both := seconds.pop("normalise and forward", None):
+        seconds["forward"] = both - seconds["rescale and normalise"]
     return {name: round(100 * each / sum(seconds.values()), 1) for name, each in seconds.items()}
 
 
