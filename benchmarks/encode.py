@@ -255,6 +255,11 @@ def run(parts, group, text):
             most = {"nano": {"extraction": 1000}}.get(name, {"memory": 256}).get(part, 1000 if name == "nano" else 64)
             count = given.images or most
             out[name] = parts[part](encoder, tree.select(range(min(count, len(tree)))), given.repeats)
+        for name, rows in out.items():
+            print(
+                name,
+                {way: round(row["ratio"], 2) for way, row in rows.items() if isinstance(row, dict) and "ratio" in row},
+            )
         print(f"{part}: {time.perf_counter() - start:.0f} s")
         write(f"{group}-{part}", out)
 
