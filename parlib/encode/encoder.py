@@ -151,8 +151,8 @@ class Encoder:
             return pixels
         options = self.preprocessing
         mean, std = (pixels.new_tensor(options[name], dtype=torch.float32) for name in ("image_mean", "image_std"))
-        scaled = pixels.float() / (1 / options["rescale_factor"])  # by division the last digit is the processor's
-        return (scaled - mean[:, None, None]) / std[:, None, None]
+        scaled = pixels.float().div_(1 / options["rescale_factor"])  # by division the last digit is the processor's
+        return scaled.sub_(mean[:, None, None]).div_(std[:, None, None])
 
     def for_workers(self) -> "Encoder":
         """A copy that only preprocesses: no weights are sent to the processes that decode."""
