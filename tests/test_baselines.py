@@ -77,11 +77,15 @@ def test_the_linear_probe_on_patches_is_that_on_their_mean(parts):
     assert abs(scores - linear_probe(train, [test.store])[0]).max() > 0.01
 
 
-def test_knn_is_the_weighted_share_of_yes_among_the_known_neighbours_and_k_is_chosen_on_val(parts):
+def test_knn_is_the_weighted_share_of_yes_among_the_known_neighbours_and_k_is_chosen_on_val(parts, monkeypatch):
+    def tried(*grid):
+        monkeypatch.setattr("parlib.learn.baselines.NEIGHBOURS", grid)
+        return knn
+
     _, (train, val, test) = parts
     labels = train.labels.copy()
     labels[:, 3], labels[::2, 4] = -1, -1
-    (scores,), k = knn((train.store, labels), val, [test.store], grid=(3,))
+    (scores,), k = tried(3)((train.store, labels), val, [test.store])
     assert k == 3
     near = (
         torch.nn.functional.normalize(test.store.pooled, dim=-1)
@@ -95,8 +99,8 @@ def test_knn_is_the_weighted_share_of_yes_among_the_known_neighbours_and_k_is_ch
             want = sum(v for v, label in votes if label == 1) / known if known else constant(labels, 1)[0, a]
             assert scores[image, a] == pytest.approx(float(want), abs=1e-3)
     assert (scores[:, 3] == constant(labels, 1)[0, 3]).all()
-    by_k = {k: evaluate(val.labels, knn(train, val, [val.store], grid=(k,))[0][0]).summary()["mAP"] for k in (1, 5, 20)}
-    assert knn(train, val, [], grid=(1, 5, 20))[1] == max(by_k, key=by_k.get)
+    by_k = {k: evaluate(val.labels, tried(k)(train, val, [val.store])[0][0]).summary()["mAP"] for k in (1, 5, 20)}
+    assert tried(1, 5, 20)(train, val, [])[1] == max(by_k, key=by_k.get)
 
 
 def test_a_control_that_needs_patches_says_so_of_a_store_without(parts, rendered, tmp_path):

@@ -124,11 +124,11 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 249, "learn/methods": 217}
-    claims = {"measure/claims": 224, "show/report": 168, "learn/unseen": 84}
+    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 249, "learn/methods": 216}
+    claims = {"measure/claims": 224, "show/report": 168, "learn/unseen": 62}
     domains = {"measure/tables": 322, "learn/run": 280, "measure/rows": 135}  # 601 before, and rows 113
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
-    explore = {"show/explorers/map": 261, "show/server": 63}
+    explore = {"show/explorers/map": 260, "show/server": 63}
     wrong = {"data/corrections": 87, "learn/label_issues": 64}
     clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144}
     clips |= {"show/annotate": 192}  # 105 before
@@ -138,7 +138,7 @@ def test_the_package_is_thin():
         "show/explorers/attribute": 193,
         "show/explorers/browse": 275,  # data and errors, 303 before
         "show/explorers/panel": 275,  # with links and buttons, 299 before
-        "show/explorers/scores": 234,  # thresholds and prompts, 271 before
+        "show/explorers/scores": 233,  # thresholds and prompts, 271 before
     }  # 775 before
     field = {"data/rap": 77, "data/upar": 52}
     named = plan | claims | domains | speed | explore | wrong | clips | groups | teach | linked | field

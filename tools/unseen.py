@@ -14,18 +14,21 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.linalg import block_diag
 
 from parlib.data import BENCHMARKS, benchmark_root, read_release
 from parlib.encode.encoder import load_encoder
 from parlib.encode.prompts import languages, load_prompts
-from parlib.files import json_text, write_atomic
-from parlib.learn.inputs import prepare
+from parlib.files import digest, json_text, write_atomic
+from parlib.learn.inputs import Rows, Split, prepare
 from parlib.learn.methods import find_methods, new_head
 from parlib.learn.train import fit
-from parlib.learn.unseen import only, together, unseen_table
+from parlib.learn.unseen import only, unseen_table
 from parlib.measure.records import hardware
 from parlib.profile import profile
+from parlib.schema import Schema
 
 OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "unseen.json"
 NAMES, SEEDS = BENCHMARKS[:3], (0, 1, 2)
@@ -35,6 +38,25 @@ ABOUT = (
     "Percent, mean average precision over the attributes that were not trained for, on test. difference: the open head "
     "minus the other, with its paired 95 % bootstrap interval over test images, over people where they are known."
 )
+
+
+def together(parts):
+    """Splits of several benchmarks as one: all their images and attributes; what a benchmark does not label is unknown.
+
+    An attribute is called `benchmark/name` and keeps its English prompt, so that one `open` head learns them all.
+    """
+    attributes = [
+        replace(attribute, name=f"{part.schema.name}/{attribute.name}", prompt=prompt)
+        for part in parts
+        for attribute, prompt in zip(part.schema.attributes, load_prompts(part.schema), strict=True)
+    ]
+    labels = block_diag(*(part.labels + 1 for part in parts)).astype(np.int8) - 1  # -1 off the diagonal
+    stores = [([f"{i}/{row}" for row in range(len(part.store))], part.store) for i, part in enumerate(parts)]
+    store = Rows([name for names, _ in stores for name in names], stores)
+    schema = Schema("+".join(part.schema.name for part in parts), tuple(attributes))
+    about = {**parts[0].about, "benchmark": schema.name, "labels_sha256": digest(labels.tolist())}
+    about["items_sha256"] = digest([part.about["items_sha256"] for part in parts])
+    return Split(store, labels, about, schema)
 
 
 def main():

@@ -82,13 +82,11 @@ def linear_probe(
     return out
 
 
-def knn(
-    train: Data, val: Data, stores: Sequence[FeatureStore], grid: Sequence[int] = NEIGHBOURS
-) -> tuple[list[np.ndarray], int]:
+def knn(train: Data, val: Data, stores: Sequence[FeatureStore]) -> tuple[list[np.ndarray], int]:
     """Weighted votes of the k nearest training images by cosine of pooled features, as DINO's (ICCV 2021, section 4.1).
 
-    Returns probabilities (n, A) for each of the stores, and k: that of `grid` with the best mAP on val. A neighbour
-    votes with exp(cosine / `SHARPNESS`); unknown labels (-1) have no vote, and where all are unknown the rate is given.
+    Returns probabilities (n, A) for each of the stores, and k: the one of `NEIGHBOURS` with the best mAP on val. A vote
+    weighs exp(cosine / `SHARPNESS`); unknown labels (-1) have none, and where all are unknown the rate is given.
     """
     (store, labels), (val_store, val_labels) = train, val
     index = NearestNeighbors(metric="cosine").fit(store.pooled.numpy())
@@ -102,7 +100,7 @@ def knn(
             np.divide(yes, known, out=out[:, row], where=known > 0)  # (sizes, A)
         return out
 
-    sizes = sorted({min(k, len(store)) for k in grid})
+    sizes = sorted({min(k, len(store)) for k in NEIGHBOURS})
     best = [evaluate(np.asarray(val_labels), scores).mAP for scores in votes(val_store, sizes)]
     k = sizes[int(np.argmax(best))]
     return [votes(one, [k])[0] for one in stores], k

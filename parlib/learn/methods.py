@@ -130,12 +130,11 @@ def build(method: Method, schema: Schema, encoder: Encoder, seed: int = 0) -> nn
     torch.manual_seed(seed)
     make = method.module or PROBES[method.options["probe"]]
     try:
-        module = make(schema.names, encoder.width).to(encoder.device)
+        module: Any = make(schema.names, encoder.width).to(encoder.device)
     except TypeError as error:
         raise BadInput(f"{method.name}(names, image_width) fails: {one_line(error)}; see `own_method`") from error
-    for attribute, default in (("names", list(schema.names)), ("temperature", 1.0)):  # `fit` and `predict` read them
-        if not hasattr(module, attribute):
-            setattr(module, attribute, default)
+    module.names = getattr(module, "names", schema.names)  # `fit` reads them, and `predict` the temperature
+    module.temperature = getattr(module, "temperature", 1.0)
     return module
 
 

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-from scipy.linalg import block_diag
 
 from parlib.encode.encoder import Encoder, PromptFeatures
 from parlib.encode.prompts import load_prompts
@@ -13,11 +11,10 @@ from parlib.errors import BadInput
 from parlib.files import digest
 from parlib.learn.baselines import zero_shot
 from parlib.learn.head import VLMPARHead
-from parlib.learn.inputs import Rows, Split
+from parlib.learn.inputs import Split
 from parlib.learn.train import predict
 from parlib.measure.bootstrap import bootstrap
 from parlib.measure.metrics import evaluate
-from parlib.schema import Schema
 
 
 def only(split: Split, names: Sequence[str]) -> Split:
@@ -25,25 +22,6 @@ def only(split: Split, names: Sequence[str]) -> Split:
     schema = split.schema.subset(split.schema.name, names)
     labels = split.labels[:, [split.schema.index(name) for name in names]]
     return replace(split, labels=labels, schema=schema, about={**split.about, "labels_sha256": digest(labels.tolist())})
-
-
-def together(parts: Sequence[Split]) -> Split:
-    """Splits of several benchmarks as one: all their images and attributes; what a benchmark does not label is unknown.
-
-    An attribute is called `benchmark/name` and keeps its English prompt, so that one `open` head learns them all.
-    """
-    attributes = [
-        replace(attribute, name=f"{part.schema.name}/{attribute.name}", prompt=prompt)
-        for part in parts
-        for attribute, prompt in zip(part.schema.attributes, load_prompts(part.schema), strict=True)
-    ]
-    labels = block_diag(*(part.labels + 1 for part in parts)).astype(np.int8) - 1  # -1 off the diagonal
-    stores = [([f"{i}/{row}" for row in range(len(part.store))], part.store) for i, part in enumerate(parts)]
-    store = Rows([name for names, _ in stores for name in names], stores)
-    schema = Schema("+".join(part.schema.name for part in parts), tuple(attributes))
-    about = {**parts[0].about, "benchmark": schema.name, "labels_sha256": digest(labels.tolist())}
-    about["items_sha256"] = digest([part.about["items_sha256"] for part in parts])
-    return Split(store, labels, about, schema)
 
 
 def unseen_table(

@@ -202,9 +202,8 @@ class MapExplorer(Explorer):
         if not len(chosen):
             self.pictures.value = "<small>Nothing is selected.</small>"
             return
-        count = {answer: int((chosen["label"] == label).sum()) for label, answer in _ANSWERS.items()}
         shown = f"; the first {_SHOWN} are shown" if len(chosen) > _SHOWN else ""
-        answers = ", ".join(f"{n:,} {answer}" for answer, n in count.items())
+        answers = ", ".join(f"{(chosen['label'] == label).sum():,} {answer}" for label, answer in _ANSWERS.items())
         self.pictures.value = (
             f"<b>{len(chosen):,} images selected{shown}.</b> {text(name)}: {answers}."
             f'<div class="flow">{"".join(crop(self.parts, self.table, i) for i in chosen.index[:_SHOWN])}</div>'
