@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -58,7 +57,8 @@ def correct(release, path):
     table, annotation = read_corrections(path), annotation_sha256(release.source)
     place = {image: (split, i) for split, listing in release.splits.items() for i, image in enumerate(listing.names)}
     labels = {split: listing.labels.copy() for split, listing in release.splits.items()}
-    names, count, first = release.schema.names, dict.fromkeys(DECISIONS, 0), dict[tuple[str, str], Any]()
+    names, count = release.schema.names, dict.fromkeys(DECISIONS, 0)
+    first: dict = {}  # (image, attribute) -> the first row about it
     for one in table.set_axis(range(1, len(table) + 1)).itertuples():
         where, image, attribute, who = f"{path}: row {one.Index}", one.image, one.attribute, one.who or "somebody"
         if one.annotation != annotation:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -187,9 +186,10 @@ def to_labels(table, schema, where, notes):
         BadInput: naming column, values and remedy, for undeclared codes, soft labels, percentages and words.
     """
     names, found = schema.names, list(table)
-    place = {folded(name): i for i, name in reversed(list(enumerate(found)))} | {n: i for i, n in enumerate(found)}
-    order: list[Any] = [place.get(name, place.get(folded(name))) for name in names]
-    lacks = [name for name, i in zip(names, order, strict=True) if i is None]
+    exact = {name: i for i, name in enumerate(found)}
+    alike = {folded(name): i for i, name in reversed(list(enumerate(found)))}
+    order = [exact.get(name, alike.get(folded(name), -1)) for name in names]
+    lacks = [name for name, i in zip(names, order, strict=True) if i < 0]
     extra = [name for i, name in enumerate(found) if i not in order]
     if lacks:
         raise BadInput(f"{where}: not the attributes of {schema.name}: missing {lacks}, unknown {extra}")

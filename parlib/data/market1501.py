@@ -58,7 +58,7 @@ def read(root, images=True, seed=0):
 
 def find(root, depth=2):
     """Path of the annotation file in `root` or up to `depth` levels down, else of the training images, or None."""
-    folders = list(folders_below(root, depth))
+    folders = folders_below(root, depth)
     files = [folder / ANNOTATIONS for folder in folders] + [Path(root) / "attribute" / ANNOTATIONS]
     images = [folder / FOLDERS["train"] for folder in folders if (folder / FOLDERS["train"]).is_dir()]
     if images:  # the repository of the annotations is often cloned beside them

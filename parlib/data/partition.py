@@ -4,7 +4,6 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -101,7 +100,7 @@ def choose(release, partition, official, fields):
     whole, sizes, source, text = release.splits["all"], release.expected, release.source, str(partition)
     total = len(whole.names)
     if text.isdigit() and int(text) < len(official):
-        indices: dict[str, Any] = {}
+        indices: dict = {}
         for split, field in fields.items():
             rows = np.ravel(member(official[int(text)], field, f"{source}, partition {text}")).astype(int)
             if len(rows) and not 1 <= rows.min() <= rows.max() <= total:

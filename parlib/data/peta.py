@@ -69,7 +69,7 @@ def read(root, images=True, partition=None, attributes="35"):
 
 def find(root, depth=1):
     """PETA.mat, or else the folder of the ten folders, in `root` or `depth` levels down, or None."""
-    folders = list(folders_below(root, min(depth, 1)))
+    folders = folders_below(root, min(depth, 1))
     files = [folder / "PETA.mat" for folder in folders if (folder / "PETA.mat").is_file()]
     return next(iter(files or filter(_archives, folders)), None)
 
