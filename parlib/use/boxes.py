@@ -5,33 +5,18 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from parlib.data.formats import read_table
+from parlib.data.formats import read_table, some
 from parlib.errors import BadInput
-from parlib.files import reading
+from parlib.files import ASSETS, read_yaml, reading
 
 MIN_SCORE = 0.25  # boxes that a detector is less sure of are left out
-_PERSON = """
-person persons people pedestrian pedestrians human humans man men woman women boy girl child children adult
-人 行人 人物 人员 人間 歩行者 사람 보행자 persona personas persone peatón peatones pedone pedoni gente personne
-personnes piéton piétons personen fußgänger pessoa pessoas pedestre pedestres человек люди пешеход شخص أشخاص مشاة
-"""
-PERSON = frozenset(unicodedata.normalize("NFKC", word).casefold() for word in _PERSON.split())
-_CORNERS = (
-    *(("x", "y", "width", "height"), ("left", "top", "width", "height"), ("x", "y", "w", "h")),
-    *(("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom")),
-)
-_IMAGE = ("image", "file_name", "filename", "file", "path", "image_path", "image_id", "frame")
-_SCORE = ("score", "confidence", "conf", "probability")
-_CLASS = ("name", "class_name", "category_name", "label", "category", "class", "category_id", "class_id", "cls")
-_CROWD = ("iscrowd", "ignore", "isgroupof")
-_TRACK = ("track_id", "track", "instance_id", "object_id", "person_id", "identity", "id")
-_MOT = ("frame", "id", "x", "y", "width", "height", "score", "class")  # and what is not used here
+_NAMES = read_yaml(ASSETS / "boxes.yaml", "names in files of boxes")
+PERSON = frozenset(unicodedata.normalize("NFKC", word).casefold() for word in _NAMES["person"].split())
 _BARE = re.compile(r"-?[\d.]+([,\s]+-?[\d.]+){4,}")  # a line of a text file without names
 _COCO = (
     "expected images: [{id, file_name}] and annotations: [{image_id, bbox: [left, top, width, height]}], or a list of "
@@ -58,10 +43,9 @@ class Box(NamedTuple):
         left, top = max(0, round(self.x)), max(0, round(self.y))
         right, bottom = min(width, round(self.x + self.width)), min(height, round(self.y + self.height))
         if left >= right or top >= bottom:
-            raise BadInput(
-                f"{self.row}: box {self.x:g}, {self.y:g}, {self.width:g} x {self.height:g} lies outside its frame "
-                f"{self.image} of {width} x {height} px; give left, top, width, height in its pixels"
-            )
+            box = f"{self.x:g}, {self.y:g}, {self.width:g} x {self.height:g}"
+            frame = f"its frame {self.image} of {width} x {height} px"
+            raise BadInput(f"{self.row}: box {box} lies outside {frame}; give left, top, width, height in its pixels")
         return left, top, right, bottom
 
 
@@ -73,8 +57,7 @@ def read_boxes(
     A table (CSV, Parquet) has a column `image` (or `file_name`, `path`, ...) and `x, y, width, height` or
     `x1, y1, x2, y2` (or `xmin` ...), and may have a score, a class and a flag for crowds. COCO's JSON has `images` and
     `annotations` with `bbox`; COCO's results are a list of `{image_id, category_id, bbox, score}`, whose id is the file
-    name, such as 139 for 000000000139.jpg. Left out, counted and named in a warning: crowds (`iscrowd`, `ignore`),
-    boxes of another class than a person, and low scores; columns that are not used are named, too.
+    name, such as 139 for 000000000139.jpg. Warnings count what is left out, and name the columns that are not used.
 
     Args:
         min_score: boxes with a lower score are left out; default is `MIN_SCORE`, for scores from 0 to 1.
@@ -85,18 +68,16 @@ def read_boxes(
             boxes without an id (-1), and all boxes of an id that one frame has twice: nothing says which is right.
 
     Raises:
-        BadInput: no such file or columns, MOT or YOLO text, an image without a name, a box that is no rectangle in
-            pixels, classes or scores that do not say what they mean, or no box left.
+        BadInput: a file without the columns above, MOT or YOLO text, a box that is no rectangle in pixels, classes or
+            scores that do not say what they mean, or no box left.
     """
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"no file of boxes {path}{': it is a folder' * path.is_dir()}")
-    found, declared = _coco(path) if path.suffix.lower() == ".json" else (_table(path, tracked), [])
+    found, declared = _coco(path, tracked) if path.suffix.lower() == ".json" else (_table(path, tracked), [])
     kept = _left_out(path, found, found["crowd"], "crowds, not one person")
     if tracked:
         kept = _left_out(path, kept, kept["identity"].isin(("", "-1")), "no id of a track")
-    else:
-        kept = kept.assign(identity="")
     kept = _of_people(path, kept, category, declared)
     strange = kept[(kept["score"] < 0) | (kept["score"] > 1)]
     if min_score is None and len(strange):
@@ -104,10 +85,10 @@ def read_boxes(
         raise BadInput(f"{row}: score {score:g} is not from 0 to 1: --min-score says the least to take in its own unit")
     least = MIN_SCORE if min_score is None else min_score
     kept = _left_out(path, kept, kept["score"] < least, f"score below {least:g} (--min-score)")
-    if tracked:
-        twice = kept.duplicated(["image", "identity"], keep=False)
-        first = [f"{row.identity} in frame {row.image}" for row in kept[twice].head(1).itertuples()]
-        kept = _left_out(path, kept, twice, f"one id for two people{listed(', such as', first)}")
+    twice = kept.duplicated(["image", "identity"], keep=False) & tracked
+    if twice.any():
+        image, identity = kept[twice].iloc[0][["image", "identity"]]
+        kept = _left_out(path, kept, twice, f"one id for two people, such as {identity} in frame {image}")
     if kept.empty:
         raise BadInput(f"{path} holds no box" + (f" of a person: {len(found)} were left out" if len(found) else ""))
     boxes = [Box(*row) for row in kept[list(Box._fields)].itertuples(index=False)]
@@ -135,14 +116,14 @@ def _of_people(path, frame, category, declared):
     wanted = PERSON if category is None else {_folded(category)}
     if words.isin(wanted).any() or not wanted.isdisjoint(map(_folded, declared)):
         others = frame["category"][~words.isin(wanted)].replace("", "none").unique().tolist()
-        return _left_out(path, frame, ~words.isin(wanted), f"of other classes{listed(',', others)}")
+        return _left_out(path, frame, ~words.isin(wanted), f"of other classes, {some(others, 10)}")
     if category is not None:
-        raise BadInput(f"{path} has no box of class {category!r}{listed('; it has', names)}")
+        raise BadInput(f"{path} has no box of class {category!r}; it has {some(names, 10) or 'no classes'}")
     if len(names) > 1 and all(name.isdecimal() for name in names):
-        numbers = listed("", names)
-        raise BadInput(f"{path}: its classes have numbers{numbers} and no names: --category says which to take")
+        numbers = some(names, 10)
+        raise BadInput(f"{path}: its classes have numbers {numbers} and no names: --category says which to take")
     if names:
-        what = f"no category is called person{listed(', only', names)}"
+        what = f"no category is called person, only {some(names, 10)}"
         warnings.warn(f"{path}: {what}: all {len(frame)} boxes taken (--category says which to take)", stacklevel=3)
     return frame
 
@@ -155,56 +136,51 @@ def _table(path, tracked):
     """Boxes of a table: columns of `Box`, and score (NaN where there is none), category ("" for none), crowd."""
     with reading(path, "boxes"), open(path, encoding="utf-8", errors="replace") as file:
         line = file.readline(1000).strip()
-    if _BARE.fullmatch(line) and tracked and "," in line:
-        with reading(path, "MOT text", "write lines of frame,id,left,top,width,height,score"):
-            frame = pd.read_csv(path, header=None, dtype=float).iloc[:, : len(_MOT)]
-            frame.columns = _MOT[: frame.shape[1]]
-        frame["score"] = frame.get("score", pd.Series(-1.0, frame.index)).replace(-1, float("nan"))
-        if "class" in frame:
-            names = {-1: "", 1: "pedestrian"}
-            frame["class"] = [names.get(number, f"class {number:g}") for number in frame["class"]]
-    elif _BARE.fullmatch(line):
-        kind = (
-            "MOT text (frame, id, left, top, width, height, ...)" if "," in line else "YOLO text (class, centre, size)"
-        )
-        raise BadInput(
-            f"{path} looks like {kind}, which names no image: write one CSV for all frames whose first line is "
-            "image,x,y,width,height,score with file names and pixels"
-        )
-    else:
-        frame = read_table(path)
+    is_bare, is_mot = _BARE.fullmatch(line), "," in line
+    if is_bare and not (tracked and is_mot):
+        kind = "MOT text (frame, id, left, top, width, height, ...)" if is_mot else "YOLO text (class, centre, size)"
+        remedy = "write one CSV for all frames whose first line is image,x,y,width,height,score"
+        raise BadInput(f"{path} looks like {kind}, which names no image: {remedy}, with file names and pixels")
+    frame = _mot(path) if is_bare else read_table(path)
     columns = {str(name).strip().lstrip("# ").lower(): frame[name] for name in frame.columns}
-    image, score = (next((name for name in known if name in columns), None) for known in (_IMAGE, _SCORE))
-    corners = next((names for names in _CORNERS if set(names) <= set(columns)), None)
+    known = {what: [name for name in names if name in columns] for what, names in _NAMES.items() if what != "corners"}
+    image, score, track = (next(iter(known[what]), None) for what in ("image", "score", "track"))
+    track = track if tracked else None
+    corners = next((names for names in _NAMES["corners"] if set(names) <= set(columns)), None)
+    have = some(list(frame.columns), 10)
     if image is None or corners is None:
-        raise BadInput(
-            f"{path}{listed(': found columns', list(frame.columns))}; expected image and x, y, width, height (left, "
-            "top and size in pixels), or x1, y1, x2, y2"
-        )
-    track = next((name for name in _TRACK if tracked and name in columns and name != image), None)
+        expected = "image and x, y, width, height (left, top and size in pixels), or x1, y1, x2, y2"
+        raise BadInput(f"{path}: found columns {have}; expected {expected}")
     if tracked and track is None:
-        raise BadInput(f"{path}: no column of ids; call it track_id{listed('; found columns', list(frame.columns))}")
-    unused = [name for name in columns if name not in (image, track, *corners, score, *_CLASS, *_CROWD)]
-    if unused:
-        warnings.warn(f"{path}{listed(': columns not used:', unused)}", stacklevel=3)
+        raise BadInput(f"{path}: no column of ids; call it track_id; found columns {have}")
+    used = [image, track, *corners, score, *known["class"], *known["crowd"]]
+    if unused := [name for name in columns if name not in used]:
+        warnings.warn(f"{path}: columns not used: {some(unused, 10)}", stacklevel=3)
     numbers = {c: pd.to_numeric(columns[c], errors="coerce").astype(float) for c in (*corners, score) if c}
+    texts = pd.DataFrame({c: columns[c].map(_text) for c in (image, track, *known["class"], *known["crowd"]) if c})
+    named = [name for name in known["class"] if not texts[name].str.fullmatch(r"\d*").all()] or known["class"]
     x, y, right, bottom = (numbers[name] for name in corners)
-    if corners[2] not in ("width", "w"):
-        right, bottom = right - x, bottom - y
-    classes = [columns[name].map(_text) for name in _CLASS if name in columns]
-    named = [texts for texts in classes if not texts.str.fullmatch(r"\d*").all()] or classes
-    crowds = [columns[name].map(_text).str.lower().isin(("1", "true")) for name in _CROWD if name in columns]
+    is_size = corners[2] in ("width", "w")
     return pd.DataFrame(
         {
-            "image": columns[image].map(_text),
-            **{"x": x, "y": y, "width": right, "height": bottom},
+            "image": texts[image],
+            **{"x": x, "y": y, "width": right if is_size else right - x, "height": bottom if is_size else bottom - y},
             "row": [f"{path}: row {i + 1}" for i in range(len(frame))],
-            "identity": columns[track].map(_text) if track else "",
+            "identity": texts[track] if track else "",
             "score": numbers[score] if score else float("nan"),
-            "category": named[0] if named else "",
-            "crowd": pd.concat(crowds, axis=1).any(axis=1) if crowds else False,
+            "category": texts[named[0]] if named else "",
+            "crowd": texts[known["crowd"]].isin(("1", "true", "True", "TRUE")).any(axis=1),
         }
     )
+
+
+def _mot(path):
+    columns, names = _NAMES["mot"], {-1: "", 1: "pedestrian"}
+    with reading(path, "MOT text", "write lines of frame,id,left,top,width,height,score"):
+        frame = pd.read_csv(path, header=None, dtype=float).reindex(columns=range(len(columns)))
+    frame = frame.set_axis(columns, axis=1)
+    classes = [names.get(number, f"class {number:g}") for number in frame["class"].fillna(-1)]
+    return frame.assign(**{"score": frame["score"].replace(-1, float("nan")), "class": classes})
 
 
 def _text(cell):
@@ -214,8 +190,9 @@ def _text(cell):
     return "" if pd.isna(cell) else str(cell)
 
 
-def _coco(path):
+def _coco(path, tracked):
     """Boxes of COCO's JSON, annotations or results, as `_table` has them, and the names of its categories."""
+    tracks = _NAMES["track"][:-1] if tracked else ()  # without `id`, which numbers the annotations
     with reading(path, "COCO file of boxes", _COCO):
         content, rows = json.loads(path.read_text(encoding="utf-8")), []
         results = isinstance(content, list)
@@ -225,26 +202,13 @@ def _coco(path):
             row, kind = f"annotation {box.get('id', number)}", box.get("category_id", "")
             if not all(isinstance(side, int | float) for side in box["bbox"]):  # "1234" has four characters, too
                 raise TypeError(f"{row}: bbox {box['bbox']!r} is not four numbers")
+            more = {**(box.get("attributes") or {}), **box}  # CVAT writes the track into attributes
             left, top, width, height = map(float, box["bbox"])
-            more = box.get("attributes") or {}  # where CVAT writes the track
-            rows.append(
-                {
-                    "image": str(box["image_id"] if results else files[box["image_id"]]),
-                    **{"x": left, "y": top, "width": width, "height": height},
-                    "row": f"{path}: {row}",
-                    "identity": _text(next((inner[t] for inner in (box, more) for t in _TRACK[:-1] if t in inner), "")),
-                    "score": float(box.get("score", "nan")),
-                    "category": names.get(kind, str(kind)),
-                    "crowd": any(box.get(flag) for flag in _CROWD),
-                }
-            )
+            image = str(box["image_id"] if results else files[box["image_id"]])
+            identity = _text(next((more[name] for name in tracks if name in more), ""))
+            about = (float(box.get("score", "nan")), names.get(kind, str(kind)), any(map(box.get, _NAMES["crowd"])))
+            rows.append((image, left, top, width, height, f"{path}: {row}", identity, *about))
         found = pd.DataFrame(rows, columns=[*Box._fields, "score", "category", "crowd"])
         if results and "1" in set(found["category"]) and "0" not in set(found["category"]):
             found["category"] = found["category"].replace("1", "person")  # COCO's own numbers begin at 1, a person
         return found.astype({"crowd": bool, "score": float}), list(names.values())
-
-
-def listed(words: str, names: Sequence, most: int = 10) -> str:
-    """`words` and the first of the names, or nothing where there is none."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{words} {', '.join(map(str, names[:most]))}{more}" if names else ""
