@@ -5,8 +5,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 import parlib
-from parlib.use.card import card
-from parlib.use.model import Model
+from parlib.use.model import Model, card
 
 
 @pytest.fixture(scope="module")

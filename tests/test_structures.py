@@ -37,9 +37,8 @@ from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
 from parlib.show.annotate import annotate
 from parlib.use.boxes import read_boxes
-from parlib.use.card import card
 from parlib.use.crops import Crop, crops_of
-from parlib.use.model import SHIPPED, load
+from parlib.use.model import SHIPPED, card, load
 from parlib.use.predict import to_table, write_people
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -9,8 +9,7 @@ from parlib.measure.records import make_record
 from parlib.measure.subgroups import LEAST, readable, subgroups
 from parlib.measure.tables import SUBGROUP_NOTE
 from parlib.show.report import write_report
-from parlib.use.card import card
-from parlib.use.model import Model
+from parlib.use.model import Model, card
 
 NAMES = schema("pa100k").names
 

@@ -2,13 +2,16 @@
 
 import contextlib
 import copy
+import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
 import torch
@@ -21,32 +24,35 @@ from parlib.encode.hub import EXAMPLES, SHIPPED, folder_of  # noqa: F401 (two ar
 from parlib.encode.identity import hash_tensors
 from parlib.encode.prompts import languages, load_prompts
 from parlib.errors import BadInput
-from parlib.files import digest, json_text, read_json, reading, whole_folder, write_atomic
+from parlib.files import ASSETS, digest, json_text, markdown_cell, read_json, reading, whole_folder, write_atomic
 from parlib.learn.head import VLMPARHead
 from parlib.learn.inputs import encoder_setting
 from parlib.learn.run import read_run
-from parlib.measure.records import read_records, write_record
-from parlib.schema import Attribute, Schema
+from parlib.measure.records import has_scores, read_records, write_record
+from parlib.measure.subgroups import readable, subgroups
+from parlib.measure.tables import SUBGROUP_NOTE, render
+from parlib.schema import Attribute
 from parlib.use.attributes import NewAttribute, zero_shot_attribute
-from parlib.use.card import card
-from parlib.use.crops import Images, gather
-from parlib.use.people import MOST, gather_people, sampled
+from parlib.use.crops import Images
+from parlib.use.exchange import classify
+from parlib.use.people import MOST, gather_people
 from parlib.use.predict import Job
 
 
 class Model(ModelHubMixin):
     """Images in, named decisions out: an `Encoder`, a `VLMPARHead` trained on it, and new attributes.
 
+    It answers A attributes, the head's and then the new ones, by their `names` in `schema`: `thresholds` (A,) float64,
+    a probability above is a yes; `calibrated` (A,) bool, fitted to labels on val, so that 0.8 means about 8 in 10
+    there. `kind` is that of the tree it was trained on: `rendered`, `official`, `own`, `other`; None where no run says.
     `save_pretrained`, `from_pretrained` and `push_to_hub` carry safetensors, JSON and a model card, nothing else.
 
     Args:
         encoder: the very encoder whose features the head was trained on.
-        head: a trained `VLMPARHead`; its schema, thresholds and temperature are used.
         run: the content of the `run.json` of its training, {} where there was none.
         records: file name -> record of an evaluation of the head.
-        new_attributes: that the head was not trained for.
         language: None for the prompts trained with, or codes joined by commas, whose scores are averaged. In other
-            words than those of its training the head is not calibrated, and `calibrated` is false.
+            words than those of its training the head is not calibrated.
     """
 
     def __init__(
@@ -60,38 +66,17 @@ class Model(ModelHubMixin):
     ):
         self.encoder, self.head, self.run, self.records = encoder, head.eval(), run or {}, records or {}
         self.new_attributes, self.language, self.heads = tuple(new_attributes), language, [self.head]
-        self.schema  # noqa: B018 (two attributes of one name are found here)
+        new = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "new") for a in self.new_attributes)
+        attributes = head.schema.attributes + new
+        self.schema = replace(head.schema, attributes=attributes, permutations={}, questions={})
+        self.names = self.schema.names
+        self.thresholds = np.array([*head.thresholds.tolist(), *(a.threshold for a in self.new_attributes)])
+        calibrated = head.calibrated.tolist() if not language else [False] * len(head.names)
+        self.calibrated = np.array([*calibrated, *(a.calibrated for a in self.new_attributes)])
+        self.kind: str | None = (self.run.get("val") or {}).get("kind")
         if language:
             prompts = [load_prompts(head.schema, code.strip()) for code in language.split(",")]
             self.heads = [copy.deepcopy(self.head).set_prompts(encoder.encode_prompts(each)) for each in prompts]
-
-    @cached_property
-    def schema(self) -> Schema:
-        """`Schema` of everything it answers: the head's attributes, then the new ones."""
-        trained = self.head.schema
-        new = tuple(Attribute(a.name, (a.phrases or (a.name,))[0], "new") for a in self.new_attributes)
-        return replace(trained, attributes=trained.attributes + new, permutations={}, questions={})
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the A attributes, in the order of `scores`."""
-        return self.schema.names
-
-    @property
-    def thresholds(self) -> np.ndarray:
-        """(A,) float64; a probability above it is a yes."""
-        return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.new_attributes)])
-
-    @property
-    def calibrated(self) -> np.ndarray:
-        """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
-        trained = self.head.calibrated.tolist() if not self.language else [False] * len(self.head.names)
-        return np.array(trained + [a.calibrated for a in self.new_attributes])
-
-    @property
-    def kind(self) -> str | None:
-        """The kind of tree it was trained on: `rendered`, `official`, `own`, `other`; None where no run says."""
-        return (self.run.get("val") or {}).get("kind")
 
     @cached_property
     def key(self) -> str:
@@ -119,21 +104,17 @@ class Model(ModelHubMixin):
         threshold: float | None = None,
         workers: int | None = None,
         progress: bool = True,
-        min_score: float | None = None,
-        category: str | None = None,
-        tracks: str | os.PathLike | None = None,
-        by: str | None = None,
         most: int = MOST,
+        **which: Any,
     ) -> pd.DataFrame:
         """What the model answers about images.
 
         Args:
             images: a PIL image, a file, a folder, a glob pattern, or a list of these; or one clip, with `tracks`.
-            boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
-            attributes: names to answer; all by default.
+            boxes, which: files of boxes and of tracks that say where people are, and more; see `gather_people`.
             threshold: one for all attributes in place of each one's own.
             workers: processes that decode; default is one per core but one, none for a handful of images.
-            tracks, by: answer each person once, from at most `most` of the crops; `gather_people` takes them.
+            most: crops taken of a person, where `tracks` or `by` say who it is.
 
         Returns:
             DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels,
@@ -143,20 +124,13 @@ class Model(ModelHubMixin):
             row per person, see `people_table`.
 
         Raises:
-            BadInput: see `find_images`, `crops_of`; an attribute that the model does not have, with the nearest names.
+            BadInput: see `gather_people`; an attribute that the model does not have, with the nearest names.
         """
-        if tracks is None and by is None:
-            crops = gather(images, boxes, min_score, category)
-        else:
-            crops = sampled(gather_people(images, tracks, by, min_score, category), most)
-        job = Job(self, crops, attributes, threshold, workers, progress)
+        crops = gather_people(images, boxes=boxes, **which)
+        job = Job(self, crops, attributes, threshold, workers, progress, most)
         return pd.concat([job.table(people) for people in job.people()], ignore_index=True)
 
-    def classify(self, images: Images, top_k: int | None = None, **options: Any) -> list[Any]:
-        """As a pipeline of transformers: [{"label", "score"}, ...], see `parlib.use.exchange.classify`."""
-        from parlib.use.exchange import classify
-
-        return classify(self, images, top_k, **options)
+    classify = classify
 
     def with_attributes(self, *attributes: NewAttribute) -> "Model":
         """The same model with more attributes."""
@@ -198,7 +172,7 @@ class Model(ModelHubMixin):
             write_atomic(folder / "added.json", json_text(about) + "\n")
             weight = torch.stack([a.weight for a in self.new_attributes])
             write_atomic(folder / "added.safetensors", save({"weight": weight}))
-        write_atomic(folder / "README.md", str(card(self)))  # over the head's own card
+        write_atomic(folder / "README.md", card(self))  # over the head's own card
 
     @classmethod
     def _from_pretrained(cls, *, model_id, revision=None, encoder=None, device=None, language=None, **hub):
@@ -220,14 +194,10 @@ def load(
     Args:
         name: one that ships (`nano-pa100k`), the folder of a run or of a saved model, or a hub id.
         encoder: an `Encoder`, or its folder or hub id if it is not where the model says; it must be the one trained
-            with: weights, preprocessing and tokenizer.
-        revision: of a hub id.
+            with: weights, preprocessing and tokenizer, or it is a BadInput.
         device: default is this process's GPU where there is one.
         language: see `Model`.
         precision: of the encoder, see `load_encoder`; default is that of the training.
-
-    Raises:
-        BadInput: no such model, a folder that holds none, or another encoder than the one trained with.
     """
     folder = folder_of(str(name), "model", ["nano-pa100k"], revision, **hub)
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
@@ -240,8 +210,8 @@ def load(
         encoder = load_encoder(source, commit, device, precision, layer=setting.get("layer"))
     encoder.must_match(setting["identity"], f"model {name}")
     own = ("config.json", "run.json", "prompts.json", "added.json")
-    names = [path.name for path in sorted(folder.glob("*.json")) if path.name not in own]
-    records: dict[str, dict[str, Any]] = {file: read_records(folder / file)[0] for file in names}
+    files = [path for path in sorted(folder.glob("*.json")) if path.name not in own]
+    records: dict[str, dict[str, Any]] = {path.name: read_records(path)[0] for path in files}
     new = []
     if (folder / "added.json").is_file():
         entries = read_json(folder / "added.json", "new attributes")
@@ -250,3 +220,24 @@ def load(
             for entry, weight in zip(entries, weights, strict=True):
                 new.append(NewAttribute(**{**entry, "phrases": tuple(entry["phrases"])}, weight=weight))
     return Model(encoder, head.to(encoder.device), run, records, (), language).with_attributes(*new)
+
+
+def card(model: Model) -> str:
+    """The README.md of a `Model`: the template `assets/card.md`, filled from its run and records and nothing else."""
+    setting = model.run.get("setting", {})
+    encoder = setting.get("encoder", model.encoder.name)
+    at_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", encoder)
+    prompts = [*model.head.prompts, *(f"{' / '.join(a.phrases)} ({a.how})" for a in model.new_attributes)]
+    return jinja2.Template((ASSETS / "card.md").read_text(encoding="utf-8")).render(
+        base_model=encoder if at_hub else None,
+        cell=markdown_cell,
+        percent=lambda value: "not defined" if value is None or math.isnan(value) else f"{100 * value:.1f}",
+        subgroups=lambda record: render(readable(subgroups(record)), "markdown") if has_scores(record) else "",
+        subgroup_note=SUBGROUP_NOTE,
+        model=model,
+        setting=setting,
+        trained_on={**(model.run.get("val") or {}), **(setting.get("trained_on") or {})},
+        encoder=markdown_cell(encoder if at_hub else Path(encoder).name),
+        no_revision="none" if at_hub else f"none ({'it ships with parlib' if encoder == 'nano' else 'a local folder'})",
+        attributes=list(zip(model.names, prompts, model.thresholds, strict=True)),
+    )

@@ -23,9 +23,8 @@ from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
 from parlib.use.boxes import read_boxes
-from parlib.use.card import card
 from parlib.use.crops import crops_of
-from parlib.use.model import EXAMPLES, SHIPPED, load
+from parlib.use.model import EXAMPLES, SHIPPED, card, load
 
 NAMES = [f"{number:05d}.png" for number in range(1, 6)]
 nano = cache(parlib.load_encoder)
