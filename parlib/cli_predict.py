@@ -10,14 +10,12 @@ from typer import Argument, Option
 from parlib.cli_paper import say
 from parlib.errors import BadInput
 
-app = typer.Typer()
 ModelName = Annotated[str, Argument(help="nano-pa100k (it ships), the folder of a run or saved model, or a hub id")]
 ModelEncoder = Annotated[str | None, Option(help="folder or hub id of the model's encoder, if it has moved")]
 Precision = Annotated[str | None, Option(help="of the encoder: fp32, bf16 or auto, the better here by a trial")]
 Workers = Annotated[int | None, Option(help="processes that decode (default: one per core but one)")]
 
 
-@app.command()
 def predict(
     model: ModelName,
     images: Annotated[list[str] | None, Argument(help="files, folders, patterns, a clip (default: examples)")] = None,
@@ -43,9 +41,8 @@ def predict(
     workers: Workers = None,
 ) -> None:
     """Answer what a trained model knows about your images; exit code 1 where none could be read."""
-    from parlib.use.crops import gather
     from parlib.use.model import EXAMPLES, load
-    from parlib.use.people import MOST, gather_people, is_clip, sampled
+    from parlib.use.people import MOST, gather_people
     from parlib.use.predict import Job, write_predictions
 
     used = load(model, encoder=encoder, language=language, precision=precision)
@@ -55,23 +52,17 @@ def predict(
     if not images and boxes is None:
         say(f"note: no image named; these are the examples in {EXAMPLES}")
     sources: Any = images or [EXAMPLES]
-    clip = sources[0] if len(sources) == 1 and is_clip(sources[0]) else None
     if detector:
-        boxes, tracks = _detected(clip or sources, detector, min_score, boxes, tracks, out)
-    if tracks and (boxes or by):
-        raise BadInput("--tracks says where people are and who they are: it goes without --boxes and --by")
-    if tracks or by:
-        every = gather_people(clip or sources, tracks, by, min_score, category, first_frame)
-        crops = sampled(every, most or MOST)
-    else:
-        every = crops = gather(sources, boxes, min_score, category)
-    job = Job(used, crops, attributes.split(",") if attributes else None, threshold, workers)
+        boxes, tracks = _detected(sources, detector, min_score, boxes, tracks, out)
+    crops = gather_people(sources, tracks, by, boxes, first_frame, min_score=min_score, category=category)
+    names = attributes.split(",") if attributes else None
+    job = Job(used, crops, names, threshold, workers, most=most or MOST)
     watch: Any = iter
     if annotate:  # drawing takes a second to import
         from parlib.show.annotate import annotate as draw
         from parlib.show.annotate import annotate_people
 
-        watch = functools.partial(annotate_people if job.together else draw, crops=every, folder=annotate)
+        watch = functools.partial(annotate_people if job.together else draw, crops=crops, folder=annotate)
     people, unreadable = write_predictions(job, out, format, watch)
     for name, error in unreadable[:5]:
         say(f"{name}: {error.removeprefix(f'{name}: ')}")
@@ -86,14 +77,12 @@ def predict(
 def _detected(images, detector, min_score, boxes, tracks, out):
     """(boxes, tracks) with the file that the detector has made, or makes now, of images or of a clip."""
     from parlib.use.detect import detect
+    from parlib.use.people import clip_of
 
-    is_clip = isinstance(images, str)
+    is_clip = clip_of(images) is not None
     beside = out and out.with_name(f"{out.name}.{'tracks' if is_clip else 'boxes'}.csv")
     path = (tracks if is_clip else boxes) or beside
     if not path:
         raise BadInput("--detector keeps what it finds: give --out, or a file that is new as --tracks or --boxes")
-    if path.exists():
-        say(f"note: {path} is there, so the detector is not run again")
-    else:
-        say(f"people that {detector} finds: {detect(images, detector, path, min_score)}")
+    say(f"people that {detector} finds: {detect(images, detector, path, min_score)}")
     return (boxes, path) if is_clip else (path, tracks)

@@ -266,10 +266,10 @@ def test_a_detector_of_transformers_finds_people_and_a_stopped_one_resumes(clip,
     monkeypatch.setattr(Clip, "frame", stopped)
     out = tmp_path / "t.csv"
     with pytest.raises(KeyboardInterrupt):
-        detect(clip / "clip.mp4", str(tmp_path / "yolos"), out, progress=False)
+        detect(clip / "clip.mp4", str(tmp_path / "yolos"), out)
     seen.clear()
     seen.append(12)
-    detect(clip / "clip.mp4", str(tmp_path / "yolos"), out, progress=False)
+    detect(clip / "clip.mp4", str(tmp_path / "yolos"), out)
     assert seen[1:] == list(range(8, FRAMES)) and not list(tmp_path.glob(".t.csv*")), "the first part was kept"
     table = pd.read_csv(out)
     assert len(table) == 3 * FRAMES and set(table["frame"]) == set(range(FRAMES)) and table["track_id"].min() == 1

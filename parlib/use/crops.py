@@ -5,16 +5,16 @@ import os
 import posixpath
 import unicodedata
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
+from parlib.data.formats import some
 from parlib.data.images import FORMATS, SUFFIXES, open_image, upright_rgb
 from parlib.errors import BadInput
 from parlib.files import reading
-from parlib.use.boxes import Box, listed, read_boxes
+from parlib.use.boxes import Box, read_boxes
 from parlib.use.clips import SUFFIXES as CLIPS
 from parlib.use.clips import Frame
 
@@ -23,15 +23,12 @@ Images = Picture | Iterable[Picture]
 
 
 class Crop(NamedTuple):
-    """One person to look at: a name, the file (or a PIL image) it is in, and the box of it, None for all of it.
-
-    Crops with an `identity` are answered person by person.
-    """
+    """One person to look at."""
 
     name: str
     source: Picture
-    box: Box | None = None
-    identity: str = ""
+    box: Box | None = None  # None for all of the picture
+    identity: str = ""  # where it is known, crops are answered person by person
 
     def open(self, frame: Image.Image | None = None) -> Image.Image:
         """The person as upright RGB `PIL.Image`; `frame`, the opened source, saves opening it again."""
@@ -45,28 +42,30 @@ class Crop(NamedTuple):
         return upright_rgb(self.source, self.name) if isinstance(self.source, Image.Image) else open_image(self.source)
 
 
-def gather(
-    images: Images,
-    boxes: str | os.PathLike | None = None,
-    min_score: float | None = None,
-    category: str | None = None,
-) -> list[Crop]:
-    """Everything to predict, checked before anything is computed; warnings say what was left out."""
-    images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
+def gather(images: Images, boxes: str | os.PathLike | None = None, **which: Any) -> list[Crop]:
+    """Everything to predict, checked before anything is computed; warnings say what was left out.
+
+    `which` are `min_score` and `category` of `read_boxes`.
+    """
+    images = listed(images)
     pictures = [image for image in images if isinstance(image, Image.Image)]
     named: list[tuple[str, Picture]] = [(f"picture {i + 1}", image) for i, image in enumerate(pictures)]
-    if len(pictures) < len(images):
-        named += find_images([image for image in images if not isinstance(image, Image.Image)])
+    named += find_images(image for image in images if not isinstance(image, Image.Image))
     if not named:
         raise BadInput("no image to predict: give a file, a folder, a pattern or PIL images")
     clips = [name for name, source in named if str(source).lower().endswith(CLIPS)]
     if clips:
         raise BadInput(f"{clips[0]} is a clip: give it alone, with --tracks FILE or --detector MODEL")
-    crops = crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
+    crops = crops_of(named, None if boxes is None else read_boxes(boxes, **which))
     animated = sum(_is_animated(source) for source in {crop.name: crop.source for crop in crops}.values())
     if animated:
         warnings.warn(f"only the first frame of {animated} picture{'s' * (animated > 1)} was used", stacklevel=2)
     return crops
+
+
+def listed(images: Images) -> list[Picture]:
+    """Images as a list, also where they are one."""
+    return [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
 
 
 def _is_animated(source):
@@ -79,14 +78,11 @@ def _is_animated(source):
         return False
 
 
-def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
+def find_images(sources: Iterable[Picture]) -> list[tuple[str, str]]:
     """[(name, path)] of every image in files, folders (and below) and glob patterns, each once, in order.
 
     In folders and patterns, a file is an image by its suffix (`SUFFIXES`) or by its first bytes; a warning names and
-    counts the others. A file that is named itself is always taken.
-
-    Raises:
-        BadInput: nothing there, or a folder or pattern without an image.
+    counts the others. A file that is named itself is always taken. BadInput for nothing there, or no image among it.
     """
     found: dict[str, str] = {}
     others: dict[str, None] = {}
@@ -101,14 +97,14 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
         new = {path: name for path, name in names.items() if _is_image(path)}
         left_out = [name for path, name in names.items() if path not in new]
         if not new and is_folder:
-            raise BadInput(f"{source}: no image in this folder or below{listed('; it has', left_out)}")
+            raise BadInput(f"{source}: no image in this folder or below; it has {some(left_out, 10) or 'no file'}")
         if not new:
             raise BadInput(f"no image {source!r}: no such file or folder, and as a pattern it matches no image")
-        found |= {path: name for path, name in new.items() if path not in found}
+        found |= new | found  # each by its first name
         others |= dict.fromkeys(left_out)
     if others:
         verb = "file is no picture and was" if len(others) == 1 else "files are no pictures and were"
-        warnings.warn(f"{len(others)} {verb} left out{listed(':', list(others))}", stacklevel=2)
+        warnings.warn(f"{len(others)} {verb} left out: {some(list(others), 10)}", stacklevel=2)
     return [(name, path) for path, name in found.items()]
 
 
@@ -128,13 +124,14 @@ def _cannot_be_listed(error):
 
 
 def _is_image(path):
-    if os.path.basename(path).startswith(".") or os.path.isdir(path):
+    is_broken = os.path.islink(path) and not os.path.exists(path)  # reported as unreadable when it is predicted
+    if os.path.basename(path).startswith(".") or not (is_broken or os.path.isfile(path)):
         return False
     if path.lower().endswith(SUFFIXES):
-        return os.path.isfile(path) or os.path.islink(path)  # a link to nothing is reported as unreadable
+        return True
     try:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS):
-            return os.path.isfile(path)
+            return True
     except Exception:  # whatever the first bytes trip Pillow into
         return False
 
@@ -153,21 +150,16 @@ def crops_of(
     """
     if boxes is None:
         return [Crop(name, source) for name, source in images]
-    index, cut = by_name(images), 0
+    index, cut, out = by_name(images), 0, []
     inside: dict[int, list[Box]] = {}
-    lost: dict[str, list[str]] = {"in no frame": [], "outside their frame": []}
+    lost: dict[str, list[Box]] = {"in no frame": [], "outside their frame": []}
     for box in boxes:
         frame = index.get(spelling(box.image))
-        if frame is None and tracked:
-            lost["in no frame"].append(box.row)
-            continue
-        if frame is None:
-            raise BadInput(
-                f"{box.row}: no image {box.image!r}, or several of that name, among the {len(images)} to predict; the "
-                f"first of them is {images[0][0]}"
-            )
-        inside.setdefault(frame, []).append(box)
-    out = []
+        (lost["in no frame"] if frame is None else inside.setdefault(frame, [])).append(box)
+    if lost["in no frame"] and not tracked:
+        row, image = lost["in no frame"][0].row, lost["in no frame"][0].image
+        among = f"among the {len(images)} to predict; the first of them is {images[0][0]}"
+        raise BadInput(f"{row}: no image {image!r}, or several of that name, {among}")
     for frame, its_boxes in sorted(inside.items()) if tracked else inside.items():  # a clip is decoded in order
         name, source = images[frame]
         try:
@@ -181,13 +173,13 @@ def crops_of(
             except BadInput:
                 if not tracked:
                     raise
-                lost["outside their frame"].append(box.row)
+                lost["outside their frame"].append(box)
                 continue
             cut += right - left < round(box.width) - 1 or bottom - top < round(box.height) - 1
             out.append(Crop(name, source, box, box.identity))
-    for where, rows in lost.items():
-        if rows:
-            words = f"{len(rows)} of {len(boxes)} boxes lie {where} and were left out, first {rows[0]}"
+    for where, left_out in lost.items():
+        if left_out:
+            words = f"{len(left_out)} of {len(boxes)} boxes lie {where} and were left out, first {left_out[0].row}"
             if not out:
                 raise BadInput(f"{words}: none is left; are these the tracks of these images?")
             warnings.warn(words, stacklevel=2)
@@ -195,23 +187,23 @@ def crops_of(
     if empty and not tracked:
         warnings.warn(f"{empty} of {len(images)} images have no box and were left out", stacklevel=2)
     if cut:
-        message = f"{cut} of {len(boxes)} boxes reach over the edge of their frame and were cut there"
-        warnings.warn(message, stacklevel=2)
+        where = "reach over the edge of their frame and were cut there"
+        warnings.warn(f"{cut} of {len(boxes)} boxes {where}", stacklevel=2)
     return out
 
 
 def by_name(images: Sequence[tuple[str, Picture]]) -> dict[str, int]:
     """What a box may call an image -> its index: name or path; where it is of one only, the file name, with suffix and
     without, and the number that it is."""
-    short: list[tuple[str, int]] = []
+    short: dict[str, set[int]] = {}
     whole: dict[str, int] = {}
     for i, (name, source) in enumerate(images):
         whole |= {spelling(str(source)): i, spelling(name): i}
         last = posixpath.basename(spelling(name))
         stem = posixpath.splitext(last)[0]
-        short += [(each, i) for each in {last, stem, str(int(stem)) if stem.isdecimal() else stem}]
-    times = Counter(each for each, _ in short)
-    return {each: i for each, i in short if times[each] == 1} | whole
+        for each in (last, stem, str(int(stem)) if stem.isdecimal() else stem):
+            short.setdefault(each, set()).add(i)
+    return {each: min(found) for each, found in short.items() if len(found) == 1} | whole
 
 
 def spelling(name: str) -> str:

@@ -25,19 +25,19 @@ def to_dataset(job: "Job") -> datasets.Dataset:
     height] in pixels, or None; `scores`, attribute -> probability; `labels`, attribute -> 1 or 0, -1 where the image
     could not be read; `error`. With people of several crops `person` takes the place of image, image_id and box.
     """
-    names, rows = job.schema.names, []
-    crops = iter(job.crops)
+    names, rows, crops = job.schema.names, [], iter(job.crops)
     for person in itertools.chain.from_iterable(job.people()):
-        answers = person.get("attributes") or {}
-        row: dict[str, Any] = {"scores": {name: answers[name]["probability"] if answers else None for name in names}}
-        row |= {"labels": {name: int(answers[name]["decision"]) if answers else -1 for name in names}}
+        answers = person.get("attributes") or {name: {"probability": None, "decision": -1} for name in names}
+        row: dict[str, Any] = {"scores": {name: answer["probability"] for name, answer in answers.items()}}
+        row |= {"labels": {name: int(answer["decision"]) for name, answer in answers.items()}}
         row["error"] = person.get("error")
         if job.together:
             row["person"] = person["person"]
         else:
             source = next(crops).source
             picture = source if isinstance(source, Image.Image) else os.fspath(source)
-            row |= {"image": None if answers == {} else picture, "image_id": person["image"], "box": person.get("box")}
+            row["image"] = None if "error" in person else picture
+            row |= {"image_id": person["image"], "box": person.get("box")}
         rows.append(row)
     text = datasets.Value("string")
     place = {"image": RGBImage(), "image_id": text, "box": datasets.List(datasets.Value("float32"))}
@@ -48,28 +48,21 @@ def to_dataset(job: "Job") -> datasets.Dataset:
 
 
 def write_fiftyone(parts: Iterable[list["Person"]], file: IO[bytes], job: "Job") -> tuple[int, list[tuple[str, str]]]:
-    """Write the answers about image files as a `labels.json` of FiftyOne, as they come.
+    """Write the answers about image files as a `labels.json` of FiftyOne, as they come; returns as `write_people`.
 
     Whole pictures: the layout of its FiftyOneImageClassificationDataset, a list of `label` and `confidence` for the
     attributes decided yes. Boxes: that of its FiftyOneImageDetectionDataset, label `person`, `bounding_box` in
     fractions of the frame, the probabilities as `attributes`. Images are named by their absolute paths, so importing
-    takes `labels_path` alone. An image that cannot be read is null.
-
-    Returns:
-        (people answered, [(image, error)] of what could not be read).
-
-    Raises:
-        BadInput: people of several crops, or pictures that are no files.
+    takes `labels_path` alone. An image that cannot be read is null. BadInput for people of several crops, or pictures
+    that are no files.
     """
     if job.together or any(isinstance(crop.source, Image.Image) for crop in job.crops):
         raise BadInput("FiftyOne's labels are of image files: not of pictures in memory, nor one for several images")
     answered, unreadable, start = 0, [], b'{"labels": {\n'
-    people = itertools.chain.from_iterable(parts)
-    for path, pairs in itertools.groupby(
-        zip(job.crops, people, strict=True), lambda pair: os.path.abspath(str(pair[0].source))
-    ):
+    pairs = zip(job.crops, itertools.chain.from_iterable(parts), strict=True)
+    for path, group in itertools.groupby(pairs, lambda pair: os.path.abspath(str(pair[0].source))):
         targets: Any = []
-        for crop, person in pairs:
+        for crop, person in group:
             answers = person.get("attributes") or {}
             answered += bool(answers)
             if "error" in person:

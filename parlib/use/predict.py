@@ -26,7 +26,7 @@ from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, plain_cell, reading, sweep, write_atomic
 from parlib.use.crops import Crop
-from parlib.use.people import combined, weight
+from parlib.use.people import MOST, combined, sampled, weight
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
@@ -34,15 +34,13 @@ if TYPE_CHECKING:
 PART = 512  # crops that are computed, written and kept together
 FORMATS = ("json", "csv", "parquet", "fiftyone")
 _CORNERS = ("x", "y", "width", "height")
-_TYPES = {
-    **{"attribute": "str", "probability": float, "decision": "boolean", "threshold": float, "calibrated": "boolean"},
-    **{"conflict": "str", "error": "str"},
-}
+_TYPES = {"attribute": "str", "probability": float, "decision": "boolean", "threshold": float}
+_TYPES |= {"calibrated": "boolean", "conflict": "str", "error": "str"}
 Person = dict[str, Any]  # see `Job.people`
 
 
 class Job:
-    """A prediction of the crops of `gather`, in parts of `PART` crops; the other arguments are those of a `Model`."""
+    """A prediction of crops, in parts of `PART` crops; the arguments are those of a `Model`."""
 
     def __init__(
         self,
@@ -52,18 +50,21 @@ class Job:
         threshold: float | None = None,
         workers: int | None = None,
         progress: bool = True,
+        most: int = MOST,
     ):
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
-        self.model, self.crops, self.workers, self.progress = model, crops, workers, progress
+        self.model, self.workers, self.progress = model, workers, progress
         self.boxed, self.together = any(crop.box for crop in crops), any(crop.identity for crop in crops)
-        lower = {name.lower(): name for name in model.names}
+        self.crops = sampled(crops, most) if self.together else crops
+        spelled = {name.lower(): name for name in model.names} | {name: name for name in model.names}
         wanted = [name.strip() for name in attributes or model.names]
-        wanted = [name if name in model.names else lower.get(name.lower(), name) for name in wanted]
+        wanted = [spelled.get(name, spelled.get(name.lower(), name)) for name in wanted]
         self.schema = model.schema.subset(model.schema.name, list(dict.fromkeys(wanted)))
         self.columns = [model.schema.index(name) for name in self.schema.names]
-        thresholds = model.thresholds if threshold is None else np.full(len(model.names), float(threshold))
-        self.thresholds, self.calibrated = thresholds[self.columns], model.calibrated[self.columns]
+        self.thresholds, self.calibrated = model.thresholds[self.columns], model.calibrated[self.columns]
+        if threshold is not None:
+            if not 0 <= threshold <= 1:
+                raise BadInput(f"threshold {threshold} is no probability: give a number from 0 to 1")
+            self.thresholds[:] = threshold
         folders = {None if isinstance(c.source, Image.Image) else os.path.dirname(c.source) for c in crops}
         if model.kind == "rendered" and not all(folder is not None and _is_rendered(folder) for folder in folders):
             words = "this model was trained on rendered people: its answers about photographs mean nothing"
@@ -97,41 +98,39 @@ class Job:
         missing = [span for span, path in parts if not (path and path.is_file())]
         encoder = self.model.encoder
         loaded = iter(loader(_Pixels(self.crops, encoder), missing, encoder, workers=self.workers))
-        hidden = None if self.progress else True  # None: shown on a terminal only
-        done = len(self.crops) - sum(map(len, missing))
+        done, hidden = len(self.crops) - sum(map(len, missing)), None if self.progress else True  # None: on a terminal
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for span, path in parts:
                 people: list[Person] = []
                 if path and path.is_file():
                     with reading(path, "part of a prediction", "remove it and run the same again"):
                         people = json.loads(path.read_text(encoding="utf-8"))
-                else:
-                    while len(people) < len(span):
-                        batch = self._batch(*next(loaded))
-                        bar.update(len(batch))
-                        people += batch
-                    if path:
-                        write_atomic(path, json_text(people, indent=None))
+                while len(people) < len(span):
+                    people += (batch := self._batch(*next(loaded)))
+                    bar.update(len(batch))
+                if path and span in missing:
+                    write_atomic(path, json_text(people, indent=None))
                 yield people
 
-    def _batch(self, rows, inputs, errors, weights):
-        """The people of one batch of `_Pixels`."""
-        found = {row: {"error": error} for row, error in errors.items()}
-        if rows:
-            features = self.model.encoder.encode_images(inputs)
-            scores = self.model.scores(*features).cpu().numpy()[:, self.columns]
-            for row, attributes in zip(rows, self.answers(scores), strict=True):
-                found[row] = {**({"weight": weights[row]} if row in weights else {}), "attributes": attributes}
-        people = []
-        for row in sorted(found):
-            crop = self.crops[row]
-            place = {"image": crop.name, **({"box": list(crop.box[1:5])} if crop.box else {})}
-            people.append({**place, **({"person": crop.identity} if self.together else {}), **found[row]})
+    def _batch(self, people, inputs):
+        """The people of one batch of `_Pixels`, with their answers."""
+        read = [person for person in people if "error" not in person]
+        if read:
+            scores = self.model.scores(*self.model.encoder.encode_images(inputs)).cpu().numpy()
+            for person, attributes in zip(read, self.answers(scores[:, self.columns]), strict=True):
+                person["attributes"] = attributes
         return people
 
     def answers(self, scores: np.ndarray) -> list[dict[str, Any]]:
         """Probabilities (n, A) of the attributes wanted -> for each row the dict `attributes` of a person."""
         decisions = scores > self.thresholds
+        conflicts = np.full(decisions.shape, None, object)
+        broken = self.schema.contradictions(decisions)
+        for group in self.schema.exclusive:
+            columns = [self.schema.index(name) for name in group.members]
+            yes = decisions[:, columns]
+            marked = broken[group.name][:, None] & (yes | ~yes.any(1, keepdims=True))  # all, where none is a yes
+            conflicts[:, columns] = np.where(marked, group.name, conflicts[:, columns])
         return [
             {
                 name: {
@@ -139,44 +138,35 @@ class Job:
                     "decision": bool(decisions[i, a]),
                     "threshold": round(float(self.thresholds[a]), 6),
                     "calibrated": bool(self.calibrated[a]) and not self.together,
-                    "conflict": conflicts.get(name),
+                    "conflict": conflicts[i, a],
                 }
                 for a, name in enumerate(self.schema.names)
             }
-            for i, conflicts in enumerate(self._conflicts(decisions))
+            for i in range(len(scores))
         ]
-
-    def _conflicts(self, decisions):
-        """One dict per row of decisions (n, A): attribute -> name of the exclusive set that it breaks."""
-        out: list[dict[str, str]] = [{} for _ in decisions]
-        broken, members = self.schema.contradictions(decisions), {g.name: g.members for g in self.schema.exclusive}
-        for name, rows in broken.items():
-            for row in np.flatnonzero(rows):
-                yes = [m for m in members[name] if decisions[row, self.schema.index(m)]]
-                out[row] |= dict.fromkeys(yes or members[name], name)
-        return out
 
 
 class _Pixels(torch.utils.data.Dataset):
-    """Batches of crops: (rows that could be read, what the encoder takes of them, row -> error of the others, row ->
-    `weight` of the crops that name their person)."""
+    """Batches of crops: (people without their answers, with an `error` where the crop cannot be read; the pixels of
+    the others, as the encoder takes them)."""
 
     def __init__(self, crops, encoder):
         self.crops, self.encoder, self.last = crops, encoder.for_workers(), (None, None)
 
     def __getitem__(self, rows):
-        images, errors, weights = {}, {}, {}
-        for row in rows:
-            crop = self.crops[row]
+        people, images = [], []
+        for crop in (self.crops[row] for row in rows):
+            person = {"image": crop.name, **({"box": list(crop.box[1:5])} if crop.box else {})}
+            person |= {"person": crop.identity} if crop.identity else {}
+            people.append(person)
             try:
                 if self.last[0] is not crop.source:  # the boxes of a frame follow one another
                     self.last = (crop.source, crop.frame())
-                images[row] = crop.open(self.last[1])
-                if crop.identity:
-                    weights[row] = weight(images[row])
+                images.append(crop.open(self.last[1]))
+                person |= {"weight": weight(images[-1])} if crop.identity else {}
             except BadInput as error:
-                errors[row] = str(error)
-        return list(images), self.encoder.pixels(images.values()) if images else None, errors, weights
+                person["error"] = str(error)
+        return people, self.encoder.pixels(images) if images else None
 
 
 def _stamp(source):
@@ -234,7 +224,6 @@ def write_predictions(
     """Predict and write one file, whole or not at all; the parts of a job that was stopped are found again.
 
     Args:
-        job: `Job`.
         out: file, must not exist; None prints to standard output.
         format: one of `FORMATS`; default is by the suffix of `out`, or json.
         watch: takes the iterator of people and passes them on, such as `annotate`.
@@ -264,9 +253,8 @@ def write_predictions(
                 shutil.rmtree(left, ignore_errors=True)
         return counts
     except OSError as error:
-        raise BadInput(
-            f"{out} cannot be written: {error.strerror}; make room or choose another place, what is done is kept"
-        ) from error
+        remedy = "make room or choose another place, what is done is kept"
+        raise BadInput(f"{out} cannot be written: {error.strerror}; {remedy}") from error
 
 
 def write_people(
