@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from parlib.encode.encoder import Encoder
 from parlib.errors import BadInput
 from parlib.learn.baselines import embeddings
-from parlib.measure.metrics import evaluate, tune_thresholds
+from parlib.measure.metrics import average_precision, tune_thresholds
 
 FOLDS = 5
 PRIOR = 10.0  # how much less a step along the phrase costs than one along any other direction
@@ -52,14 +52,10 @@ def zero_shot_attribute(
     """An attribute without training: the checkpoint's own score of a phrase.
 
     Args:
-        encoder: the model's.
         phrases: one or several, in any language; the mean of their normalised embeddings is used (prompt ensemble).
         pooled, labels: pooled features (n, D) and labels (n,) of 1, 0, -1 of val. With them the probability is
             calibrated (Platt: a logistic regression on the score) and the threshold tuned for mA; without, the
-            probability is the checkpoint's own sigmoid and the threshold 0.5.
-
-    Raises:
-        BadInput: no phrase, labels that do not fit, or no yes or no no among them.
+            probability is the checkpoint's own sigmoid and the threshold 0.5. BadInput without a yes or a no.
     """
     words, weight, bias = _direction(encoder, name, phrases)
     if labels is None:
@@ -81,8 +77,7 @@ def few_shot_attribute(
     The phrase's direction is one more feature, `PRIOR` times cheaper than the others: with few labels the answer stays
     near zero-shot, with many it is a linear probe. The penalty is chosen by cross-validation on these labels, and so is
     the threshold (for mA), from predictions for the folds left out. Too few labels to call it calibrated.
-
-    Args: as `zero_shot_attribute`; `labels` with at least two yes and two no.
+    Arguments as `zero_shot_attribute`; `labels` with at least two yes and two no.
     """
     words, weight, _ = _direction(encoder, name, phrases) if phrases else ((), torch.zeros(encoder.width), 0)
     pooled, labels = _known(name, pooled, labels, least=2)
@@ -91,19 +86,19 @@ def few_shot_attribute(
     x = (pooled - centre) / spread  # (n, D)
     features = torch.cat([x, PRIOR * x @ direction[:, None]], 1).numpy().astype(np.float64)
     folds = StratifiedKFold(min(FOLDS, int(labels.sum()), int((1 - labels).sum())), shuffle=True, random_state=0)
-    tried = {}
+    tried = []
     with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # too weak a penalty; one thread is faster
         for C in (1e-4, 1e-3, 1e-2, 1e-1):
             probe = LogisticRegression(C=C, max_iter=500, class_weight="balanced")
             left_out = cross_val_predict(probe, features, labels, cv=folds, method="predict_proba")[:, 1]
             loss = -np.log(np.clip(np.where(labels == 1, left_out, 1 - left_out), 1e-6, 1)).mean()
-            tried[C] = (loss, left_out)
-        best = min(tried, key=lambda C: tried[C][0])
-        fitted = LogisticRegression(C=best, max_iter=500, class_weight="balanced").fit(features, labels)
+            tried.append((loss, left_out, probe))
+        _, left_out, fitted = min(tried, key=lambda one: one[0])
+        fitted.fit(features, labels)
     coefficients = torch.as_tensor(fitted.coef_[0], dtype=torch.float32)
     weight = (coefficients[:-1] + PRIOR * coefficients[-1] * direction) / spread
     bias = float(fitted.intercept_[0]) - float(weight @ centre)
-    threshold = tune_thresholds(labels[:, None], tried[best][1][:, None])[0]
+    threshold = tune_thresholds(labels[:, None], left_out[:, None])[0]
     how = f"learned from {len(labels)} labels ({int(labels.sum())} yes)"
     return NewAttribute(name, words, weight, bias, float(threshold), False, how)
 
@@ -127,19 +122,15 @@ def few_shot_curve(
         DataFrame with `attribute`, `labels` (0: zero-shot), `start` (`phrase` or `nothing`), `draw`, `AP` on test.
         Draws with fewer than two yes or two no are left out.
     """
-    pooled, truth = F.normalize(torch.as_tensor(test[0]).float(), dim=-1), np.asarray(test[1])[:, None]
-    rows = []
-
-    def add(made, labels, start, draw):
-        rows.append((name, labels, start, draw, evaluate(truth, made.scores(pooled)[:, None]).summary()["mAP"]))
-
-    add(zero_shot_attribute(encoder, name, phrases), 0, "phrase", 0)
+    made = [(0, "phrase", 0, zero_shot_attribute(encoder, name, phrases))]
     for size, draw in itertools.product(sizes, range(draws)):
         chosen = np.random.default_rng(draw).permutation(len(train[1]))[:size]
-        labels = np.asarray(train[1])[chosen]
+        pooled, labels = train[0][chosen], np.asarray(train[1])[chosen]
         if min((labels == 1).sum(), (labels == 0).sum()) >= 2:
             for start, words in (("phrase", phrases), ("nothing", ())):
-                add(few_shot_attribute(encoder, name, train[0][chosen], labels, words), size, start, draw)
+                made.append((size, start, draw, few_shot_attribute(encoder, name, pooled, labels, words)))
+    pooled, truth = F.normalize(torch.as_tensor(test[0]).float(), dim=-1), np.asarray(test[1])
+    rows = [(name, *about, average_precision(truth, one.scores(pooled))) for *about, one in made]
     return pd.DataFrame(rows, columns=["attribute", "labels", "start", "draw", "AP"])
 
 

@@ -9,6 +9,7 @@ import os
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,19 +21,13 @@ from parlib.use.model import Model
 FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
 
 
-def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
+def export_onnx(model: Model, path: str | os.PathLike) -> Path:
     """Write `pixel_values` (batch, 3, H, W) float32 -> `probabilities` (batch, A) float32 as one ONNX file.
 
     The batch is dynamic. The text tower is not in it: what depends on prompts alone is computed here and becomes
     constants. The file's metadata says what a user of it must know: `attributes`, `thresholds`, `calibrated`,
     `preprocessing` (size, resampling, mean, standard deviation: the checkpoint's own), `encoder` and its `identity`.
-
-    Args:
-        model: on the CPU.
-        path: file, replaced whole or not at all; it is returned.
-
-    Raises:
-        BadInput: a NaFlex encoder, a path that cannot be written, weights beyond one file, or ONNX not installed.
+    The model is on the CPU. BadInput for a NaFlex encoder, weights beyond one file, or where ONNX is not installed.
     """
     try:
         import onnx
@@ -52,17 +47,16 @@ def export_onnx(model: Model, path: str | os.PathLike, opset: int = 18) -> Path:
     for name in ("torch.onnx", "onnxscript"):  # they log their own steps
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-        made = torch.onnx.export(
+        made: Any = torch.onnx.export(
             whole,
             (torch.zeros(2, 3, side, side),),
             dynamo=True,
-            opset_version=opset,
+            opset_version=18,
             input_names=["pixel_values"],
             output_names=["probabilities"],
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
             verbose=False,
         )
-        assert made is not None  # it is a program, as no file is named
         limit = math.prod(model.head.prompt_tokens.shape) * 64
         onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
     about = {

@@ -15,10 +15,7 @@ LEAST = 2  # marks of either answer before anything is learned
 class Lesson:
     """A new attribute of n images: set `marks`, call `learn`, look at `next`.
 
-    `attribute`, its `scores` of all images and the `seconds` are those of the last `learn`.
-
     Args:
-        encoder: made the features.
         pooled: (n, D), at length 1.
         askable: (n,) bool, images that `next` may ask about, so that others stay to measure on; default all.
     """
@@ -27,15 +24,12 @@ class Lesson:
         self.encoder, self.pooled = encoder, pooled
         self.askable = np.ones(len(pooled), bool) if askable is None else askable
         self.marks = np.full(len(pooled), -1, np.int8)  # 1 yes, 0 no, -1 not marked
-        self.attribute: NewAttribute | None = None
+        self.attribute: NewAttribute | None = None  # as learned last, like what follows
         self.scores: np.ndarray | None = None  # (n,) probabilities
         self.seconds = 0.0  # that learning and scoring all images took
 
     def learn(self, name: str, phrases: Sequence[str] = ()) -> None:
-        """Learn from the marks, or while they are fewer than two of an answer from the phrases alone; score all images.
-
-        Without either there is no attribute yet.
-        """
+        """Learn from the marks, or while they are fewer than two of an answer from the phrases, if any; score all."""
         start = time.perf_counter()
         if min(np.count_nonzero(self.marks == answer) for answer in (0, 1)) >= LEAST:
             self.attribute = few_shot_attribute(self.encoder, name, self.pooled, self.marks, phrases)
@@ -54,11 +48,8 @@ class Lesson:
         rows = rows[(self.askable & (self.marks < 0))[rows]]
         if self.attribute is None or self.scores is None:
             return rows
-        scores = self.scores[rows]
-        if np.count_nonzero(self.marks == 1) < LEAST:
-            worth = -scores
-        elif np.count_nonzero(self.marks == 0) < LEAST:
-            worth = scores
-        else:
-            worth = np.abs(scores - self.attribute.threshold)
+        scores, (no, yes) = self.scores[rows], (np.count_nonzero(self.marks == answer) for answer in (0, 1))
+        worth = np.abs(scores - self.attribute.threshold)
+        if yes < LEAST or no < LEAST:
+            worth = -scores if yes < LEAST else scores
         return rows[np.argsort(worth, kind="stable")]
