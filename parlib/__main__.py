@@ -1,7 +1,5 @@
 """`python -m parlib` is the `parlib` command."""
 
-import sys
-
 from parlib.cli import main
 
-sys.exit(main())
+raise SystemExit(main())

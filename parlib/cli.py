@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from parlib import cli_paper, cli_predict
-from parlib.cli_paper import say
-from parlib.cli_predict import ModelEncoder, ModelName, Precision, Workers
+from parlib.cli_paper import audit, demo, reproduce, say, table
+from parlib.cli_predict import ModelEncoder, ModelName, Precision, Workers, predict
 from parlib.errors import BadInput
 from parlib.profile import cache_folder
 
@@ -71,7 +70,6 @@ def _cache(cache):
     return cache.expanduser() if cache else cache_folder()
 
 
-@app.command()
 def synth(
     benchmark: Annotated[str, Argument(help="pa100k, peta, market1501, rapv1 or rapv2")],
     out: Annotated[Path, Argument(help="new folder")],
@@ -88,23 +86,18 @@ def synth(
     print(synthesize(benchmark, out, train=train, val=val, test=test, seed=seed, domain=domain, workers=workers))
 
 
-@app.command()
 def check(root: Path, json: Annotated[bool, Option("--json", help="print the report as JSON")] = False) -> None:
     """Report whether a tree or a feature store can be used; exit code 1 if not."""
+    from parlib.data import check as check_tree
+    from parlib.encode.store import check_store
     from parlib.files import json_text
 
-    if (root / "manifest.json").is_file():
-        from parlib.encode.store import check_store as check_one
-    else:
-        from parlib.data import check as check_one  # type: ignore[assignment]  # both are called with a root alone
-
-    report = check_one(root)
+    report: Any = (check_store if (root / "manifest.json").is_file() else check_tree)(root)
     print(json_text(report.to_dict()) if json else report.to_text())
     if not report.usable:
         raise typer.Exit(1)
 
 
-@app.command()
 def extract(
     root: Root,
     benchmark: Benchmark = "pa100k",
@@ -133,7 +126,6 @@ def extract(
         print(part.store.folder)
 
 
-@app.command()
 def train(
     root: Root,
     out: Annotated[Path, Option(metavar="RUN", help="folder of the run, must not exist")],
@@ -191,7 +183,6 @@ def train(
             print(run)
 
 
-@app.command()
 def baselines(
     root: Root,
     out: Annotated[Path, Option(metavar="RECORDS", help="folder for the records")],
@@ -216,9 +207,8 @@ def baselines(
     from parlib.learn.run import baseline_records
     from parlib.measure.records import write_record
 
-    release = read_release(
-        benchmark, root, **_files(table=table, schema=schema, partition=partition, corrections=corrections)
-    )
+    files = _files(table=table, schema=schema, partition=partition, corrections=corrections)
+    release = read_release(benchmark, root, **files)
     used = load_encoder(encoder, revision, precision=precision or "auto")
     train, val, test = (prepare(release, part, used, _cache(cache), view=view) for part in ("train", "val", "test"))
     numbers = [*(seeds or []), *(more_seeds or [])] or [0]
@@ -231,7 +221,6 @@ def baselines(
                 print(path)
 
 
-@app.command()
 def evaluate(
     run: Path,
     split: str = "test",
@@ -253,7 +242,6 @@ def evaluate(
     print(json_text({**shown, **record["scores"], "unit": "fraction"}))
 
 
-@app.command()
 def explore(
     run: Annotated[str | None, Argument(help="as MODEL of predict (default: the profile's own run)")] = None,
     folder: Annotated[str | None, Argument(help="a benchmark, or images of your own (default: its own tree)")] = None,
@@ -268,7 +256,6 @@ def explore(
     serve(port, browser, run=run, folder=folder, cache=str(cache) if cache else None, beside=beside)
 
 
-@app.command()
 def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")], encoder: ModelEncoder = None) -> None:
     """Write image tower and head of a model as one ONNX file."""
     from parlib.use.export import export_onnx
@@ -277,5 +264,6 @@ def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")],
     print(export_onnx(load(model, encoder=encoder, device="cpu", precision="fp32"), out))
 
 
-app.add_typer(cli_predict.app)
-app.add_typer(cli_paper.app)
+_HERE = (synth, check, extract, train, baselines, evaluate, explore, export)
+for _command in (*_HERE, predict, reproduce, audit, table, demo):
+    app.command()(_command)

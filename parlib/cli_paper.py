@@ -12,8 +12,6 @@ from typer import Argument, Option
 from parlib.errors import BadInput
 from parlib.profile import cache_folder
 
-app = typer.Typer()
-
 
 def say(words: object) -> None:
     """Print one line to stderr."""
@@ -25,7 +23,6 @@ def _split_words(options: Sequence[str] | None) -> list[str] | None:
     return [word.strip() for option in options for word in option.split(",")] if options else None
 
 
-@app.command()
 def reproduce(
     profile: Annotated[str | None, Option(help="small, sample or paper (default: $PARLIB_PROFILE or small)")] = None,
     benchmarks: Annotated[list[str] | None, Option(help="some only; repeatable, or joined by commas")] = None,
@@ -87,7 +84,6 @@ def reproduce(
         raise typer.Exit(1)
 
 
-@app.command()
 def audit(
     root: Annotated[Path, Option(help="folder of its annotation file; needs no image")],
     benchmark: Annotated[str, Option(help="pa100k, peta or market1501")] = "pa100k",
@@ -100,7 +96,6 @@ def audit(
     print(json_text(audit_labels(**audit_arrays(benchmark, root))))
 
 
-@app.command()
 def table(
     records: Annotated[list[Path] | None, Argument(help="record files or folders of them")] = None,
     benchmark: Annotated[str, Option(help="or all: three side by side, as papers print them")] = "pa100k",
@@ -126,9 +121,7 @@ def table(
     if cross_domain:
         crossed = [record for record in found if (record["setting"].get("trained_on") or {}).get("view")]
         if not crossed:
-            raise BadInput(
-                "no record here is of training on shared attributes: `parlib reproduce` makes them in cross/"
-            )
+            raise BadInput("no record of training on shared attributes here: `parlib reproduce` makes them in cross/")
         for method, of_one in by_method(crossed).items():
             print(tables.render(tables.cross_domain_table(of_one), format, f"{method}. {tables.CROSS_NOTE}"))
             by_attribute = tables.left_out_table(of_one)
@@ -146,7 +139,6 @@ def table(
     print(tables.render(made, format, note))
 
 
-@app.command()
 def demo(
     noise: Annotated[float, Option(min=0, max=1, help="share of noise in every pixel of the pictures")] = 0.0,
     cache: Annotated[Path | None, Option(help="folder for pictures and features (default: as of the others)")] = None,
