@@ -130,10 +130,10 @@ def test_the_package_is_thin():
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
     explore = {"show/explorers/map": 260, "show/server": 63}
     wrong = {"data/corrections": 87, "learn/label_issues": 64}
-    clips = {"cli_predict": 99, "use/clips": 134, "use/people": 173, "use/detect": 144}
+    clips = {"cli_predict": 88, "use/clips": 134, "use/people": 172, "use/detect": 134}
     clips |= {"show/annotate": 192}  # 105 before
-    groups = {"measure/subgroups": 114, "use/exchange": 107}
-    teach = {"show/explorers/asking": 218, "use/teach": 64}  # with labels to decide; 256 before
+    groups = {"measure/subgroups": 114, "use/exchange": 100}
+    teach = {"show/explorers/asking": 218, "use/teach": 55}  # with labels to decide; 256 before
     linked = {
         "show/explorers/attribute": 193,
         "show/explorers/browse": 275,  # data and errors, 303 before
