@@ -131,8 +131,7 @@ def table(
     names = columns.split(",") if columns else None
     if benchmark == "all":
         shown: dict[str, Any] = {"columns": names} if names else {}
-        made = tables.literature_table(found, protocol=protocol, **shown)
-        note = tables.LITERATURE_NOTE
+        made, note = tables.literature_table(found, protocol=protocol, **shown), tables.LITERATURE_NOTE
     else:
         made, note = tables.benchmark_table(found, benchmark, protocol=protocol), tables.NOTE
         made = made[tables.chosen_columns(made, names)] if names else made

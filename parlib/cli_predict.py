@@ -76,8 +76,7 @@ def predict(
 
 def _detected(images, detector, min_score, boxes, tracks, out):
     """(boxes, tracks) with the file that the detector has made, or makes now, of images or of a clip."""
-    from parlib.use.detect import detect
-    from parlib.use.people import clip_of
+    from parlib.use.people import clip_of, detect
 
     is_clip = clip_of(images) is not None
     beside = out and out.with_name(f"{out.name}.{'tracks' if is_clip else 'boxes'}.csv")

@@ -13,8 +13,7 @@ import parlib
 from parlib.cli import main
 from parlib.errors import BadInput
 from parlib.use.clips import Clip
-from parlib.use.detect import detect, linked
-from parlib.use.people import combined, gather_people, sampled, weight
+from parlib.use.people import combined, detect, gather_people, linked, sampled, weight
 from parlib.use.predict import Job, write_predictions
 from pedsynth.cameras import CAMERAS
 from pedsynth.figure import draw_person
@@ -254,7 +253,7 @@ def test_a_detector_of_transformers_finds_people_and_a_stopped_one_resumes(clip,
     made.class_labels_classifier.layers[-1].bias.data = torch.tensor([9.0, -9.0])  # whatever it sees is a person
     made.save_pretrained(tmp_path / "yolos")
     YolosImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path / "yolos")
-    monkeypatch.setattr("parlib.use.detect.PART", 8)
+    monkeypatch.setattr("parlib.use.people.PART", 8)
     frame, seen = Clip.frame, []
 
     def stopped(self, number):

@@ -143,9 +143,10 @@ def _table(path, tracked):
         raise BadInput(f"{path} looks like {kind}, which names no image: {remedy}, with file names and pixels")
     frame = _mot(path) if is_bare else read_table(path)
     columns = {str(name).strip().lstrip("# ").lower(): frame[name] for name in frame.columns}
-    known = {what: [name for name in names if name in columns] for what, names in _NAMES.items() if what != "corners"}
-    image, score, track = (next(iter(known[what]), None) for what in ("image", "score", "track"))
-    track = track if tracked else None
+    images, scores, tracks, classes, crowds = (
+        [name for name in _NAMES[what] if name in columns] for what in ("image", "score", "track", "class", "crowd")
+    )
+    image, score, track = (next(iter(names), None) for names in (images, scores, tracks if tracked else ()))
     corners = next((names for names in _NAMES["corners"] if set(names) <= set(columns)), None)
     have = some(list(frame.columns), 10)
     if image is None or corners is None:
@@ -153,12 +154,12 @@ def _table(path, tracked):
         raise BadInput(f"{path}: found columns {have}; expected {expected}")
     if tracked and track is None:
         raise BadInput(f"{path}: no column of ids; call it track_id; found columns {have}")
-    used = [image, track, *corners, score, *known["class"], *known["crowd"]]
+    used = [image, track, *corners, score, *classes, *crowds]
     if unused := [name for name in columns if name not in used]:
         warnings.warn(f"{path}: columns not used: {some(unused, 10)}", stacklevel=3)
     numbers = {c: pd.to_numeric(columns[c], errors="coerce").astype(float) for c in (*corners, score) if c}
-    texts = pd.DataFrame({c: columns[c].map(_text) for c in (image, track, *known["class"], *known["crowd"]) if c})
-    named = [name for name in known["class"] if not texts[name].str.fullmatch(r"\d*").all()] or known["class"]
+    texts = pd.DataFrame({c: columns[c].map(_text) for c in (image, track, *classes, *crowds) if c})
+    named = [name for name in classes if not texts[name].str.fullmatch(r"\d*").all()] or classes
     x, y, right, bottom = (numbers[name] for name in corners)
     is_size = corners[2] in ("width", "w")
     return pd.DataFrame(
@@ -169,7 +170,7 @@ def _table(path, tracked):
             "identity": texts[track] if track else "",
             "score": numbers[score] if score else float("nan"),
             "category": texts[named[0]] if named else "",
-            "crowd": texts[known["crowd"]].isin(("1", "true", "True", "TRUE")).any(axis=1),
+            "crowd": texts[crowds].isin(("1", "true", "True", "TRUE")).any(axis=1),
         }
     )
 

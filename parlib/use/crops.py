@@ -155,11 +155,11 @@ def crops_of(
     lost: dict[str, list[Box]] = {"in no frame": [], "outside their frame": []}
     for box in boxes:
         frame = index.get(spelling(box.image))
-        (lost["in no frame"] if frame is None else inside.setdefault(frame, [])).append(box)
+        its_boxes = lost["in no frame"] if frame is None else inside.setdefault(frame, [])
+        its_boxes.append(box)
     if lost["in no frame"] and not tracked:
-        row, image = lost["in no frame"][0].row, lost["in no frame"][0].image
-        among = f"among the {len(images)} to predict; the first of them is {images[0][0]}"
-        raise BadInput(f"{row}: no image {image!r}, or several of that name, {among}")
+        first, among = lost["in no frame"][0], f"among the {len(images)} to predict; the first is {images[0][0]}"
+        raise BadInput(f"{first.row}: no image {first.image!r}, or several of that name, {among}")
     for frame, its_boxes in sorted(inside.items()) if tracked else inside.items():  # a clip is decoded in order
         name, source = images[frame]
         try:

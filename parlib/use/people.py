@@ -1,27 +1,41 @@
-"""One answer per person: whose crop is which, how many are taken, and how their scores become one."""
+"""People: found by an object detector, followed by a tracker or known by a table; and one answer for each.
+
+Which crops are whose, how many are taken, and how their scores become one.
+"""
 
 import itertools
+import json
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
+from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, logit
+from tqdm.auto import tqdm
 
 from parlib.data.folder import ROLES, find
 from parlib.data.formats import read_table, some
 from parlib.errors import BadInput
-from parlib.use.boxes import read_boxes
+from parlib.files import digest, json_text, only_one, reading, write_atomic
+from parlib.use.boxes import MIN_SCORE, PERSON, read_boxes
 from parlib.use.clips import SUFFIXES, Clip, Frame
 from parlib.use.crops import Crop, Images, by_name, crops_of, find_images, gather, listed, spelling
 
+PART = 64  # pictures whose boxes are kept together
+OVERLAP = 0.3  # intersection over union from which a box continues a track
+LOST = 25  # frames without a box after which a track has ended
 MOST = 32  # crops of a person that are answered
 SHOWN = 3  # crops named as those that decided
 _MARKET = re.compile(r"(-1|\d{4})_c\d")  # file names of Market-1501 and what is laid out like it
+Person = dict[str, Any]  # an answer, see `Job.each_crop` and `combined`
 _NOBODY = ("", "-1", "0000")  # unknown; in Market-1501 wrong detections and people who are in no query
 
 
@@ -55,8 +69,7 @@ def gather_people(
         first_frame: what the tracks of a clip call its first frame; default is 0 if a box is there, otherwise 1.
         which: `min_score` and `category` of `read_boxes`.
 
-    Raises:
-        BadInput: as `Clip`, `read_boxes`, `gather`; nobody's identity is known.
+    BadInput as of `Clip`, `read_boxes`, `gather`, or where nobody's identity is known.
     """
     if tracks and (boxes or by):
         raise BadInput("--tracks says where people are and who they are: it goes without --boxes and --by")
@@ -131,8 +144,8 @@ def sampled(crops: Sequence[Crop], most: int = MOST) -> list[Crop]:
 
 
 def combined(
-    parts: Iterable[list[dict[str, Any]]], answers: Callable[[np.ndarray], list[dict[str, Any]]]
-) -> Iterator[list[dict[str, Any]]]:
+    parts: Iterable[list[Person]], answers: Callable[[np.ndarray], list[dict[str, Any]]]
+) -> Iterator[list[Person]]:
     """Crops of a `Job` as people, one dict each, in one part when the last crop has passed; only sums are kept.
 
     The score of a person is the sigmoid of the mean logit of the crops, weighted by `weight`.
@@ -146,11 +159,11 @@ def combined(
         `decided`: names of crops, those of `decided` with their share of the weight, heaviest first; and `attributes`,
         or `error` where no crop could be read.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Person] = {}
     sums: dict[str, tuple[float, Any]] = {}  # person -> (weights, weighted logits (A,)) of the crops so far
     for crop in itertools.chain.from_iterable(parts):
-        who, start = crop["person"], {"crops": 0, "left_out": 0, "first": None, "last": None, "decided": []}
-        person = found.setdefault(who, {"person": who, **start})
+        who = crop["person"]
+        person = found.setdefault(who, Person(person=who, crops=0, left_out=0, first=None, last=None, decided=[]))
         if "error" in crop:
             person["left_out"] += 1
             person.setdefault("error", crop["error"])
@@ -170,3 +183,128 @@ def combined(
             for one in found[who]["decided"]:
                 one["weight"] = round(one["weight"] / sums[who][0], 4)
     yield list(found.values())
+
+
+def people_table(people: Sequence[Person], names: Sequence[str]) -> pd.DataFrame:
+    """People of several crops (`combined`) as one row each.
+
+    Columns: those of the dict, with `decided` as names joined by "; "; `yes`, the attributes decided yes, and
+    `conflict`, the exclusive sets that they break, joined by ", "; and `NAME_probability` for each of the A `names`.
+    """
+    rows = []
+    for person in people:
+        answers = person.get("attributes") or {}
+        yes = ", ".join(name for name, answer in answers.items() if answer["decision"])
+        conflicts = ", ".join(dict.fromkeys(a["conflict"] for a in answers.values() if a["conflict"])) or None
+        row = {**person, "decided": "; ".join(one["image"] for one in person["decided"])}
+        row |= {"yes": yes if answers else None, "conflict": conflicts}
+        rows.append(row | {f"{name}_probability": answer["probability"] for name, answer in answers.items()})
+    types = {"person": "str", "crops": int, "left_out": int, "first": "str", "last": "str", "decided": "str"}
+    types |= {"yes": "str", "conflict": "str", "error": "str"} | {f"{name}_probability": float for name in names}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def detect(images: Images, detector: str, out: str | os.PathLike, min_score: float | None = None) -> Path:
+    """Write the people that a detector finds as a CSV file, for `gather_people`: tracks of a clip, or boxes.
+
+    Parts are kept beside `out` until it is written, so that a stopped call resumes; where `out` is there, it is kept.
+    Pictures that cannot be read are counted in a warning.
+
+    Args:
+        images: a clip, or files, folders and patterns.
+        detector: folder or hub id of an object detector of transformers, with weights in safetensors.
+        out: columns `image` or `frame` (from 0), `x, y, width, height` in pixels, `score`, and `track_id` for a clip.
+        min_score: the least score of a box, default `MIN_SCORE`.
+
+    BadInput where there is no such detector, it knows no class that is a person, or it finds nobody.
+    """
+    out, least = Path(out), MIN_SCORE if min_score is None else min_score
+    if out.exists():
+        warnings.warn(f"{out} is there, so the detector is not run again", stacklevel=2)
+        return out
+    images = listed(images)
+    listing, path = find_images(images), clip_of(images)
+    about = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for _, file in listing if os.path.exists(file)]
+    clip = Clip(path) if path else None
+    frames = [(str(number), Frame(clip, number)) for number in range(clip.count)] if clip else listing
+    crops = [Crop(*named) for named in frames]
+    folder = out.with_name(f".{out.name}.{digest([about, detector, least])[:12]}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_one(out, folder / "lock"):
+        found: list[list[list[float]] | None] = []  # of each picture; None where it cannot be read
+        find = None
+        for i in tqdm(range(0, len(crops), PART), desc="detect", unit="part", disable=None):
+            part = folder / f"part-{i:08d}.json"
+            if not part.is_file():
+                find = find or _detector(detector, least)
+                write_atomic(part, json_text([find(crop) for crop in crops[i : i + PART]], None))
+            with reading(part, "part of a detection", "remove it and run the same again"):
+                found += json.loads(part.read_text(encoding="utf-8"))
+        if unread := [crop.name for crop, boxes in zip(crops, found, strict=True) if boxes is None]:
+            warnings.warn(f"{len(unread)} of {len(crops)} pictures cannot be read: {some(unread, 10)}", stacklevel=2)
+        rows = [(crop.name, *box) for crop, boxes in zip(crops, found, strict=True) for box in boxes or ()]
+        if not rows:
+            raise BadInput(f"{detector} finds nobody in {len(crops)} pictures with a score of {least:g} (--min-score)")
+        table = pd.DataFrame(rows, columns=["image", "x", "y", "width", "height", "score"])
+        if clip:
+            numbers = itertools.chain.from_iterable(linked([boxes or [] for boxes in found]))
+            table = table.rename(columns={"image": "frame"}).assign(track_id=list(numbers))
+        write_atomic(out, table.round(3).to_csv(index=False))
+    shutil.rmtree(folder, ignore_errors=True)
+    return out
+
+
+def linked(frames: Sequence[Sequence[Sequence[float]]]) -> list[list[int]]:
+    """The track of each box of `frames` (left, top, width, height, and whatever follows), numbers from 1.
+
+    Frame by frame the pairs of least total 1 - overlap are linked (Hungarian method). A track goes on where its last
+    box overlaps a new one by `OVERLAP`, and ends after `LOST` frames without one. It knows no motion and no looks:
+    whoever is hidden for long, or crosses someone in a crowd, may get a new number.
+    """
+    tracks: dict[int, tuple[int, Sequence[float]]] = {}  # number -> (its last frame, its last box)
+    out, new = [], itertools.count(1)
+    for at, boxes in enumerate(frames):
+        tracks = {number: last for number, last in tracks.items() if at - last[0] <= LOST}
+        numbers: dict[int, int] = {}  # of the boxes by their place
+        if tracks and boxes:
+            overlap = _overlap(np.array([box[:4] for _, box in tracks.values()]), np.array([box[:4] for box in boxes]))
+            have, pairs = list(tracks), zip(*linear_sum_assignment(-overlap), strict=True)
+            numbers = {column: have[row] for row, column in pairs if overlap[row, column] >= OVERLAP}
+        out.append([numbers.get(i) or next(new) for i in range(len(boxes))])
+        tracks |= {number: (at, box) for number, box in zip(out[-1], boxes, strict=True)}
+    return out
+
+
+def _overlap(a, b):
+    """Intersection over union of boxes (n, 4) and (m, 4): (n, m)."""
+    low, high = np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, :2] + a[:, None, 2:], b[:, :2] + b[:, 2:])
+    shared = (high - low).clip(0).prod(-1)
+    return shared / (a[:, 2:].prod(1)[:, None] + b[:, 2:].prod(1) - shared)
+
+
+def _detector(name, least):
+    """Crop -> [[left, top, width, height, score]] of the people in its picture, None where it cannot be read."""
+    from transformers import AutoImageProcessor, AutoModelForObjectDetection
+
+    with reading(name, "object detector", "give the folder or hub id of one, with weights in safetensors"):
+        processor = AutoImageProcessor.from_pretrained(name)
+        model = AutoModelForObjectDetection.from_pretrained(name, use_safetensors=True).eval()
+    names = model.config.id2label
+    people = [number for number, label in names.items() if label.casefold() in PERSON]
+    if not people:
+        raise BadInput(f"detector {name} knows no class that is a person; it knows {some([*names.values()], 10)}")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @torch.no_grad()
+    def find(crop):
+        try:
+            image = crop.frame()
+        except BadInput:
+            return None
+        inputs, sizes = processor(images=image, return_tensors="pt").to(model.device), [image.size[::-1]]
+        (found,) = processor.post_process_object_detection(model(**inputs), least, target_sizes=sizes)
+        rows = torch.cat([found["boxes"], found["scores"][:, None]], 1).tolist()
+        kept = [row for row, label in zip(rows, found["labels"].tolist(), strict=True) if label in people]
+        return [[x, y, right - x, bottom - y, score] for x, y, right, bottom, score in kept]
+
+    return find

@@ -26,7 +26,7 @@ from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, plain_cell, reading, sweep, write_atomic
 from parlib.use.crops import Crop
-from parlib.use.people import MOST, combined, sampled, weight
+from parlib.use.people import MOST, Person, combined, people_table, sampled, weight
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
@@ -36,7 +36,6 @@ FORMATS = ("json", "csv", "parquet", "fiftyone")
 _CORNERS = ("x", "y", "width", "height")
 _TYPES = {"attribute": "str", "probability": float, "decision": "boolean", "threshold": float}
 _TYPES |= {"calibrated": "boolean", "conflict": "str", "error": "str"}
-Person = dict[str, Any]  # see `Job.people`
 
 
 class Job:
@@ -188,30 +187,10 @@ def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
     rows = []
     for person in people:
         place = {"image": person["image"], **dict(zip(_CORNERS, person.get("box", ()), strict=False))}
+        place["error"] = person.get("error")
         answers = person.get("attributes") or {None: {}}  # one row where the image could not be read
-        rows += [
-            {**place, "attribute": name, **answer, "error": person.get("error")} for name, answer in answers.items()
-        ]
+        rows += [{**place, "attribute": name, **answer} for name, answer in answers.items()]
     types = {"image": "str", **(dict.fromkeys(_CORNERS, float) if boxed else {}), **_TYPES}
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
-
-
-def people_table(people: Sequence[Person], names: Sequence[str]) -> pd.DataFrame:
-    """People of several crops (`combined`) as one row each.
-
-    Columns: those of the dict, with `decided` as names joined by "; "; `yes`, the attributes decided yes, and
-    `conflict`, the exclusive sets that they break, joined by ", "; and `NAME_probability` for each of the A `names`.
-    """
-    rows = []
-    for person in people:
-        answers = person.get("attributes") or {}
-        yes = ", ".join(name for name, answer in answers.items() if answer["decision"])
-        conflicts = ", ".join(dict.fromkeys(a["conflict"] for a in answers.values() if a["conflict"])) or None
-        row = {**person, "decided": "; ".join(one["image"] for one in person["decided"])}
-        row |= {"yes": yes if answers else None, "conflict": conflicts}
-        rows.append(row | {f"{name}_probability": answer["probability"] for name, answer in answers.items()})
-    types = {"person": "str", "crops": int, "left_out": int, "first": "str", "last": "str", "decided": "str"}
-    types |= {"yes": "str", "conflict": "str", "error": "str"} | {f"{name}_probability": float for name in names}
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
