@@ -124,13 +124,13 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 159, "learn/plan": 316, "learn/costs": 249, "learn/methods": 216}
+    plan = {"cli_paper": 150, "learn/plan": 316, "learn/costs": 249, "learn/methods": 216}
     claims = {"measure/claims": 224, "show/report": 168, "learn/unseen": 62}
     domains = {"measure/tables": 322, "learn/run": 280, "measure/rows": 135}  # 601 before, and rows 113
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
     explore = {"show/explorers/map": 260, "show/server": 63}
     wrong = {"data/corrections": 87, "learn/label_issues": 64}
-    clips = {"cli_predict": 88, "use/clips": 134, "use/people": 310}  # people with detect, 317 before
+    clips = {"cli_predict": 87, "use/clips": 134, "use/people": 310}  # people with detect, 317 before
     clips |= {"show/annotate": 192}  # 105 before
     groups = {"measure/subgroups": 114, "use/exchange": 100}
     teach = {"show/explorers/asking": 218, "use/teach": 55}  # with labels to decide; 256 before
