@@ -17,7 +17,7 @@ from harness import side_by_side, write
 import parlib
 from parlib.encode.prompts import load_prompts
 from parlib.learn.head import VLMPARHead
-from parlib.use.export import export_onnx
+from parlib.use.exchange import export_onnx
 from parlib.use.model import Model
 
 BATCHES = {"nano": (1, 64), "base-224": (1, 8)}

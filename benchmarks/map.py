@@ -19,7 +19,7 @@ from IPython.display import HTML, display
 from parlib.encode.encoder import load_encoder
 from parlib.schema import Schema
 from parlib.show.explorers import MapExplorer
-from parlib.use.teach import Lesson
+from parlib.use.attributes import Lesson
 start, n = time.perf_counter(), {n}
 schema = Schema.from_dict({{"name": "own", "attributes": [{{"name": "bag", "prompt": "a person with a bag"}}]}})
 draws = np.random.default_rng(0)

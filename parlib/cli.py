@@ -258,7 +258,7 @@ def explore(
 
 def export(model: ModelName, out: Annotated[Path, Argument(metavar="OUT.onnx")], encoder: ModelEncoder = None) -> None:
     """Write image tower and head of a model as one ONNX file."""
-    from parlib.use.export import export_onnx
+    from parlib.use.exchange import export_onnx
     from parlib.use.model import load
 
     print(export_onnx(load(model, encoder=encoder, device="cpu", precision="fp32"), out))

@@ -14,8 +14,8 @@ import parlib
 from parlib.cli import main
 from parlib.errors import BadInput
 from parlib.learn.head import VLMPARHead
-from parlib.use import export
-from parlib.use.export import export_onnx
+from parlib.use import exchange
+from parlib.use.exchange import export_onnx
 from parlib.use.model import Model
 
 pytestmark = pytest.mark.no_cover  # torch's exporter under a tracer takes minutes more
@@ -116,7 +116,7 @@ def test_what_cannot_be_exported_is_told_before_anything_is_written(model, tmp_p
         export_onnx(SimpleNamespace(encoder=SimpleNamespace(name="naflex", keeps_aspect=True)), path)
     tower = sum(p.numel() for p in model.encoder.model.vision_model.parameters())
     with monkeypatch.context() as patch, pytest.raises(BadInput, match="one ONNX file holds 2 GB"):
-        patch.setattr(export, "FORMAT_LIMIT", 4 * tower + 1)  # the tower alone would fit
+        patch.setattr(exchange, "FORMAT_LIMIT", 4 * tower + 1)  # the tower alone would fit
         export_onnx(model, path)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BadInput, match="pip install onnx onnxscript"):

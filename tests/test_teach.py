@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from parlib.data import labels_of
 from parlib.schema import schema
 from parlib.show.explorers import AttributeExplorer, DatasetExplorer, ErrorExplorer, MapExplorer, TeachExplorer, link
+from parlib.use.attributes import Lesson
 from parlib.use.model import load
-from parlib.use.teach import Lesson
 
 PA100K = schema("pa100k")
 

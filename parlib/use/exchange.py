@@ -1,21 +1,34 @@
-"""Answers in the forms of other programs: `datasets.Dataset`, FiftyOne's JSON, and lists as pipelines give them."""
+"""Answers in the forms of other programs: `datasets.Dataset`, FiftyOne's JSON, and lists as pipelines give them; and a
+model as one ONNX file for machines without Python."""
 
+import contextlib
+import copy
+import io
 import itertools
+import logging
+import math
 import os
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 import datasets
+import torch
 from PIL import Image
+from torch import nn
 
 from parlib.data.images import RGBImage
 from parlib.errors import BadInput
-from parlib.files import json_text
+from parlib.files import json_text, write_atomic
 from parlib.use.crops import Images, size_of
 
 if TYPE_CHECKING:
     from parlib.use.model import Model
     from parlib.use.predict import Job, Person
+
+FORMAT_LIMIT = 2**31  # bytes that one ONNX file can hold
 
 
 def to_dataset(job: "Job") -> datasets.Dataset:
@@ -98,3 +111,84 @@ def classify(model: "Model", images: Images, top_k: int | None = None, **options
         out.append([{"label": row.attribute, "score": row.probability} for row in ranked.itertuples()])
     is_one = isinstance(images, Image.Image) or (isinstance(images, str | os.PathLike) and os.path.isfile(images))
     return out[0] if is_one and "x" not in table else out
+
+
+def export_onnx(model: "Model", path: str | os.PathLike) -> Path:
+    """Write `pixel_values` (batch, 3, H, W) float32 -> `probabilities` (batch, A) float32 as one ONNX file.
+
+    The batch is dynamic. The text tower is not in it: what depends on prompts alone is computed here and becomes
+    constants. The file's metadata says what a user of it must know: `attributes`, `thresholds`, `calibrated`,
+    `preprocessing` (size, resampling, mean, standard deviation: the checkpoint's own), `encoder` and its `identity`.
+    The model is on the CPU. BadInput for a NaFlex encoder, weights beyond one file, or where ONNX is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript.optimizer
+    except ImportError as error:
+        raise BadInput(f"exporting needs {error.name}: pip install onnx onnxscript onnxruntime") from None
+    encoder, path = model.encoder, Path(path)
+    if encoder.keeps_aspect:
+        raise BadInput(f"encoder {encoder.name!r} keeps the aspect ratio (NaFlex); only fixed sizes can be exported")
+    if encoder.precision != "fp32":
+        raise BadInput(f"encoder {encoder.name!r} is in {encoder.precision}: load the model with precision='fp32'")
+    whole = _Fused(model).eval()
+    size = sum(t.numel() * t.element_size() for t in whole.state_dict().values())
+    if size >= FORMAT_LIMIT:
+        raise BadInput(f"{encoder.name!r} has {size / 1e9:.1f} GB of weights; one ONNX file holds 2 GB")
+    side = encoder.model.config.vision_config.image_size
+    for name in ("torch.onnx", "onnxscript"):  # they log their own steps
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        made: Any = torch.onnx.export(
+            whole,
+            (torch.zeros(2, 3, side, side),),
+            dynamo=True,
+            opset_version=18,
+            input_names=["pixel_values"],
+            output_names=["probabilities"],
+            dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+        limit = math.prod(model.head.prompt_tokens.shape) * 64
+        onnxscript.optimizer.optimize(made.model, input_size_limit=limit, output_size_limit=limit)
+    about = {
+        "attributes": model.names,
+        "thresholds": model.thresholds.round(6),
+        "calibrated": model.calibrated,
+        "preprocessing": encoder.preprocessing,
+        "encoder": encoder.name,
+        "weights": encoder.identity["weights"],
+        "identity": encoder.identity,
+        "made_by": "parlib export",
+    }
+    texts = {key: one if isinstance(one, str) else json_text(one, indent=None) for key, one in about.items()}
+    written = made.model_proto
+    onnx.helper.set_model_props(written, texts)
+    onnx.checker.check_model(written)
+    write_atomic(path, written.SerializeToString())
+    return path
+
+
+class _Fused(nn.Module):
+    """Image tower and heads in one module; each head's words are constants of the length in use."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.tower, self.model = model.encoder.model.vision_model, copy.copy(model)
+        self.heads = self.model.heads = nn.ModuleList(_with_constant_words(head) for head in model.heads)
+
+    def forward(self, pixel_values):
+        """(B, 3, H, W) -> (B, A)."""
+        features = self.tower(pixel_values=pixel_values)
+        return self.model.scores(features.last_hidden_state, features.pooler_output)
+
+
+def _with_constant_words(head):
+    """A copy of a head whose words and mask are constants, split beforehand: a Split would keep them from folding."""
+    head = copy.deepcopy(head).eval()
+    head.at_once = head.at_once or len(head.names)
+    with torch.no_grad():
+        parts = [[part.clone() for part in whole.split(head.at_once)] for whole in head.words(torch.float32)]
+    constants = [SimpleNamespace(split=lambda size, parts=each: parts) for each in parts]
+    head.words = lambda dtype: constants
+    return head

@@ -18,8 +18,8 @@ from parlib.learn.label_issues import label_issues
 from parlib.measure.metrics import average_precision
 from parlib.show.explorers.map import MapExplorer
 from parlib.show.explorers.panel import Explorer, beside, control, crop, picture, row, text
+from parlib.use.attributes import LEAST, Lesson
 from parlib.use.model import Model
-from parlib.use.teach import LEAST, Lesson
 
 _HEIGHTS = [480, *[150] * 30]  # px, of the crop asked about and of those that follow
 _DECISIONS = {"keep": "Keep (k)", "flip": "Flip (f)", "unknown": "Unknown (u)", "back": "Back (b)"}
