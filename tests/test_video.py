@@ -1,8 +1,11 @@
 """People in clips: any tracker's file, any timing, damaged frames; one answer per person, and a job that resumes."""
 
+import contextlib
+import itertools
 import json
 import warnings
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,7 @@ import torch
 import parlib
 from parlib.cli import main
 from parlib.errors import BadInput
+from parlib.use import clips
 from parlib.use.clips import Clip
 from parlib.use.people import combined, detect, gather_people, linked, sampled, weight
 from parlib.use.predict import Job, write_predictions
@@ -128,6 +132,24 @@ def test_frames_are_the_same_in_any_order_and_damage_does_not_shift_them(clip, t
             assert "cannot be decoded: it is damaged" in str(error)
             lost.append(i)
     assert 1 <= len(lost) < FRAMES - 6
+
+
+def test_a_clip_that_cannot_be_read_to_its_end_is_read_up_to_there(clip, monkeypatch):
+    opened = clips._opened
+
+    def damaged(path):
+        container = opened(path)
+        packets = itertools.chain(itertools.islice(container.demux(video=0), 12), fail())
+        wrapped = SimpleNamespace(streams=container.streams, seek=container.seek, demux=lambda stream: packets)
+        return contextlib.nullcontext(wrapped)
+
+    def fail():
+        raise av.error.InvalidDataError(1, "damaged")
+        yield
+
+    monkeypatch.setattr(clips, "_opened", damaged)
+    with pytest.warns(UserWarning, match="is read up to where it is damaged"):
+        assert Clip(clip / "clip.mp4").count == 12
 
 
 def test_every_kind_of_tracks_gives_the_same_people(clip):

@@ -28,12 +28,13 @@ class Clip:
         self.path = os.fspath(path)
         self.decoder: Iterator[tuple[int, Any]] = iter(())
         self.next = -AHEAD  # number of the frame that `decoder` gives next, or less; at first it gives none
-        stamps = []
+        stamps: list[Any] = []
         with _opened(self.path) as container:
             stream = container.streams.video[0]
             self.base, self.rate = stream.time_base, stream.average_rate or 25
             try:
-                stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+                for packet in container.demux(stream):
+                    stamps += [packet.pts] if packet.size and not packet.is_discard else []
             except _av().FFmpegError as error:
                 warnings.warn(f"{self.path} is read up to where it is damaged ({error})", stacklevel=2)
         self.timed = None not in stamps and len(set(stamps)) == len(stamps) > 0
@@ -121,7 +122,6 @@ def _opened(path):
     except _av().FFmpegError as error:
         raise BadInput(f"{path} is no clip that can be read ({error}); {_remedy(path)}") from error
     if not container.streams.video:
-        container.close()
         raise BadInput(f"{path}: there is no video in it")
     return container
 
