@@ -101,15 +101,11 @@ def must_fit(table: pd.DataFrame, profile: Profile) -> None:
 
 def plan_table(table: pd.DataFrame, cells: Sequence[Cell] = (), profile: Profile | None = None) -> pd.DataFrame:
     """The costs in GB and hours as text; with `cells` and their profile also the seconds that each took, by its log."""
-    shown = pd.DataFrame(
-        {
-            "images": table["images"].map("{:,}".format),
-            "disk, GB": (table["disk"] / 1e9).map("{:.2f}".format),
-            "memory, GB": (table["memory"] / 1e9).map("{:.1f}".format),
-            "hours": table["hours"].map("{:.3f}".format),
-            "": np.where(table["done"], "done", ""),
-        }
-    )
+    shown = table[["images"]].map("{:,}".format)
+    shown["disk, GB"] = (table["disk"] / 1e9).map("{:.2f}".format)
+    shown["memory, GB"] = (table["memory"] / 1e9).map("{:.1f}".format)
+    shown["hours"] = table["hours"].map("{:.3f}".format)
+    shown[""] = np.where(table["done"], "done", "")
     if profile:
         logs = [cell.log(profile) for cell in cells]
         ends = [re.findall(r"done in ([\d.]+) s", log.read_text()) if log.is_file() else [] for log in logs]

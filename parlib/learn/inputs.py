@@ -79,7 +79,6 @@ class Rows(FeatureStore):
         self.folder = first.folder.with_name(f"{first.folder.name}-{content[:12]}")  # there is no such folder
 
     def __getitem__(self, indices: slice | Sequence[int] | np.ndarray | torch.Tensor) -> ImageFeatures:
-        """As of a store."""
         chosen = self.places[indices if isinstance(indices, slice) else np.asarray(indices, int)]
         parts = [self.stores[i][[row]] for i, row in chosen]
         return ImageFeatures(*map(torch.cat, zip(*parts, strict=True))) if parts else self.stores[0][:0]
