@@ -97,8 +97,12 @@ def read_tree(path):
     return load_benchmark(kind, path.parent, "train", images=False)[:]
 
 
+def own_schema(path):
+    return Schema.from_dict(read_yaml(path, "schema"), path)
+
+
 def read_schema(path):
-    made = Schema.from_dict(read_yaml(path, "schema"), path)
+    made = own_schema(path)
     assert Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     for name in made.questions:
         made.view(name)
@@ -124,10 +128,10 @@ READERS = {
     "pa100k": (pa100k, read_tree),
     "folder": (lambda f: tree(f, "metadata.csv"), read_tree),
     "folder, schema": (lambda f: tree(f, "schema.yaml"), read_tree),
-    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), read_schema),
+    "schema": (lambda f: written(f / "a.yaml", yaml.safe_dump(schema("pa100k").to_dict())), own_schema),
     "schema, used": (
         lambda f: written(f / "a.yaml", yaml.safe_dump({**schema("market1501").to_dict(), "name": "own"})),
-        read_schema,
+        lambda p: own_schema(p).to_dict(),
     ),
     "index, json": (
         lambda f: written(f / "a.json", '{"train": [1, 2, "00003.png"], "val": [4], "test": [5]}'),
