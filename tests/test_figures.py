@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from parlib.learn.train import History
 from parlib.measure.records import make_record
 from parlib.measure.tables import HEAD, attribute_table, cross_domain_losses
 from parlib.show import figures
@@ -27,6 +28,28 @@ def test_contact_sheet_shows_every_crop_once_in_its_own_shape():
     assert axes[0].images[0].get_array().shape == (80, 30, 3) and axes[2].get_title() == "c"
 
 
+def test_label_rates_leave_the_unknown_out_and_count_positives():
+    labels = np.array([[1, 0, 1], [1, 0, -1], [0, 1, 0], [1, 1, 0]], np.int8)
+    (ax,) = drawn(figures.label_rates(labels, labels, list("abc"), "Three", "Whose data"))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["c", "b", "a"]
+    train = next(line for line in ax.lines if line.get_label() == "train")
+    assert train.get_xdata() == pytest.approx([1 / 3, 0.5, 0.75])
+    assert [text.get_text() for text in ax.texts[:3]] == ["1", "2", "3"]
+
+
+def test_training_curves_mark_the_epoch_that_was_kept():
+    epochs = [{"epoch": i, "loss": 1 / i, "mA": 0.5 + i / 10, "mAP": 0.4} for i in (1, 2, 3)]
+    loss, scores = drawn(figures.training_curves(History(epochs, best_epoch=3), "Three", "Whose data"))
+    assert loss.lines[0].get_ydata() == pytest.approx([1, 1 / 2, 1 / 3])
+    assert scores.lines[0].get_ydata() == pytest.approx([60, 70, 80]) and scores.lines[2].get_xdata()[0] == 3
+
+
+def test_attention_overlay_lays_a_map_over_each_crop():
+    axes = drawn(figures.attention_overlay(PEOPLE, np.eye(3, 16), list("abc"), "Three", "Whose data"))
+    assert [ax.images[1].get_array().shape for ax in axes] == [(4, 4)] * 3
+    assert [int(ax.images[1].get_array().argmax()) for ax in axes] == [0, 1, 2]
+
+
 def test_few_shot_curves_draw_every_draw_and_the_phrase_alone():
     rows = [
         ("hat", "phrase", 0, 0.3),
@@ -41,6 +64,24 @@ def test_few_shot_curves_draw_every_draw_and_the_phrase_alone():
 def title_of(figure):
     figure.canvas.draw()  # what cannot be drawn fails here
     return " ".join(figure.get_suptitle().split())
+
+
+def test_patch_colours_find_height_where_tokens_hold_nothing_else():
+    row = np.repeat(np.arange(6), 6)[None, :, None] * np.ones((3, 1, 8))
+    title = title_of(figures.patch_colours(PEOPLE, row + RNG.normal(0, 1e-3, (3, 36, 8))))
+    assert title.startswith("Three directions hold 100 % of the variance")
+    assert title.endswith("height in the picture with |r| = 1.00")
+    assert title_of(figures.patch_colours(PEOPLE, RNG.normal(0, 1, (3, 36, 8)), title="Mine")) == "Mine"
+
+
+def test_attribute_scores_compare_the_last_method_with_the_first():
+    mA = {"prompts": [0.6, 0.7], "probe": [0.9, 0.6]}
+    per = {method: pd.DataFrame({"mA": values}, ["Hat", "Bag"]) for method, values in mA.items()}
+    title = title_of(figures.attribute_scores(per, chance=0.5))
+    assert title.startswith(
+        "probe is above prompts on 1 of 2 attributes; the difference runs from -10.0 (Bag) to +30.0"
+    )
+    assert title.endswith("(Hat), mean +10.0")
 
 
 def test_similarity_maps_say_where_a_prompt_is_found():

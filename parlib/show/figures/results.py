@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from parlib.measure.metrics import positive_rates
 from parlib.measure.rows import grouped
 from parlib.measure.tables import HEAD
 from parlib.show.figures.style import BLUE, COLOURS, GREEN, GREY, ORANGE, dots, figure, names_on_y, patches, pictures
@@ -31,6 +32,29 @@ def contact_sheet(
     for ax, image, name in zip(axes.flat, images, titles or [""] * len(images), strict=False):
         ax.imshow(np.asarray(image))
         ax.set_title(name, fontsize=7)
+    return made
+
+
+def label_rates(
+    train: np.ndarray, test: np.ndarray, names: Sequence[str], title: str = "", caption: str = ""
+) -> Figure:
+    """Positive rate of A attributes in train and test labels (N, A) on a log scale, and the positives in test.
+
+    The bar behind each test point is twice the standard error of a rate that rests on so few positives.
+    """
+    train_rate, rate, test = positive_rates(train), positive_rates(test), np.asarray(test)
+    error, positives = 2 * np.sqrt(rate * (1 - rate) / np.maximum(1, (test >= 0).sum(0))), (test == 1).sum(0)
+    order, y = np.argsort(rate), np.arange(len(names))
+    made, ax = figure(8, 0.21 * len(names) + 1.3, title, caption)
+    ax.errorbar(rate[order], y, xerr=error[order], fmt="o", color=ORANGE, ms=4, lw=1, label="test, ± 2 standard errors")
+    ax.plot(train_rate[order], y, "|", color=BLUE, ms=10, mew=2, label="train")
+    seen = np.concatenate([rate, train_rate])
+    ax.set(xscale="log", xlim=(max(5e-4, seen[seen > 0].min() / 2), 1.9))
+    for at, count in zip(y, positives[order], strict=True):
+        ax.text(1.15, at, f"{count:,}", va="center", fontsize=7, color=GREY)
+    ax.text(1.15, len(names), "in test", fontsize=7, color=GREY)
+    names_on_y(ax, [names[i] for i in order], "share of images that have the attribute (log scale)")
+    ax.legend(loc="upper left", frameon=False)
     return made
 
 
@@ -126,24 +150,26 @@ def neighbourhoods(features: ArrayLike, panels: Mapping[str, np.ndarray], title:
     return made
 
 
-def few_shot_curves(table: pd.DataFrame, title: str = "", caption: str = "") -> Figure:
-    """AP of new attributes by the number of labelled crops (`few_shot_curve`): one dot per draw, lines the means."""
-    names = table["attribute"].unique()
-    made, axes = figure(2.3 * len(names), 2.8, title, caption, 1, len(names), sharey=True, squeeze=False)
-    for ax, name in zip(axes[0], names, strict=True):
-        part = table[table["attribute"] == name].assign(AP=lambda rows: 100 * rows["AP"])
-        labelled = part[part["labels"] > 0]
-        ax.axhline(part.loc[part["labels"] == 0, "AP"].iloc[0], color=GREY, ls="--", lw=1, label="phrase alone")
-        for start, colour, label in (("phrase", BLUE, "from the phrase"), ("nothing", ORANGE, "from nothing")):
-            draws = labelled[labelled["start"] == start]
-            ax.plot(draws["labels"], draws["AP"], "o", color=colour, ms=3, alpha=0.5)
-            ax.plot(draws.groupby("labels")["AP"].mean(), color=colour, lw=1.5, label=label)
-        sizes = sorted(labelled["labels"].unique())
-        ax.set(title=name, xlabel="labelled crops", ylim=(0, 100), xscale="log")
-        ax.set_xticks(sizes, map(str, sizes))
-        ax.minorticks_off()
-    axes[0, 0].set_ylabel("average precision, %")
-    axes[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
+def attribute_scores(
+    by_method: Mapping[str, Any], column: str = "mA", title: str = "", caption: str = "", chance: float | None = None
+) -> Figure:
+    """One dot per attribute and method, sorted by the last method, which the default title compares with the first.
+
+    `by_method`: `Scores.per_attribute` of each, fractions of 1; `chance`: of a line, such as 0.5 for mA.
+    """
+    table = pd.DataFrame({method: 100 * frame[column].astype(float) for method, frame in by_method.items()})
+    table = table.sort_values(table.columns[-1])
+    first, last = table.columns[0], table.columns[-1]
+    gain = (table[last] - table[first]).dropna()
+    title = title or (
+        f"{last} is above {first} on {(gain > 0).sum()} of {len(gain)} attributes; the difference runs from "
+        f"{gain.min():+.1f} ({gain.idxmin()}) to {gain.max():+.1f} ({gain.idxmax()}), mean {gain.mean():+.1f}"
+    )
+    made, ax = figure(8, 0.21 * len(table) + 1.4, title, caption)
+    dots(ax, table, f"{column} of the attribute, %")
+    if chance is not None:
+        ax.axvline(100 * chance, color="black", lw=0.8, ls=":")
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=4)
     return made
 
 
