@@ -224,8 +224,11 @@ def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> F
     Legends give the mean difference, away minus home, in percentage points.
     """
     pairs = 100 * losses.groupby(["trained_on", "tested_on", "attribute"], sort=False)[["home", "away"]].mean()
-    pairs = pairs.reset_index().query("trained_on != tested_on").assign(change=lambda p: p["away"] - p["home"])
-    change = pairs.groupby(["tested_on", "trained_on"])["change"].mean().groupby(level=0).mean().sort_values()
+    pairs = pairs.reset_index().query("trained_on != tested_on")
+    # As in the table: attributes first, which may differ between seeds, then seeds.
+    means = 100 * losses.groupby(["tested_on", "trained_on", "seed"])[["home", "away"]].mean()
+    gap = (means["away"] - means["home"]).groupby(level=["tested_on", "trained_on"]).mean()
+    change = gap[[tested != trained for tested, trained in gap.index]].groupby(level=0).mean().sort_values()
     title = title or (
         f"A head trained elsewhere loses most on {change.index[0]} ({change.iloc[0]:+.1f} points) and least on "
         f"{change.index[-1]} ({change.iloc[-1]:+.1f})"
@@ -235,7 +238,7 @@ def domain_losses(losses: pd.DataFrame, title: str = "", caption: str = "") -> F
     colours = dict(zip(pairs["trained_on"].unique(), COLOURS, strict=False))
     for ax, (tested, part) in zip(axes.flat, pairs.groupby("tested_on", sort=False), strict=True):
         for trained, group in part.groupby("trained_on", sort=False):
-            label = f"from {trained}: {group['change'].mean():+.1f}"
+            label = f"from {trained}: {gap[tested, trained]:+.1f}"
             ax.plot(group["home"], group["away"], "o", color=colours[trained], ms=4, label=label)
         ax.plot([lowest, 100], [lowest, 100], color=GREY, lw=0.8, ls=":")
         ax.set(xlabel=f"trained on {tested}, %")
