@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from parlib.cli_paper import audit, demo, reproduce, say, table
-from parlib.cli_predict import ModelEncoder, ModelName, Precision, Workers, predict
+from parlib.commands import ModelEncoder, ModelName, Precision, Workers, audit, demo, predict, reproduce, say, table
 from parlib.errors import BadInput
 from parlib.profile import cache_folder
 

@@ -130,7 +130,7 @@ def test_the_package_is_thin():
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
     explore = {"show/explorers/map": 260, "show/server": 63}
     wrong = {"data/corrections": 87, "learn/label_issues": 64}
-    clips = {"cli_predict": 87, "use/clips": 134, "use/people": 310}  # people with detect, 317 before
+    clips = {"use/clips": 134, "use/people": 310}  # people with detect, 317 before
     clips |= {"show/annotate": 192}  # 105 before
     groups = {"measure/subgroups": 114, "use/exchange": 194}  # with export, 108 before
     teach = {"show/explorers/asking": 218}  # with labels to decide; 256 before
