@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import parlib
 from parlib.cli import main
@@ -254,6 +255,8 @@ def test_images_of_one_identity_are_answered_together(rendered_market, tmp_path,
     assert by_folder["Hat_probability"]["anna"] == pytest.approx(same, abs=1e-5) and by_table["crops"]["anna"] == 2
     with pytest.raises(BadInput, match="no image's person is known"), warnings.catch_warnings(action="ignore"):
         model(tmp_path / "all" / "anna", by="folder")
+    with pytest.raises(BadInput, match="no image's person is known"):
+        model([Image.new("RGB", (40, 80))], by="identity")
 
 
 def test_boxes_are_linked_by_overlap_and_a_gap_or_a_jump_ends_a_track():

@@ -107,7 +107,7 @@ def _identified(crops, images, by):
         who = {i: os.path.dirname(crop.name) for i, crop in enumerate(crops)}
     elif by == "identity":
         index = by_name([crop[:2] for crop in crops])
-        for path in (path for image in images if os.path.isdir(image) for path in find(image)):
+        for path in (path for image in images if os.path.isdir(str(image)) for path in find(image)):
             frame = read_table(path)
             plain = {column.strip().lower(): column for column in frame}
             found = [[plain[one] for one in ROLES[role] if one in plain] for role in ("picture", "identity")]

@@ -22,7 +22,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from parlib.encode.extract import loader
-from parlib.encode.hub import EXAMPLES
 from parlib.errors import BadInput
 from parlib.files import digest, json_text, only_one, plain_cell, reading, sweep, write_atomic
 from parlib.use.crops import Crop
@@ -178,8 +177,7 @@ def _stamp(source):
 def _is_rendered(folder):
     """Whether a folder holds this project's own renders: the examples, or a part of a rendered tree."""
     above = Path(folder).resolve()
-    ships = above.parent == EXAMPLES.parent.resolve()
-    return ships or any((place / "rendered.json").is_file() for place in (above, *above.parents))
+    return any((place / "rendered.json").is_file() for place in (above, *above.parents))
 
 
 def to_table(people: Sequence[Person], boxed: bool) -> pd.DataFrame:
