@@ -124,7 +124,7 @@ def test_the_package_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
     # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"cli_paper": 150, "learn/plan": 316, "learn/costs": 245, "learn/methods": 216}
+    plan = {"commands": 227, "learn/plan": 316, "learn/costs": 245, "learn/methods": 216}  # commands: 258 before
     claims = {"measure/claims": 224, "show/report": 168, "learn/unseen": 62}
     domains = {"measure/tables": 322, "learn/run": 280, "measure/rows": 135}  # 601 before, and rows 113
     speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
