@@ -33,7 +33,7 @@ def predict(
     tracks: Annotated[Path | None, Option(metavar="FILE", help="boxes with ids, or MOT text: a row per person")] = None,
     detector: Annotated[str | None, Option(metavar="MODEL", help="of transformers; makes --tracks or --boxes")] = None,
     by: Annotated[str | None, Option(help="identity or folder: one row per person of a folder")] = None,
-    most: Annotated[int | None, Option(help="crops taken of a person of --tracks or --by (default: 32)")] = None,
+    most: Annotated[int | None, Option(min=1, help="crops taken of a person of --tracks or --by (default: 32)")] = None,
     first_frame: Annotated[int | None, Option(help="number of a clip's first frame in --tracks")] = None,
     min_score: Annotated[float | None, Option(help="boxes with a lower score are left out (default: 0.25)")] = None,
     category: Annotated[str | None, Option(help="class of the boxes to take (default: words for people)")] = None,

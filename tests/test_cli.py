@@ -82,6 +82,13 @@ def test_every_command_has_help_and_refuses_what_it_does_not_know(command, capsy
     assert "No such option: --nonsense" in capsys.readouterr().err
 
 
+def test_an_option_without_effect_is_an_error(capsys):
+    assert main(["explore", "--beside", "nano-pa100k"]) == 2
+    assert "give RUN too" in capsys.readouterr().err
+    assert main(["predict", "nano-pa100k", "--by", "identity", "--most", "0"]) == 2
+    assert "--most" in capsys.readouterr().err
+
+
 def test_warnings_are_notes_on_stderr_every_time(capsys):
     for _ in range(2):
         assert main(["predict", "nano-pa100k", "--attributes", "Hat", "--phrase", "x=" + "red " * 60]) == 0

@@ -97,7 +97,7 @@ def explorer(rendered, tmp_path):
 
 
 def test_decisions_go_to_the_file_and_are_found_again(explorer, rendered):
-    explorer.who.value, explorer.why.value = "Ada", "a hood"
+    explorer.who.value, explorer.why.value = "Ada  Byron", "a hood"
     first = explorer.issues().iloc[0]
     assert "Rank 1 of 40" in explorer.pictures.value and f"{first['image']}: " in explorer.pictures.value
     explorer.buttons["flip"].click()
@@ -110,7 +110,7 @@ def test_decisions_go_to_the_file_and_are_found_again(explorer, rendered):
     with pytest.warns(UserWarning, match="1 labels flipped, 1 made unknown, 0 kept"):
         read_release("pa100k", rendered, corrections=explorer.path)
     again = LabelExplorer(explorer.release, explorer.split, explorer.dataset, explorer.path)
-    again.who.value = "Ada"
+    again.who.value = " Ada  Byron "
     again.attribute.value = "Backpack"
     again.attribute.value = "Female"
     assert again.rank.value == 3, "it goes on at the first that is not decided"

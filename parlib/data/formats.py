@@ -20,7 +20,7 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl")
 _LISTED = re.compile(rf'"?(.+?(?:{"|".join(map(re.escape, SUFFIXES))}))"?(?:[\s,;]+([^A-Za-z]+))?', re.IGNORECASE)
 _MEANINGS = {"yes": 1, "no": 0, "unknown": -1}
 _WORDS = {"yes": ("1", "yes", "true"), "no": ("0", "no", "false"), "unknown": ()}
-_EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
+EMPTY = ("", "nan", "na", "n/a", "null", "<na>", "unknown")
 _REMEDY = (
     "write 1, 0 and empty, or declare what means what in schema.yaml, such as codes: {yes: 2, no: 1, unknown: 0}; a "
     "column that is no attribute is left out by listing the attributes there"
@@ -219,7 +219,7 @@ def to_labels(table, schema, where, notes):
 
 def _meaning(codes, where):
     """Text of a cell -> label. 1 and 0 keep their meaning where no other code is declared for it."""
-    out = dict.fromkeys(_EMPTY, -1)
+    out = dict.fromkeys(EMPTY, -1)
     declared: dict[str, str] = {}
     for key, label in _MEANINGS.items():
         values = codes.get(key, _WORDS[key])

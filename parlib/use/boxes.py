@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from parlib.data.formats import read_table, some
+from parlib.data.formats import EMPTY, read_table, some
 from parlib.errors import BadInput
 from parlib.files import ASSETS, read_yaml, reading
 
@@ -158,6 +158,12 @@ def _table(path, tracked):
     if unused := [name for name in columns if name not in used]:
         warnings.warn(f"{path}: columns not used: {some(unused, 10)}", stacklevel=3)
     numbers = {c: pd.to_numeric(columns[c], errors="coerce").astype(float) for c in (*corners, score) if c}
+    if score:
+        cells = columns[score].map(_text).str.strip()
+        strange = cells[numbers[score].isna() & ~cells.str.lower().isin(EMPTY)]
+        if len(strange):
+            what = f"row {strange.index[0] + 1}: {score} {strange.iloc[0]!r} is no number"
+            raise BadInput(f"{path}: {what}; write 0.9, or leave it empty where there is none")
     texts = pd.DataFrame({c: columns[c].map(_text) for c in (image, track, *classes, *crowds) if c})
     named = [name for name in classes if not texts[name].str.fullmatch(r"\d*").all()] or classes
     x, y, right, bottom = (numbers[name] for name in corners)

@@ -71,7 +71,7 @@ class LabelExplorer(Explorer):
         if not self.path.exists():
             return table.assign(decision=np.nan)
         saved = read_corrections(self.path)
-        mine = saved[(saved["attribute"] == name) & (saved["who"] == self.who.value.strip())]
+        mine = saved[(saved["attribute"] == name) & (saved["who"] == " ".join(self.who.value.split()))]
         return table.assign(decision=table["image"].map(dict(zip(mine["image"], mine["decision"], strict=True))))
 
     def _choose(self):
@@ -85,7 +85,7 @@ class LabelExplorer(Explorer):
         if name == "back":
             self.rank.value -= 1
             return
-        if not (who := self.who.value.strip()):
+        if not (who := " ".join(self.who.value.split())):
             raise BadInput("Say who decides first.")
         one = table.iloc[self.rank.value - 1]
         decide(self.path, self.annotation, one["image"], one["attribute"], one["label"], name, who, self.why.value)
