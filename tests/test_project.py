@@ -121,32 +121,26 @@ def test_import_is_light_and_offers_its_names():
 
 
 def test_the_package_is_thin():
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: count for path, count in lines.items() if count > 330}
-    # 6,500 is the promise. What is above it may only fall; what a new feature adds is named here, module by module.
-    plan = {"commands": 227, "learn/plan": 316, "learn/costs": 245, "learn/methods": 216}  # commands: 258 before
-    claims = {"measure/claims": 224, "show/report": 168, "learn/unseen": 62}
-    domains = {"measure/tables": 322, "learn/run": 280, "measure/rows": 135}  # 601 before, and rows 113
-    speed = {"encode/precision": 169, "encode/identity": 36, "memory": 37, "learn/fusion": 100}  # fusion: 88 before
-    explore = {"show/explorers/map": 260, "show/server": 63}
-    wrong = {"data/corrections": 87, "learn/label_issues": 64}
-    clips = {"use/clips": 134, "use/people": 310}  # people with detect, 317 before
-    clips |= {"show/annotate": 192}  # 105 before
-    groups = {"measure/subgroups": 114, "use/exchange": 194}  # with export, 108 before
-    teach = {"show/explorers/asking": 218}  # with labels to decide; 256 before
-    teach |= {"use/attributes": 200}  # with lessons; 164 before
-    linked = {
-        "show/explorers/attribute": 193,
-        "show/explorers/browse": 275,  # data and errors, 303 before
-        "show/explorers/panel": 275,  # with links and buttons, 299 before
-        "show/explorers/scores": 233,  # thresholds and prompts, 271 before
-    }  # 775 before
-    field = {"data/rap": 77, "data/upar": 52}
-    named = plan | claims | domains | speed | explore | wrong | clips | groups | teach | linked | field
-    later = {f"parlib/{name}.py": bound for name, bound in named.items()}
-    assert not {path: lines[path] for path, bound in later.items() if lines[path] > bound}
-    assert sum(count for path, count in lines.items() if path not in later) <= 9206 - 775 - 601 - 88
-    assert sum(count > 1 for count in lines.values()) <= 89
+    # 6,500 lines are promised for what the package did when its house was drawn, then in 8,502 lines.
+    # What features added since is named here: new modules, and the growth of old ones.
+    added = {
+        "the plan, its methods, costs and commands": 953,
+        "claims, report and unseen attributes": 454,
+        "benchmarks together and across; printed rows": 137,
+        "records that compare and redo runs": 103,
+        "precision, memory, resident features, faster fusion": 426,
+        "the map, one page of explorers, its server, links": 655,
+        "labels most likely wrong, corrections, taught attributes": 405,
+        "clips, tracks, one answer per person": 531,
+        "groups of images, other formats of answers": 203,
+        "RAP, UPAR and folds": 154,
+        "features of several splits": 29,
+    }
+    above = 1_620  # what could not be cut without losing something: it may only fall
+    assert sum(lines.values()) <= 6_500 + above + sum(added.values())
+    assert sum(count > 1 for count in lines.values()) <= 73
 
 
 def test_the_readme_fits_on_a_few_screens():
