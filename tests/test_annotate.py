@@ -1,5 +1,7 @@
 """Annotated pictures: where they are written, and what is drawn in them."""
 
+import itertools
+
 import pytest
 from PIL import Image
 
@@ -15,7 +17,7 @@ ORANGE = (0xD5, 0x5E, 0x00)
 def person(image, attributes=("Hat", "Bag"), **place):
     """Answers about one person, as a `Job` gives them."""
     yes, no = ({"threshold": 0.5, "calibrated": True, "probability": p, "decision": p > 0.5} for p in (0.9, 0.1))
-    return {"image": image, **place, "attributes": dict(zip(attributes, (yes, no), strict=True))}
+    return {"image": image, **place, "attributes": dict(zip(attributes, itertools.cycle((yes, no)), strict=False))}
 
 
 def written(names, folder, parts=None):
@@ -60,8 +62,17 @@ def test_people_of_one_image_in_several_parts_are_in_one_picture_and_errors_in_n
     parts = [[each] for each in people] + [[{"image": "c.jpg", "error": "cannot be read"}]]
     assert written(["a.jpg", "b.jpg", "c.jpg"], tmp_path, parts) == ["a.png", "b.png"]
     two, one = (Image.open(tmp_path / name) for name in ("a.png", "b.png"))
-    assert two.width - one.width == 230, "one panel per person"
+    second = (two.width - 230, 60, two.width, 400)
+    assert two.size == one.size and ORANGE in {colour for _, colour in two.crop(second).getcolors(1 << 24)}
+    assert one.crop(second).getcolors() == [(230 * 340, (255, 255, 255))], "one panel per person"
     assert ORANGE in {colour for _, colour in two.getcolors(1 << 24)}, "the boxes are drawn"
+
+
+def test_a_crowd_gets_columns_of_panels_and_then_rows_of_columns():
+    names = [f"a{i}" for i in range(15)]
+    for people, width, height in ((1, 200 + 230, 400), (2, 200 + 2 * 230, 400), (5, 200 + 4 * 230, 800)):
+        rows = to_table([person("a.jpg", box=[9 * i, 0, 8, 30], attributes=names) for i in range(people)], boxed=True)
+        assert annotated(Image.new("RGB", (40, 80)), rows).size == (width, height)
 
 
 def test_a_panel_that_is_full_says_how_many_answers_it_leaves_out():

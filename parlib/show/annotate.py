@@ -74,12 +74,16 @@ def annotated(frame: Image.Image, rows: pd.DataFrame) -> Image.Image:
     shown = frame.resize((max(1, round(frame.width * scale)), HEIGHT))
     corners = [c for c in ("x", "y", "width", "height") if c in rows]
     people = [part for _, part in rows.groupby(corners, sort=False)] if corners else [rows]
-    columns, lines = min(ABREAST, len(people)), -(-len(people) // ABREAST)
-    made = Image.new("RGB", (shown.width + columns * PANEL, max(HEIGHT, lines * HEIGHT)), "white")
+    tall = LINE * (min(ROWS, len(people[0]) + bool(corners)) + 1)  # of a panel, with a line of space
+    deep = max(1, HEIGHT // tall)  # panels one under the other
+    columns = -(-len(people) // deep)
+    size = shown.width + min(ABREAST, columns) * PANEL, -(-columns // ABREAST) * HEIGHT
+    made = Image.new("RGB", size, "white")
     made.paste(shown)
     draw, font = ImageDraw.Draw(made), ImageFont.load_default(12)
     for i, person in enumerate(people):
-        left, top = shown.width + i % ABREAST * PANEL + 10, i // ABREAST * HEIGHT + 8
+        column, under = divmod(i, deep)
+        left, top = shown.width + column % ABREAST * PANEL + 10, column // ABREAST * HEIGHT + under * tall + 8
         if corners:
             x, y, width, height = (float(person[c].iloc[0]) * scale for c in corners)
             draw.rectangle((x, y, x + width, y + height), outline=ORANGE, width=3)
