@@ -252,8 +252,8 @@ def explore(
     """Serve the explorers of a run as one page, on a benchmark or on a folder of your own."""
     from parlib.show.explorers.page import serve
 
-    if beside and not run:
-        raise BadInput("--beside shows a second model beside RUN: give RUN too")
+    if (beside or cache) and not run:
+        raise BadInput(f"{'--beside' if beside else '--cache'} is for a RUN: give RUN too")
     serve(port, browser, run=run, folder=folder, cache=str(cache) if cache else None, beside=beside)
 
 

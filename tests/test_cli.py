@@ -1,6 +1,7 @@
 """Commands: a user's mistake is one line on stderr and exit code 2, never a traceback."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_every_command_has_help_and_refuses_what_it_does_not_know(command, capsy
     assert main([command, "-h"]) == 0
     assert f"Usage: parlib {command}" in capsys.readouterr().out
     assert main([command, "--nonsense"]) == 2
-    assert "No such option: --nonsense" in capsys.readouterr().err
+    assert re.search("No such option:? '?--nonsense", capsys.readouterr().err)  # click's words differ by version
 
 
 def test_an_option_without_effect_is_an_error(capsys):

@@ -75,8 +75,10 @@ def test_patch_colours_find_height_where_tokens_hold_nothing_else():
 
 
 def test_attribute_scores_compare_the_last_method_with_the_first():
-    mA = {"prompts": [0.6, 0.7], "probe": [0.9, 0.6]}
-    per = {method: pd.DataFrame({"mA": values}, ["Hat", "Bag"]) for method, values in mA.items()}
+    per = {
+        "prompts": pd.DataFrame({"mA": [0.6, 0.7]}, ["Hat", "Bag"]),
+        "probe": {"Hat": {"mA": 0.9}, "Bag": {"mA": 0.6}},
+    }
     title = title_of(figures.attribute_scores(per, chance=0.5))
     assert title.startswith(
         "probe is above prompts on 1 of 2 attributes; the difference runs from -10.0 (Bag) to +30.0"

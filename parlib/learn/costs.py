@@ -70,9 +70,11 @@ def costs(cells: Sequence[Cell], profile: Profile, counts: Mapping[str, dict[str
         train, val = (sum(each[split] for each in learned) for split in ("train", "val"))
         train += val if cell.train_on == "trainval" else 0
         tests = sum(sizes(name, cell.partition)["test"] for name in cell.records(profile))
-        done, disk, memory, seconds = cell.is_done(profile), 0, 0, 0.0
+        done = cell.is_done(profile)
+        disk = memory = missing = 0
+        seconds = 0.0
         if not done:
-            tree, missing = (cell.benchmark, cell.seed if profile.data is None else None), 0
+            tree = cell.benchmark, cell.seed if profile.data is None else None
             if tree not in trees:
                 own = sizes(cell.benchmark, cell.partition).items()
                 missing = sum(size for split, size in own if not trial.is_stored(cell.benchmark, split, size))

@@ -108,7 +108,8 @@ def own_method(source: str | type[nn.Module], **training: Any) -> Method:
     `forward(tokens (B, N, D), pooled (B, D))` returns logits (B, A). `training` changes the default `TrainOptions`.
     """
     module: Any = source
-    name, options = getattr(source, "__name__", ""), dict[str, Any]()
+    name = getattr(source, "__name__", "")
+    options: dict[str, Any] = {}
     if isinstance(source, str):
         file, _, name = source.partition(":")
         if not name or not os.path.isfile(file):
@@ -133,8 +134,9 @@ def build(method: Method, schema: Schema, encoder: Encoder, seed: int = 0) -> nn
         module: Any = make(schema.names, encoder.width).to(encoder.device)
     except TypeError as error:
         raise BadInput(f"{method.name}(names, image_width) fails: {one_line(error)}; see `own_method`") from error
-    module.names = getattr(module, "names", schema.names)  # `fit` reads them, and `predict` the temperature
-    module.temperature = getattr(module, "temperature", 1.0)
+    for attribute, default in (("names", schema.names), ("temperature", 1.0)):  # `fit` and `predict` read them
+        if not hasattr(module, attribute):
+            setattr(module, attribute, default)
     return module
 
 

@@ -157,7 +157,8 @@ def run(cells: Sequence[Cell], profile: Profile, say: Callable[[str], object] = 
     todo = [cell for cell in cells if not cell.is_done(profile)]
     if len(todo) < len(cells):
         say(f"{len(cells) - len(todo)} of {len(cells)} cells are done already")
-    failed, held = list[Cell](), list[Cell]()
+    failed: list[Cell] = []
+    held: list[Cell] = []
     for wait in (False, True):
         for cell in list(held if wait else todo):
             try:
@@ -185,7 +186,10 @@ def run_cell(cell: Cell, profile: Profile, callback: Callable | None = None) -> 
 
         parts = splits(cell, profile)
         train, val = parts["train"], parts["val"]
-        tests = [splits(replace(cell, benchmark=name), profile)["test"] for name in cell.tests] or [parts["test"]]
+        tests = [
+            parts["test"] if name == cell.benchmark else splits(replace(cell, benchmark=name), profile)["test"]
+            for name in cell.tests or [cell.benchmark]
+        ]
         checkpoint = profile.runs / "heads" / f".{cell.name}.checkpoint"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         options = cell.options(profile)

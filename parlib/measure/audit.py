@@ -79,7 +79,8 @@ def _consecutive(labels, image_index, protocols):
         raise BadInput(f"image_index names {len(ids)} identities for {len(labels)} rows of labels")
     rows = pd.DataFrame(ids, columns=["half", "taken_for", "person"]).rename_axis("row").reset_index()
     # Of each person that the mistake gives labels: its row, and the one whose labels it gets.
-    found = rows.merge(rows[["taken_for", "row"]], left_on="person", right_on="taken_for", suffixes=("", "_mistaken"))
+    taken = rows[["taken_for", "row"]].drop_duplicates("taken_for", keep="last")
+    found = rows.merge(taken, left_on="person", right_on="taken_for", suffixes=("", "_mistaken"))
     out: dict[str, Any] = {}
     for half in FIRST:
         out[f"{half}_right"] = int(found.query("half == @half and row == row_mistaken").shape[0])

@@ -90,7 +90,8 @@ def _verdict(claim, frame):
         own = {**_ANY_METHOD, "words": "own", **head}
         heads = _matching(heads_on, **own)
         _must_be_one(heads, claim)
-        judged, missing = list[dict[str, Any]](), list[str]()
+        judged: list[dict[str, Any]] = []
+        missing: list[str] = []
         for other in claim.get("against", [None]):
             reference = {**own, **other} if isinstance(other, dict) else {**own, **_NO_HEAD, "method": other}
             name = other if isinstance(other, str) else ", ".join((other or {}).values())

@@ -1,5 +1,6 @@
 """Images one after the other, answered by button or key: labels that are most likely wrong, and a new attribute."""
 
+import getpass
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,6 @@ import datasets
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-import psutil
 
 from parlib.data.corrections import annotation_sha256, decide, read_corrections
 from parlib.data.release import Release
@@ -48,7 +48,7 @@ class LabelExplorer(Explorer):
         self.release, self.split, self.dataset, self.path = release, split, dataset, Path(path)
         self.annotation = annotation_sha256(release.source)
         self.attribute = control(widgets.Dropdown, "Attribute", options=split.schema.names)
-        self.who = control(widgets.Text, "Who", value=psutil.Process().username())
+        self.who = control(widgets.Text, "Who", value=_user())
         self.why = control(widgets.Text, "Why", placeholder="the strap is a camera's")
         self.buttons = {name: self.button(title, self._press, name) for name, title in _DECISIONS.items()}
         self.pictures = widgets.HTML()
@@ -113,6 +113,13 @@ class LabelExplorer(Explorer):
             f" <span title='{text(str(self.path.absolute()))}'>{text('/'.join(self.path.parts[-2:]))}</span>;"
             " load_benchmark(..., corrections=FILE) applies them.</small>"
         )
+
+
+def _user():
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user on this system
+        return ""
 
 
 class TeachExplorer(Explorer):

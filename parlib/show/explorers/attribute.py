@@ -57,9 +57,11 @@ class AttributeExplorer(Explorer):
             self.words = encode_phrases(encoder, load_prompts(schema), encoder.width)  # (A, D)
             self.thresholds = np.full(len(schema), 0.5)
         else:
-            if head.encoder_identity:
-                encoder.must_match(head.encoder_identity, "the head")
-            self.words = encode_phrases(encoder, head.prompts, head.image_width)
+            if trained_on := getattr(head, "encoder_identity", None):
+                encoder.must_match(trained_on, "the head")
+            self.words = encode_phrases(
+                encoder, head.prompts, head.image_width, f"it was trained with, {head.encoder!r}"
+            )
             self.thresholds = head.thresholds.cpu().numpy().astype(float)
         self.image = control(widgets.IntSlider, "Image", max=len(dataset) - 1)
         self.order = control(widgets.Dropdown, "Order", options=_ORDERS[: 1 if every is None else 2])
@@ -99,7 +101,8 @@ class AttributeExplorer(Explorer):
         else:
             features = self.tokens.float(), self.pooled.float()
             self.scores = (self.head(*features) / self.head.temperature).sigmoid()[0].cpu().numpy()
-            if (maps := self.head.attention(*features)[0]).shape[1] > 1:
+            attends = hasattr(self.head, "attention")
+            if attends and (maps := self.head.attention(*features)[0]).shape[1] > 1:
                 self.maps, self.looks = maps, "attention"  # a head that reads the pooled feature looks nowhere
         self.second: dict[str, float] = {}
         if self.other is not None:

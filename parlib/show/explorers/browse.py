@@ -37,7 +37,8 @@ class DatasetExplorer(Explorer):
     def __init__(self, datasets: Mapping[str, Dataset], schema: Schema):
         self.datasets, self.schema, self.table = datasets, schema, listed(datasets)
         self.labels = np.concatenate([labels_of(part) for part in datasets.values()])
-        self.identities = self.table["identity"].to_numpy(str) if "identity" in self.table else None
+        known = all("identity" in part.column_names for part in datasets.values())
+        self.identities = self.table["identity"].to_numpy(str) if known else None
         self.columns = np.asfortranarray(self.labels)  # a filter reads few columns of many rows
         self.ones = (self.labels == 1).astype(np.float32)
         self.share = self.ones.mean(0)
@@ -102,7 +103,7 @@ class DatasetExplorer(Explorer):
 
     def _turn(self):
         found = paged(self.page, self.rows, _PAGE)
-        seen = found if all("image" in part.column_names for part in self.datasets.values()) else ()
+        seen = [place for place in found if "image" in self.datasets[self.table["split"][place]].column_names]
         self.pictures.value = (
             f'<small>Page {self.page.value} of {self.page.max}</small><div class="flow">'
             f"{''.join(crop(self.datasets, self.table, place) for place in seen)}</div>"
@@ -146,10 +147,11 @@ class ErrorExplorer(Explorer):
         self.attribute = control(widgets.Dropdown, "Attribute", options=schema.names)
         self.kind = control(widgets.ToggleButtons, "Errors", options=["false positives", "false negatives"])
         self.by = control(widgets.ToggleButtons, "By", options=["image", "group", *(["identity"] if known else [])])
-        looks = head is not None and store is not None
-        if head is not None and store is not None and head.encoder_identity:
+        looks = hasattr(head, "attention") and store is not None
+        trained_on = getattr(head, "encoder_identity", None)
+        if store is not None and trained_on:
             made = store.manifest["identity"]
-            differ = [part for part, value in head.encoder_identity.items() if str(value) != made.get(part)]
+            differ = [part for part, value in trained_on.items() if str(value) != made.get(part)]
             if differ:
                 raise BadInput(f"{' and '.join(differ)} of the store's encoder differ from those of the head's encoder")
         self.order = control(widgets.Dropdown, "Order", options=_ORDERS)

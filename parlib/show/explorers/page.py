@@ -139,7 +139,8 @@ def _tabs(model, other, release, prepared):
         stores = {split: part.store for split, part in prepared.items()}
         with warnings.catch_warnings(action="ignore"):  # the map itself says what it leaves out
             places = explorers.MapExplorer(splits, head.schema, stores, labels, scores, thresholds, encoder)
-        made["Map"], cache, part = places, test.store.folder.parents[1], prepared.get("train", test)
+        made["Map"] = places
+        cache, part = test.store.folder.parents[1], prepared.get("train", test)
         as_released = part.schema.names == release.schema.names and not release.corrections
         if as_released and (part.labels >= 0).any():
             file = cache / "corrections" / f"{release.name}-{annotation_sha256(release.source)[:12]}.csv"

@@ -91,11 +91,15 @@ class Explorer(widgets.VBox):
     def steps(self, number: widgets.Widget) -> list[widgets.Button]:
         """Two buttons, with the arrow keys: the number before and the number after, round the ends."""
 
-        def move(by):
-            count = number.max - number.min + 1
-            number.value = (number.value - number.min + by) % count + number.min
+        def step(title, by):
+            def move(_):  # whoever draws the number answers: where it stays, what was said stays too
+                number.value = (number.value - number.min + by) % (number.max - number.min + 1) + number.min
 
-        return [self.button("Previous (←)", move, -1), self.button("Next (→)", move, 1)]
+            made = widgets.Button(description=title, tooltip=title, layout={"width": "auto"})
+            made.on_click(move)
+            return made
+
+        return [step("Previous (←)", -1), step("Next (→)", 1)]
 
 
 def link(
@@ -168,14 +172,17 @@ def paged(page: widgets.BoundedIntText, every: Sequence[Any] | np.ndarray, size:
     return every[(page.value - 1) * size :][:size]
 
 
-def encode_phrases(encoder: Encoder, phrases: Sequence[str], width: int) -> torch.Tensor:
+def encode_phrases(
+    encoder: Encoder, phrases: Sequence[str], width: int, wanted: str = "that made them"
+) -> torch.Tensor:
     """Pooled features (n, D) of n phrases, with a progress bar where they take longer than half a second.
 
-    `BadInput` where the features of images that they will be compared with are not D wide but `width`.
+    `BadInput` where the features of images that they will be compared with are not D wide but `width`: the encoder
+    `wanted` is to be given.
     """
     if width != encoder.width:
         made = f"features are {width} wide, encoder {encoder.name!r} makes {encoder.width}"
-        raise BadInput(f"{made}: give the encoder that made them, or that the head was trained with")
+        raise BadInput(f"{made}: give the encoder {wanted}")
     starts = tqdm(range(0, len(phrases), 16), desc="encode prompts", delay=0.5)
     return torch.cat([encoder.encode_prompts(phrases[i : i + 16]).pooled for i in starts])
 

@@ -155,9 +155,10 @@ def attribute_scores(
 ) -> Figure:
     """One dot per attribute and method, sorted by the last method, which the default title compares with the first.
 
-    `by_method`: `Scores.per_attribute` of each, fractions of 1; `chance`: of a line, such as 0.5 for mA.
+    `by_method`: `Scores.per_attribute` of each, or a record's, fractions of 1; `chance`: of a line, 0.5 for mA.
     """
-    table = pd.DataFrame({method: 100 * frame[column].astype(float) for method, frame in by_method.items()})
+    frames = {method: pd.DataFrame(t).T if isinstance(t, dict) else t for method, t in by_method.items()}
+    table = pd.DataFrame({method: 100 * frame[column].astype(float) for method, frame in frames.items()})
     table = table.sort_values(table.columns[-1])
     first, last = table.columns[0], table.columns[-1]
     gain = (table[last] - table[first]).dropna()
