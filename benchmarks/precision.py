@@ -1,15 +1,19 @@
 """What bfloat16 changes in results: `python benchmarks/precision.py` writes `results/precision.json`.
 
+With `--root TREE` of PA-100K, or of a part of it, only `features` on its train and test, in `precision-tree.json`.
+
 The rendered benchmarks of the small profile, nano. `features`: methods trained on features in fp32 score test's
 features of both precisions, at thresholds tuned on val in fp32. `training`: heads trained in both precisions on the
 same features in fp32, three seeds, each at its own tuned thresholds; it takes a CPU or GPU that computes in bfloat16.
 """
 
+import argparse
 import itertools
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,9 +24,9 @@ from parlib.data.release import IN_PLAN
 from parlib.encode.encoder import load_encoder
 from parlib.learn.inputs import prepare
 from parlib.learn.methods import Task, find_methods, run_method
-from parlib.learn.train import in_bf16
+from parlib.learn.train import TrainOptions, in_bf16
 from parlib.measure.metrics import evaluate, tune_thresholds
-from parlib.profile import profile
+from parlib.profile import cache_folder, profile
 
 READERS, TRAINED, SEEDS = (
     ("linear", "knn", "attentive", "compact", "recommended"),
@@ -83,8 +87,6 @@ def _training(name, key, seed):
     scores, thresholds = [], []
     for bf16 in ("never", "native"):
         options = replace(method.train_options("nano"), bf16=bf16)
-        if bf16 == "native" and not in_bf16(options, encoder.device):
-            raise SystemExit("this CPU does not compute in bf16: there is nothing to compare")
         on_val, on_test = run_method(method, Task(train, val, [val.store, test.store], encoder, seed, options)).scores
         scores.append(on_test)
         thresholds.append(tune_thresholds(val.labels, on_val))
@@ -94,6 +96,16 @@ def _training(name, key, seed):
 
 def main():
     """Measure and write; returns nothing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, help="a PA-100K tree (default: the rendered benchmarks)")
+    if root := parser.parse_args().root:
+        release, methods, place = read_release("pa100k", root), find_methods(READERS), cache_folder()
+        found = {split: closeness(release, place, split, methods) for split in ("train", "test")}
+        images = {split: len(release.listing(split).names) for split in found}
+        write("precision-tree", {"images": images, "features": found})
+        return
+    if not in_bf16(TrainOptions(bf16="native"), torch.device("cpu")):
+        raise SystemExit("this CPU does not compute in bf16: there is nothing to compare")
     jobs = list(itertools.product(IN_PLAN, TRAINED, SEEDS))
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         features = dict(zip(IN_PLAN, pool.map(_features, IN_PLAN), strict=True))

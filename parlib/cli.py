@@ -87,11 +87,16 @@ def synth(
 
 def check(root: Path, json: Annotated[bool, Option("--json", help="print the report as JSON")] = False) -> None:
     """Report whether a tree or a feature store can be used; exit code 1 if not."""
-    from parlib.data import check as check_tree
-    from parlib.encode.store import check_store
     from parlib.files import json_text
 
-    report: Any = (check_store if (root / "manifest.json").is_file() else check_tree)(root)
+    if (root / "manifest.json").is_file():
+        from parlib.encode.store import check_store  # imports torch
+
+        report: Any = check_store(root)
+    else:
+        from parlib.data import check as check_tree
+
+        report = check_tree(root)
     print(json_text(report.to_dict()) if json else report.to_text())
     if not report.usable:
         raise typer.Exit(1)

@@ -62,7 +62,7 @@ def predict(
     sources: Any = images or [EXAMPLES]
     if detector:
         boxes, tracks = _detected(sources, detector, min_score, boxes, tracks, out)
-    crops = gather_people(sources, tracks, by, boxes, first_frame, min_score=min_score, category=category)
+    crops = gather_people(sources, tracks, by, min_score, category, first_frame, boxes)
     names = attributes.split(",") if attributes else None
     job = Job(used, crops, names, threshold, workers, most=most or MOST)
     watch: Any = iter
@@ -91,7 +91,10 @@ def _detected(images, detector, min_score, boxes, tracks, out):
     path = (tracks if is_clip else boxes) or beside
     if not path:
         raise BadInput("--detector keeps what it finds: give --out, or a file that is new as --tracks or --boxes")
-    say(f"people that {detector} finds: {detect(images, detector, path, min_score)}")
+    if path.exists():
+        say(f"note: {path} is there, so the detector is not run again")
+    else:
+        say(f"people that {detector} finds: {detect(images, detector, path, min_score)}")
     return (boxes, path) if is_clip else (path, tracks)
 
 

@@ -160,7 +160,8 @@ class Schema:
     def contradictions(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Exclusive set -> (N,) bool, true for each row of `labels` (N, A) that breaks it.
 
-        It breaks it where two of its members are 1, or all members of an exactly-one set 0. Decisions may be bool.
+        It breaks it where two of its members are 1, or all members of an exactly-one set 0; unknown (-1) breaks
+        nothing. Decisions may be bool.
         """
         broken = {}
         for group in self.exclusive:
@@ -221,12 +222,17 @@ class Schema:
                 _codes(data.get("codes"), where),
             )
 
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike) -> "Schema":
+        """A schema from a YAML file laid out as in `parlib/assets/schemas/`."""
+        return cls.from_dict(read_yaml(path, "schema"), path)
+
 
 @cache
 def schema(name: str) -> Schema:
     """The schema of a benchmark, of a longer or shorter list of its attributes, or of a view: one of `SCHEMAS`."""
     if name not in SCHEMAS:
-        raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_dict for your own")
+        raise BadInput(f"no schema {name!r}; there are {', '.join(SCHEMAS)}, or Schema.from_yaml(path) for your own")
     about = read_yaml(_FOLDER / f"{name}.yaml", "schema")
     if "of" not in about:
         return Schema.from_dict(about, where=name)

@@ -4,11 +4,13 @@ import json
 from importlib.resources import files
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from parlib import BadInput, audit, schema
 from parlib.cli import main
-from parlib.data import audit_arrays
+from parlib.data import audit_arrays, read_release
+from pedsynth import synthesize
 
 KEYS = {"constant_predictor", "identity_copy", "identity_overlap", "consecutive_id_mistake"}
 
@@ -112,6 +114,17 @@ def test_a_rendered_tree_is_audited_as_a_real_one(name, request, capsys):
     tree = {"pa100k": "rendered", "peta": "rendered_peta", "market1501": "rendered_market"}[name]
     assert main(["audit", "--benchmark", name, "--root", str(request.getfixturevalue(tree))]) == 0
     assert set(json.loads(capsys.readouterr().out)) == KEYS
+
+
+def test_an_image_that_is_listed_twice_is_audited_by_its_last_row(tmp_path, capsys):
+    root = synthesize("pa100k", tmp_path / "tree", train=6, val=3, test=3, progress=False)
+    release = read_release("pa100k", root, images=False)
+    for split, listing in release.splits.items():
+        rows = pd.DataFrame(listing.labels, columns=release.schema.names)
+        rows.insert(0, "Image", listing.names)
+        pd.concat([rows, rows[:1]]).to_csv(tmp_path / f"{split}.csv", index=False)
+    assert main(["audit", "--benchmark", "pa100k", "--root", str(tmp_path)]) == 0
+    assert "constant_predictor" in json.loads(capsys.readouterr().out)
 
 
 def test_bad_input_is_named(tmp_path, capsys):

@@ -176,6 +176,14 @@ def test_without_a_word_for_people_all_boxes_are_taken_and_a_note_says_so(tmp_pa
         read_boxes(path)
 
 
+def test_attributes_of_a_coco_box_may_be_words_and_its_own_track_goes_first(tmp_path):
+    path = tmp_path / "boxes.json"
+    path.write_text(coco(["person"], (1, PERSON, {"attributes": ["red", "tall"]})))
+    assert len(read_boxes(path)) == 1
+    path.write_text(coco(["person"], (1, PERSON, {"identity": "anna", "attributes": {"track_id": "7"}})))
+    assert read_boxes(path, tracked=True)[0].identity == "anna"
+
+
 def test_scores_and_columns_say_what_they_mean(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text(table("score,track", "40,220,92,342,91,7", "5,5,55,55,30,8"))

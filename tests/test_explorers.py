@@ -239,6 +239,25 @@ def test_explorers_refuse_a_head_or_features_of_another_encoder(encoder, splits,
         PromptExplorer(encoder, PA100K, torch.zeros(24, 64), scored[0], ["en"])
 
 
+def test_a_head_of_another_kind_is_shown_without_attention(encoder, splits, store, scored):
+    explorer = ErrorExplorer(PA100K, splits["test"], *scored, head=torch.nn.Linear(2, 26), store=store)
+    assert explorer.attention.disabled and "page 1 of" in explorer.pictures.value
+
+
+def test_of_splits_with_other_columns_what_each_has_is_shown(splits):
+    named = splits["train"].add_column("identity", [str(i % 5) for i in range(len(splits["train"]))])
+    data = DatasetExplorer({"train": named, "val": splits["val"].remove_columns("image")}, PA100K)
+    assert data.identity.disabled and "identities" not in data.counts.value
+    assert data.pictures.value.count("<figure>") == 24, "of train, not of val"
+
+
+def test_a_step_that_leads_nowhere_keeps_what_was_said(data):
+    data.unknown.value = ("Hat",)
+    (step,) = (each for each in walk(data) if getattr(each, "description", "").startswith("Next"))
+    step.click()
+    assert "No image fits" in data.message.value
+
+
 def test_a_filter_keeps_what_it_says(data):
     labels = np.concatenate([labels_of(part) for part in data.datasets.values()])
     female, hat = PA100K.index("Female"), PA100K.index("Hat")

@@ -135,3 +135,13 @@ def test_json_of_a_saved_model_is_json(model, tmp_path):
     for path in (tmp_path / "saved").glob("*.json"):
         json.loads(path.read_text(), parse_constant=lambda name, path=path: pytest.fail(f"{name} in {path.name}"))
     assert "| mAP | not defined |" in (tmp_path / "saved" / "README.md").read_text()
+
+
+def test_an_option_that_no_model_has_is_an_error_and_thresholds_are_the_heads():
+    model = parlib.load("nano-pa100k")
+    with pytest.raises(TypeError, match="threshhold"):
+        model(EXAMPLES / "person-01.png", threshhold=0.9)
+    model.head.thresholds.fill_(0.99)
+    assert model(EXAMPLES / "person-01.png")["threshold"].tolist() == pytest.approx([0.99] * len(model.names))
+    with pytest.raises(BadInput, match="goes without --boxes"):
+        model(EXAMPLES, boxes="boxes.csv", by="identity")

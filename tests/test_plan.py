@@ -13,6 +13,7 @@ import torch
 import parlib
 from parlib import BadInput
 from parlib.cli import main
+from parlib.encode.encoder import load_encoder
 from parlib.files import only_one
 from parlib.learn import plan as planning
 from parlib.learn.costs import costs, must_fit, plan_table, plan_text
@@ -21,6 +22,7 @@ from parlib.learn.methods import build, find_methods, methods, own_method
 from parlib.learn.plan import Cell, plan, run, run_cell, score_method, splits, trained_head
 from parlib.measure.records import read_records
 from parlib.measure.tables import ablation_table, left_out_table
+from parlib.schema import schema
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 40, "val": 24, "test": 24}
@@ -279,6 +281,17 @@ def test_a_method_of_ones_own_is_trained_and_scored_in_one_call(small, tmp_path)
     assert record["scores"]["mA"] > 0.4 and "source_sha256" in record["setting"]
     (own,) = [one for one in plan(small, ["pa100k"], ["constant"], own=[f"{file}:MyHead"]) if one.method.kind == "own"]
     assert own.name == "pa100k-MyHead-seed0" and own.group == "main"
+
+
+def test_a_module_may_have_names_of_its_own():
+    class Mine(torch.nn.Linear):
+        names = property(lambda self: ["a"])
+
+        def __init__(self, names, width):
+            super().__init__(width, len(names))
+
+    module = build(own_method(Mine), schema("pa100k"), load_encoder("nano"))
+    assert module.names == ["a"] and module.temperature == 1.0
 
 
 @pytest.mark.parametrize(

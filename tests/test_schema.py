@@ -142,7 +142,7 @@ def test_own_yaml(tmp_path):
         "name: shop\nattributes:\n  - {name: apron, prompt: a person in an apron, group: upper}\n  - badge\n"
         "exclusive:\n  - {name: either, members: [apron, badge]}\n"
     )
-    own = Schema.from_dict(read_yaml(path, "schema"), path)
+    own = Schema.from_yaml(path)
     assert own.names == ["apron", "badge"] and own.attributes[0].meaning == "a person in an apron"
     assert own.attributes[0].prompt == "a person in an apron" and own.attributes[1].group == "other"
 
@@ -171,7 +171,7 @@ def test_broken_yaml(tmp_path, text, match):
     path = tmp_path / "schema.yaml"
     path.write_text(text)
     with pytest.raises(BadInput, match=match):
-        Schema.from_dict(read_yaml(path, "schema"), path)
+        Schema.from_yaml(path)
 
 
 def test_codes_stay_what_they_are_through_json():

@@ -30,7 +30,7 @@ from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.errors import BadInput
-from parlib.files import digest, markdown_cell, plain_cell, read_yaml
+from parlib.files import digest, markdown_cell, plain_cell
 from parlib.learn.run import evaluate_run
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
@@ -160,7 +160,7 @@ def test_schemas_of_any_members(tmp_path, random):
         schema("market1501").to_dict() | {"exclusive": [{"name": "a", "members": ["young", "old"]}]}, random
     )
     path = written(tmp_path / "a.yaml", yaml.safe_dump(json.loads(json.dumps(about, default=str))))
-    if made := tried(lambda p: Schema.from_dict(read_yaml(p, "schema"), p), path):
+    if made := tried(lambda p: Schema.from_yaml(p), path):
         assert all(isinstance(name, str) and name.strip() for name in made.names)
         assert made.groups and Schema.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 

@@ -60,7 +60,8 @@ def correct(release, path):
     names, count = release.schema.names, dict.fromkeys(DECISIONS, 0)
     first: dict = {}  # (image, attribute) -> the first row about it
     for one in table.set_axis(range(1, len(table) + 1)).itertuples():
-        where, image, attribute, who = f"{path}: row {one.Index}", one.image, one.attribute, one.who or "somebody"
+        where, who = f"{path}: row {one.Index}", one.who or "somebody"
+        image, attribute = one.image, one.attribute
         if one.annotation != annotation:
             edition = f"is for annotation {one.annotation[:12]!r}, {release.source} is {annotation[:12]}"
             raise BadInput(f"{where} {edition}; take the release it was made for, or decide again")

@@ -31,8 +31,11 @@ SUFFIXES = (
 
 
 def folders_below(root: str | os.PathLike, depth: int) -> list[Path]:
-    """`root` and the folders below it, `depth` levels down, level by level; what may not be listed is passed over."""
-    return [Path(root), *(path for level in range(depth) for path in sorted(Path(root).glob("*/" * (level + 1))))]
+    """`root` and the folders below it, `depth` levels down, each before those inside it, in the order of names."""
+    root = Path(root)
+    # os.walk passes over a folder that may not be listed, such as the lost+found of a disk.
+    _, names, _ = next(os.walk(root), ("", [], [])) if depth else ("", [], [])
+    return [root, *(folder for name in sorted(names) for folder in folders_below(root / name, depth - 1))]
 
 
 def files_in(folder: Path) -> list[str]:

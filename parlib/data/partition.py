@@ -30,7 +30,8 @@ def disjoint(keys, sizes, seed):
 
     Keys are ordered by the SHA-256 of `seed:key` (no random generator: the same everywhere, for ever) and dealt out to
     the splits in turn. A split is full once it has its size (`sizes`: split -> rows; the last takes the rest), so it
-    exceeds it by less than one key's rows, or where the keys left are just enough for one in each split that follows.
+    exceeds it by less than one key's rows. It is also full where the keys left are just enough for one in each split
+    that follows.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
@@ -97,7 +98,8 @@ def choose(release, partition, official, fields):
             into the official sizes; or the path of a published index (`read_index`).
         official: the official ones, MATLAB structs of row numbers from 1; `fields`: split -> its field.
     """
-    whole, sizes, source, text = release.splits["all"], release.expected, release.source, str(partition)
+    whole, sizes, source = release.splits["all"], release.expected, release.source
+    text = str(partition)
     total = len(whole.names)
     if text.isdigit() and int(text) < len(official):
         indices: dict = {}

@@ -46,7 +46,8 @@ def read(root, images=True, version="rapv1", partition=0, attributes=None):
     if str(attributes) not in lists:
         raise BadInput(f"{version} has no attribute list {attributes!r}; there is {', '.join(lists)}")
     chosen, rap = schema(lists[str(attributes)]), member(read_mat(source), "RAP_annotation", source)
-    other, fields = "rapv1" if version == "rapv2" else "rapv2", FIELDS[version]
+    other = "rapv1" if version == "rapv2" else "rapv2"
+    fields = FIELDS[version]
     if FIELDS[other][0] in (rap.dtype.names or ()):
         raise BadInput(f"{source}: is {other}'s file, not {version}'s; read it with --benchmark {other}")
     names, table, where = labelled(rap, *fields[:3], source)

@@ -14,7 +14,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from parlib.data.corrections import correct
@@ -47,8 +46,9 @@ class Listing:
 
     def rows(self, index: Sequence[int] | np.ndarray) -> "Listing":
         """Some of the rows, by number and in that order."""
-        more: list[Any] = [each and [each[i] for i in index] for each in (self.identity, self.pictures)]
-        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], *more)
+        identity = self.identity and [self.identity[i] for i in index]
+        pictures = self.pictures and [self.pictures[i] for i in index]
+        return Listing([self.names[i] for i in index], self.labels[np.asarray(index, int)], identity, pictures)
 
 
 @dataclass
@@ -206,8 +206,10 @@ def audit_arrays(name: str, root: str | os.PathLike) -> dict[str, Any]:
     releases = [read_release(name, root, images=False, **one) for one in options]
     halves = [[sorted(release.listing(half).names) for half in ("trainval", "test")] for release in releases]
     order, whole = [*halves[0][0], *halves[0][1]], releases[0].listing("all")
-    whole = whole.rows(pd.Index(whole.names).get_indexer(order))
-    rows = [tuple(pd.Index(order).get_indexer(half) for half in both) for both in halves]
+    row_of = {image: row for row, image in enumerate(whole.names)}  # of a name that is there twice the last
+    whole = whole.rows([row_of[image] for image in order])
+    place = {image: row for row, image in enumerate(order)}
+    rows = [tuple(np.array([place[image] for image in half]) for half in both) for both in halves]
     arrays: dict[str, Any] = {"benchmark": name, "labels": whole.labels, "partitions": rows}
     arrays["identities"] = whole.identity
     if name == "market1501":  # here names are identities, in the order of the annotation file

@@ -184,7 +184,11 @@ def _table(path, tracked):
 def _mot(path):
     columns, names = _NAMES["mot"], {-1: "", 1: "pedestrian"}
     with reading(path, "MOT text", "write lines of frame,id,left,top,width,height,score"):
-        frame = pd.read_csv(path, header=None, dtype=float).reindex(columns=range(len(columns)))
+        frame = pd.read_csv(path, header=None, dtype=float)
+        if len(frame.columns) < 6:
+            has = f"its lines have {len(frame.columns)} numbers"
+            raise BadInput(f"{path}: {has}; MOT text has frame,id,left,top,width,height and more")
+        frame = frame.reindex(columns=range(len(columns)))
     frame = frame.set_axis(columns, axis=1)
     classes = [names.get(number, f"class {number:g}") for number in frame["class"].fillna(-1)]
     return frame.assign(**{"score": frame["score"].replace(-1, float("nan")), "class": classes})
@@ -209,10 +213,11 @@ def _coco(path, tracked):
             row, kind = f"annotation {box.get('id', number)}", box.get("category_id", "")
             if not all(isinstance(side, int | float) for side in box["bbox"]):  # "1234" has four characters, too
                 raise TypeError(f"{row}: bbox {box['bbox']!r} is not four numbers")
-            more = {**(box.get("attributes") or {}), **box}  # CVAT writes the track into attributes
+            more = box.get("attributes")  # where CVAT writes the track; others have lists of words there
+            places = (box, more) if isinstance(more, dict) else (box,)
             left, top, width, height = map(float, box["bbox"])
             image = str(box["image_id"] if results else files[box["image_id"]])
-            identity = _text(next((more[name] for name in tracks if name in more), ""))
+            identity = _text(next((place[name] for place in places for name in tracks if name in place), ""))
             about = (float(box.get("score", "nan")), names.get(kind, str(kind)), any(map(box.get, _NAMES["crowd"])))
             rows.append((image, left, top, width, height, f"{path}: {row}", identity, *about))
         found = pd.DataFrame(rows, columns=[*Box._fields, "score", "category", "crowd"])

@@ -34,7 +34,8 @@ class Clip:
             self.base, self.rate = stream.time_base, stream.average_rate or 25
             try:
                 for packet in container.demux(stream):
-                    stamps += [packet.pts] if packet.size and not packet.is_discard else []
+                    if packet.size and not packet.is_discard:
+                        stamps.append(packet.pts)
             except _av().FFmpegError as error:
                 warnings.warn(f"{self.path} is read up to where it is damaged ({error})", stacklevel=2)
         self.timed = None not in stamps and len(set(stamps)) == len(stamps) > 0

@@ -6,7 +6,7 @@ import posixpath
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -42,10 +42,15 @@ class Crop(NamedTuple):
         return upright_rgb(self.source, self.name) if isinstance(self.source, Image.Image) else open_image(self.source)
 
 
-def gather(images: Images, boxes: str | os.PathLike | None = None, **which: Any) -> list[Crop]:
+def gather(
+    images: Images,
+    boxes: str | os.PathLike | None = None,
+    min_score: float | None = None,
+    category: str | None = None,
+) -> list[Crop]:
     """Everything to predict, checked before anything is computed; warnings say what was left out.
 
-    `which` are `min_score` and `category` of `read_boxes`.
+    `read_boxes` takes `boxes`, `min_score` and `category`.
     """
     images = listed(images)
     pictures = [image for image in images if isinstance(image, Image.Image)]
@@ -56,7 +61,7 @@ def gather(images: Images, boxes: str | os.PathLike | None = None, **which: Any)
     clips = [name for name, source in named if str(source).lower().endswith(CLIPS)]
     if clips:
         raise BadInput(f"{clips[0]} is a clip: give it alone, with --tracks FILE or --detector MODEL")
-    crops = crops_of(named, None if boxes is None else read_boxes(boxes, **which))
+    crops = crops_of(named, None if boxes is None else read_boxes(boxes, min_score, category))
     animated = sum(_is_animated(source) for source in {crop.name: crop.source for crop in crops}.values())
     if animated:
         warnings.warn(f"only the first frame of {animated} picture{'s' * (animated > 1)} was used", stacklevel=2)
@@ -100,7 +105,8 @@ def find_images(sources: Iterable[Picture]) -> list[tuple[str, str]]:
             raise BadInput(f"{source}: no image in this folder or below; it has {some(left_out, 10) or 'no file'}")
         if not new:
             raise BadInput(f"no image {source!r}: no such file or folder, and as a pattern it matches no image")
-        found |= new | found  # each by its first name
+        for path, name in new.items():
+            found.setdefault(path, name)
         others |= dict.fromkeys(left_out)
     if others:
         verb = "file is no picture and was" if len(others) == 1 else "files are no pictures and were"
@@ -158,7 +164,8 @@ def crops_of(
         its_boxes = lost["in no frame"] if frame is None else inside.setdefault(frame, [])
         its_boxes.append(box)
     if lost["in no frame"] and not tracked:
-        first, among = lost["in no frame"][0], f"among the {len(images)} to predict; the first is {images[0][0]}"
+        first = lost["in no frame"][0]
+        among = f"among the {len(images)} to predict; the first is {images[0][0]}"
         raise BadInput(f"{first.row}: no image {first.image!r}, or several of that name, {among}")
     for frame, its_boxes in sorted(inside.items()) if tracked else inside.items():  # a clip is decoded in order
         name, source = images[frame]

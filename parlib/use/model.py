@@ -42,10 +42,8 @@ from parlib.use.predict import Job
 class Model(ModelHubMixin):
     """Images in, named decisions out: an `Encoder`, a `VLMPARHead` trained on it, and new attributes.
 
-    It answers A attributes, the head's and then the new ones, by their `names` in `schema`: `thresholds` (A,) float64,
-    a probability above is a yes; `calibrated` (A,) bool, fitted to labels on val, so that 0.8 means about 8 in 10
-    there. `kind` is that of the tree it was trained on: `rendered`, `official`, `own`, `other`; None where no run says.
-    `save_pretrained`, `from_pretrained` and `push_to_hub` carry safetensors, JSON and a model card, nothing else.
+    It answers A attributes, the head's and then the new ones, by their `names` in `schema`. `save_pretrained`,
+    `from_pretrained` and `push_to_hub` carry safetensors, JSON and a model card, nothing else.
 
     Args:
         encoder: the very encoder whose features the head was trained on.
@@ -70,13 +68,25 @@ class Model(ModelHubMixin):
         attributes = head.schema.attributes + new
         self.schema = replace(head.schema, attributes=attributes, permutations={}, questions={})
         self.names = self.schema.names
-        self.thresholds = np.array([*head.thresholds.tolist(), *(a.threshold for a in self.new_attributes)])
-        calibrated = head.calibrated.tolist() if not language else [False] * len(head.names)
-        self.calibrated = np.array([*calibrated, *(a.calibrated for a in self.new_attributes)])
-        self.kind: str | None = (self.run.get("val") or {}).get("kind")
         if language:
             prompts = [load_prompts(head.schema, code.strip()) for code in language.split(",")]
             self.heads = [copy.deepcopy(self.head).set_prompts(encoder.encode_prompts(each)) for each in prompts]
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """(A,) float64; a probability above it is a yes."""
+        return np.array([*self.head.thresholds.tolist(), *(a.threshold for a in self.new_attributes)])
+
+    @property
+    def calibrated(self) -> np.ndarray:
+        """(A,) bool: whether a probability was fitted to labels (on val), so that 0.8 means about 8 in 10 there."""
+        trained = self.head.calibrated.tolist() if not self.language else [False] * len(self.head.names)
+        return np.array([*trained, *(a.calibrated for a in self.new_attributes)])
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of tree it was trained on: `rendered`, `official`, `own`, `other`; None where no run says."""
+        return (self.run.get("val") or {}).get("kind")
 
     @cached_property
     def key(self) -> str:
@@ -104,17 +114,21 @@ class Model(ModelHubMixin):
         threshold: float | None = None,
         workers: int | None = None,
         progress: bool = True,
+        min_score: float | None = None,
+        category: str | None = None,
+        tracks: str | os.PathLike | None = None,
+        by: str | None = None,
         most: int = MOST,
-        **which: Any,
+        first_frame: int | None = None,
     ) -> pd.DataFrame:
         """What the model answers about images.
 
         Args:
             images: a PIL image, a file, a folder, a glob pattern, or a list of these; or one clip, with `tracks`.
-            boxes, which: files of boxes and of tracks that say where people are, and more; see `gather_people`.
+            boxes: file of boxes that cut people out of full frames; `read_boxes` takes it, `min_score` and `category`.
             threshold: one for all attributes in place of each one's own.
             workers: processes that decode; default is one per core but one, none for a handful of images.
-            most: crops taken of a person, where `tracks` or `by` say who it is.
+            tracks, by: answer each person once, from at most `most` crops; `gather_people` takes them, `first_frame`.
 
         Returns:
             DataFrame, one row per person and attribute: `image`, with boxes `x, y, width, height` in pixels,
@@ -126,7 +140,7 @@ class Model(ModelHubMixin):
         Raises:
             BadInput: see `gather_people`; an attribute that the model does not have, with the nearest names.
         """
-        crops = gather_people(images, boxes=boxes, **which)
+        crops = gather_people(images, tracks, by, min_score, category, first_frame, boxes)
         job = Job(self, crops, attributes, threshold, workers, progress, most)
         return pd.concat([job.table(people) for people in job.people()], ignore_index=True)
 

@@ -54,9 +54,10 @@ def gather_people(
     images: Images,
     tracks: str | os.PathLike | None = None,
     by: str | None = None,
-    boxes: str | os.PathLike | None = None,
+    min_score: float | None = None,
+    category: str | None = None,
     first_frame: int | None = None,
-    **which: Any,
+    boxes: str | os.PathLike | None = None,
 ) -> list[Crop]:
     """Everything to predict as `Crop`s; with `tracks` or `by` they name their person. Warnings say what is left out.
 
@@ -65,22 +66,25 @@ def gather_people(
         tracks: file of boxes with ids (`read_boxes`): MOT text, a table, or COCO's JSON.
         by: without tracks, `identity`: a table in the folder with columns of pictures and `identity`, or else names
             as in Market-1501; or `folder`: a folder per person.
-        boxes: file of boxes without ids (`read_boxes`).
+        min_score, category: see `read_boxes`.
         first_frame: what the tracks of a clip call its first frame; default is 0 if a box is there, otherwise 1.
-        which: `min_score` and `category` of `read_boxes`.
+        boxes: file of boxes without ids (`read_boxes`), where neither `tracks` nor `by` is given.
 
     BadInput as of `Clip`, `read_boxes`, `gather`, or where nobody's identity is known.
     """
     if tracks and (boxes or by):
         raise BadInput("--tracks says where people are and who they are: it goes without --boxes and --by")
+    if boxes and by:
+        raise BadInput(f"by {by} is for pictures that show one person each: it goes without --boxes")
     images = listed(images)
     if tracks is None:
-        crops = gather(images, boxes, **which)
+        crops = gather(images, boxes, min_score, category)
         return crops if by is None else _identified(crops, images, by)
-    found = read_boxes(tracks, tracked=True, **which)
+    found = read_boxes(tracks, min_score, category, tracked=True)
     if not (path := clip_of(images)):
         return crops_of(find_images(images), found, True)
-    clip, numbers = Clip(path), [re.findall(r"\d+", os.path.splitext(box.image)[0])[-1:] for box in found]
+    clip = Clip(path)
+    numbers = [re.findall(r"\d+", os.path.splitext(box.image)[0])[-1:] for box in found]
     if [] in numbers:
         box = found[numbers.index([])]
         raise BadInput(f"{box.row}: {box.image!r} is no number of a frame of {clip}")
@@ -204,11 +208,13 @@ def people_table(people: Sequence[Person], names: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
-def detect(images: Images, detector: str, out: str | os.PathLike, min_score: float | None = None) -> Path:
+def detect(
+    images: Images, detector: str, out: str | os.PathLike, min_score: float | None = None, progress: bool = True
+) -> Path:
     """Write the people that a detector finds as a CSV file, for `gather_people`: tracks of a clip, or boxes.
 
-    Parts are kept beside `out` until it is written, so that a stopped call resumes; where `out` is there, it is kept.
-    Pictures that cannot be read are counted in a warning.
+    Parts are kept beside `out` until it is written, so that a stopped call resumes. Pictures that cannot be read are
+    counted in a warning.
 
     Args:
         images: a clip, or files, folders and patterns.
@@ -216,12 +222,11 @@ def detect(images: Images, detector: str, out: str | os.PathLike, min_score: flo
         out: columns `image` or `frame` (from 0), `x, y, width, height` in pixels, `score`, and `track_id` for a clip.
         min_score: the least score of a box, default `MIN_SCORE`.
 
-    BadInput where there is no such detector, it knows no class that is a person, or it finds nobody.
+    BadInput where there is no such detector, it knows no class that is a person, it finds nobody, or `out` exists.
     """
     out, least = Path(out), MIN_SCORE if min_score is None else min_score
     if out.exists():
-        warnings.warn(f"{out} is there, so the detector is not run again", stacklevel=2)
-        return out
+        raise BadInput(f"{out} exists already: take it with --tracks or --boxes, or remove it")
     images = listed(images)
     listing, path = find_images(images), clip_of(images)
     about = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for _, file in listing if os.path.exists(file)]
@@ -233,7 +238,7 @@ def detect(images: Images, detector: str, out: str | os.PathLike, min_score: flo
     with only_one(out, folder / "lock"):
         found: list[list[list[float]] | None] = []  # of each picture; None where it cannot be read
         find = None
-        for i in tqdm(range(0, len(crops), PART), desc="detect", unit="part", disable=None):
+        for i in tqdm(range(0, len(crops), PART), desc="detect", unit="part", disable=None if progress else True):
             part = folder / f"part-{i:08d}.json"
             if not part.is_file():
                 find = find or _detector(detector, least)
@@ -268,7 +273,8 @@ def linked(frames: Sequence[Sequence[Sequence[float]]]) -> list[list[int]]:
         numbers: dict[int, int] = {}  # of the boxes by their place
         if tracks and boxes:
             overlap = _overlap(np.array([box[:4] for _, box in tracks.values()]), np.array([box[:4] for box in boxes]))
-            have, pairs = list(tracks), zip(*linear_sum_assignment(-overlap), strict=True)
+            have = list(tracks)
+            pairs = zip(*linear_sum_assignment(-overlap), strict=True)
             numbers = {column: have[row] for row, column in pairs if overlap[row, column] >= OVERLAP}
         out.append([numbers.get(i) or next(new) for i in range(len(boxes))])
         tracks |= {number: (at, box) for number, box in zip(out[-1], boxes, strict=True)}

@@ -38,7 +38,10 @@ _TYPES |= {"calibrated": "boolean", "conflict": "str", "error": "str"}
 
 
 class Job:
-    """A prediction of crops, in parts of `PART` crops; the arguments are those of a `Model`."""
+    """A prediction of crops, in parts of `PART` crops; the arguments are those of a `Model`.
+
+    Of crops that name their person at most `most` of each are answered, see `sampled`.
+    """
 
     def __init__(
         self,
@@ -96,7 +99,8 @@ class Job:
         missing = [span for span, path in parts if not (path and path.is_file())]
         encoder = self.model.encoder
         loaded = iter(loader(_Pixels(self.crops, encoder), missing, encoder, workers=self.workers))
-        done, hidden = len(self.crops) - sum(map(len, missing)), None if self.progress else True  # None: on a terminal
+        done = len(self.crops) - sum(map(len, missing))
+        hidden = None if self.progress else True  # None: where there is no terminal
         with tqdm(total=len(self.crops), initial=done, desc="predict", unit="image", disable=hidden) as bar:
             for span, path in parts:
                 people: list[Person] = []
@@ -104,7 +108,8 @@ class Job:
                     with reading(path, "part of a prediction", "remove it and run the same again"):
                         people = json.loads(path.read_text(encoding="utf-8"))
                 while len(people) < len(span):
-                    people += (batch := self._batch(*next(loaded)))
+                    batch = self._batch(*next(loaded))
+                    people += batch
                     bar.update(len(batch))
                 if path and span in missing:
                     write_atomic(path, json_text(people, indent=None))

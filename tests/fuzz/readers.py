@@ -18,7 +18,7 @@ from parlib.data.formats import read_table
 from parlib.data.images import open_image
 from parlib.data.partition import read_index
 from parlib.encode.prompts import load_prompts
-from parlib.files import read_json, read_yaml
+from parlib.files import read_json
 from parlib.measure.records import read_records
 from parlib.measure.tables import attribute_table, benchmark_table, render
 from parlib.schema import Schema, schema
@@ -98,7 +98,7 @@ def read_tree(path):
 
 
 def own_schema(path):
-    return Schema.from_dict(read_yaml(path, "schema"), path)
+    return Schema.from_yaml(path)
 
 
 def read_schema(path):
