@@ -243,4 +243,4 @@ def test_a_folder_that_may_not_be_listed_is_passed_over(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", guarded)
     found = [path.relative_to(tmp_path).as_posix() for path in folders_below(tmp_path, 2)]
-    assert found == [".", "a", "lost+found", "a/b"]
+    assert found == [".", "a", "a/b", "lost+found"]
